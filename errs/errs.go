@@ -93,6 +93,9 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Message is what locale needs to say e in the reader's language.
+func (e *Error) Message() (key string, args map[string]any) { return e.Key, e.Args }
+
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 

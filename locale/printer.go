@@ -1,0 +1,105 @@
+package locale
+
+import (
+	"errors"
+	"time"
+
+	"github.com/nicksnyder/go-i18n/v2/i18n"
+)
+
+// Printer speaks one language. It is safe for use by several goroutines.
+type Printer struct {
+	lang Lang
+	loc  *i18n.Localizer
+}
+
+var printers = map[Lang]*Printer{
+	English: {English, i18n.NewLocalizer(bundle, string(English))},
+	French:  {French, i18n.NewLocalizer(bundle, string(French))},
+}
+
+// For returns the printer of a language, the English one for a language that
+// Backstay does not speak.
+func For(l Lang) *Printer {
+	if p, ok := printers[l]; ok {
+		return p
+	}
+	return printers[English]
+}
+
+// Lang is the language the printer speaks.
+func (p *Printer) Lang() Lang { return p.lang }
+
+// T is the text of key. Args are pairs of a placeholder's name and its value;
+// whole numbers and durations are written as the language writes them, and a
+// whole number named n chooses between singular and plural. A key that does
+// not exist comes back as it is.
+func (p *Printer) T(key string, args ...any) string {
+	data := make(map[string]any, len(args)/2)
+	for i := 0; i+1 < len(args); i += 2 {
+		if name, ok := args[i].(string); ok {
+			data[name] = args[i+1]
+		}
+	}
+	return p.text(key, data)
+}
+
+// N is T for a counted thing: the placeholder n is the count.
+func (p *Printer) N(key string, n int64, args ...any) string {
+	return p.T(key, append([]any{"n", n}, args...)...)
+}
+
+// Error is what to tell somebody about err: the translated message of an
+// expected failure, and one neutral sentence for everything else, whose own
+// text may hold what is not the reader's to see.
+func (p *Printer) Error(err error) string {
+	var expected interface {
+		Message() (key string, args map[string]any)
+	}
+	if !errors.As(err, &expected) {
+		return p.T("error.unexpected")
+	}
+	return p.text(expected.Message())
+}
+
+func (p *Printer) text(key string, data map[string]any) string {
+	config := &i18n.LocalizeConfig{MessageID: key}
+	if n, ok := whole(data["n"]); ok && plurals[key] {
+		config.PluralCount = n
+	}
+	shown := make(map[string]any, len(data))
+	for name, value := range data {
+		shown[name] = p.show(value)
+	}
+	config.TemplateData = shown
+	text, err := p.loc.Localize(config)
+	if err != nil && text == "" {
+		return key
+	}
+	return text
+}
+
+// show writes a placeholder's value as the language does.
+func (p *Printer) show(value any) any {
+	if d, ok := value.(time.Duration); ok {
+		return p.Duration(d)
+	}
+	if n, ok := whole(value); ok {
+		return p.Number(n)
+	}
+	return value
+}
+
+func whole(value any) (int64, bool) {
+	switch n := value.(type) {
+	case int:
+		return int64(n), true
+	case int64:
+		return n, true
+	case int32:
+		return int64(n), true
+	case uint64:
+		return int64(n), true
+	}
+	return 0, false
+}
