@@ -1,0 +1,138 @@
+package web
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/backstay/backstay/locale"
+)
+
+// The cookies that both portals share. Their prefix makes a browser refuse
+// them from anybody but this host over TLS.
+const (
+	langCookie  = "__Host-backstay-language"
+	themeCookie = "__Host-backstay-theme"
+	zoneCookie  = "__Host-backstay-zone"
+	checkCookie = "__Host-backstay-check"
+	flashPrefix = "__Host-backstay-flash-"
+)
+
+// SetCookie sets a cookie that only this host's server reads. A zero expiry
+// makes it end with the browser; one in the past deletes it.
+func SetCookie(w http.ResponseWriter, name, value string, expires time.Time) {
+	c := &http.Cookie{
+		Name: name, Value: value, Path: "/", Expires: expires,
+		Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+	http.SetCookie(w, c)
+}
+
+// DropCookie deletes a cookie that SetCookie set.
+func DropCookie(w http.ResponseWriter, name string) {
+	SetCookie(w, name, "", time.Unix(1, 0))
+}
+
+// Cookie is the value of a cookie, "" when there is none.
+func Cookie(r *http.Request, name string) string {
+	c, err := r.Cookie(name)
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+// CookiesOff reports whether this browser sent none of our cookies back. The
+// log-in page sets one, so a log-in without any means that cookies are off.
+func CookiesOff(r *http.Request) bool {
+	return Cookie(r, checkCookie) == ""
+}
+
+// LangOf chooses the language for a request: the one chosen before, else what
+// the browser asks for.
+func LangOf(r *http.Request) locale.Lang {
+	if l, ok := locale.Parse(Cookie(r, langCookie)); ok {
+		return l
+	}
+	return locale.Match(r.Header.Get("Accept-Language"))
+}
+
+// ChosenLang is the language somebody chose in this browser; ok is false when
+// nobody did.
+func ChosenLang(r *http.Request) (l locale.Lang, ok bool) {
+	return locale.Parse(Cookie(r, langCookie))
+}
+
+// SetLang remembers the language for a year.
+func SetLang(w http.ResponseWriter, l locale.Lang, now time.Time) {
+	SetCookie(w, langCookie, string(l), now.AddDate(1, 0, 0))
+}
+
+func themeOf(r *http.Request) string {
+	switch t := Cookie(r, themeCookie); t {
+	case "light", "dark":
+		return t
+	}
+	return ""
+}
+
+// SetZone remembers the time zone that the browser named, when it is one.
+func SetZone(w http.ResponseWriter, zone string, now time.Time) {
+	if zone == "" || zone == "Local" || len(zone) > 64 {
+		return
+	}
+	if _, err := time.LoadLocation(zone); err == nil {
+		SetCookie(w, zoneCookie, base64.RawURLEncoding.EncodeToString([]byte(zone)), now.AddDate(1, 0, 0))
+	}
+}
+
+func zoneOf(r *http.Request) *time.Location {
+	name, err := base64.RawURLEncoding.DecodeString(Cookie(r, zoneCookie))
+	if err != nil || len(name) == 0 || string(name) == "Local" {
+		return time.UTC
+	}
+	zone, err := time.LoadLocation(string(name))
+	if err != nil {
+		return time.UTC
+	}
+	return zone
+}
+
+// Flash is a message for the next page: a key of locale and its values.
+type Flash struct {
+	Key  string `json:"k"`
+	Args []any  `json:"a,omitempty"`
+	Bad  bool   `json:"b,omitempty"` // a warning, not a success
+}
+
+func (s *Site) setFlash(w http.ResponseWriter, f Flash) {
+	data, err := json.Marshal(f)
+	if err != nil || len(data) > 2048 {
+		return
+	}
+	SetCookie(w, flashPrefix+s.cfg.Name, base64.RawURLEncoding.EncodeToString(data), time.Time{})
+}
+
+// takeFlash reads the message left for this page and deletes it.
+func (s *Site) takeFlash(w http.ResponseWriter, r *http.Request) *Flash {
+	value := Cookie(r, flashPrefix+s.cfg.Name)
+	if value == "" {
+		return nil
+	}
+	DropCookie(w, flashPrefix+s.cfg.Name)
+	data, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil {
+		return nil
+	}
+	f := &Flash{}
+	if json.Unmarshal(data, f) != nil {
+		return nil
+	}
+	for i, a := range f.Args {
+		if n, ok := a.(float64); ok {
+			f.Args[i] = int64(n)
+		}
+	}
+	return f
+}

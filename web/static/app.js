@@ -1,0 +1,95 @@
+// What the pages do beyond plain links and forms. Every page works without it.
+(() => {
+  const all = (selector, root = document) => root.querySelectorAll(selector);
+
+  // The eye of a password field.
+  for (const eye of all('[data-eye]')) {
+    const field = document.getElementById(eye.dataset.eye);
+    eye.hidden = false;
+    eye.addEventListener('click', () => {
+      const shown = field.type === 'password';
+      field.type = shown ? 'text' : 'password';
+      eye.setAttribute('aria-pressed', String(shown));
+      field.focus();
+    });
+  }
+
+  // The server writes times in this computer's zone once it knows it.
+  for (const field of all('input[name=zone]')) {
+    field.value = Intl.DateTimeFormat().resolvedOptions().timeZone || '';
+  }
+
+  // A dangerous form is sent only when the name asked for has been typed.
+  for (const form of all('form[data-confirm]')) {
+    const field = form.querySelector('[name=confirm]');
+    const button = form.querySelector('[type=submit]');
+    const check = () => {
+      button.disabled = field.value.trim().toLowerCase() !== form.dataset.confirm.toLowerCase();
+    };
+    field.addEventListener('input', check);
+    check();
+  }
+
+  // Copies a value shown once.
+  for (const button of all('[data-copy]')) {
+    button.hidden = !navigator.clipboard;
+    button.addEventListener('click', async () => {
+      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+      button.classList.add('copied');
+    });
+  }
+
+  // A selection: how many entries and how large, and the box that takes all.
+  for (const form of all('form[data-selection]')) {
+    const boxes = [...all('input[type=checkbox][name=e]', form)];
+    const whole = form.querySelector('[data-all]');
+    const bar = form.querySelector('[data-bar]');
+    const sums = form.querySelector('[data-sums]');
+    const update = () => {
+      const chosen = boxes.filter((b) => b.checked);
+      bar.hidden = chosen.length === 0;
+      const size = chosen.reduce((n, b) => n + Number(b.dataset.size), 0);
+      const folders = chosen.some((b) => b.dataset.folder);
+      sums.textContent = chosen.length + ' / ' + boxes.length + (size && !folders ? ' · ' + bytes(size) : '');
+      if (whole) {
+        whole.checked = chosen.length > 0 && chosen.length === boxes.length;
+        whole.indeterminate = chosen.length > 0 && chosen.length < boxes.length;
+      }
+    };
+    if (whole) {
+      whole.hidden = false;
+      whole.addEventListener('change', () => {
+        for (const box of boxes) {
+          box.checked = whole.checked;
+        }
+        update();
+      });
+    }
+    form.addEventListener('change', update);
+    addEventListener('pageshow', update);
+    update();
+  }
+
+  function bytes(n) {
+    const french = document.documentElement.lang === 'fr';
+    const units = ['', 'k', 'M', 'G', 'T'];
+    let i = 0;
+    while (n >= 999.5 && i < units.length - 1) {
+      n /= 1000;
+      i++;
+    }
+    const digits = i === 0 || n >= 99.95 ? 0 : 1;
+    const number = n.toLocaleString(french ? 'fr' : 'en', { maximumFractionDigits: digits });
+    return number + '\u00a0' + units[i] + (french ? 'o' : 'B');
+  }
+
+  // "/" goes to the search field.
+  document.addEventListener('keydown', (event) => {
+    const search = document.querySelector('input[type=search]');
+    if (event.key !== '/' || !search || event.target.closest('input, textarea, select')) {
+      return;
+    }
+    event.preventDefault();
+    search.focus();
+  });
+})();

@@ -1,0 +1,240 @@
+// Package web holds what all pages share: the layouts and the template
+// engine, the look, safe headers and cookies, language and theme, forms,
+// messages for the next page, and the page that says what failed. The portals
+// bring their own pages as templates and typed structs that embed Frame.
+package web
+
+import (
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+	_ "time/tzdata" // users' zones, also on systems without the files
+
+	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/version"
+)
+
+//go:embed templates/*.html
+var shared embed.FS
+
+// Config says what a portal is.
+type Config struct {
+	Name      string // "portal" or "console": the layout of its pages, and part of its cookies' names
+	Base      string // the path it lives under, without the last slash: "" or "/admin"
+	Templates fs.FS  // its pages, NAME.html, each defining "content"; _NAME.html are partials
+	HideBuild bool   // the log-in page does not show the build
+
+	// Prefer is told of a language that somebody chose, to keep it with the
+	// user; nil when the cookie is enough.
+	Prefer func(r *http.Request, l locale.Lang)
+
+	Log *slog.Logger     // nil for slog.Default()
+	Now func() time.Time // nil for time.Now
+}
+
+// Site is one portal's pages, ready to render. It is safe for use by several
+// goroutines.
+type Site struct {
+	cfg    Config
+	assets *Assets
+	pages  map[locale.Lang]map[string]*template.Template
+}
+
+// New parses the portal's pages together with the shared templates.
+func New(cfg Config) (*Site, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	assets, err := LoadAssets()
+	if err != nil {
+		return nil, err
+	}
+	s := &Site{cfg: cfg, assets: assets, pages: map[locale.Lang]map[string]*template.Template{}}
+	for _, l := range locale.Langs() {
+		if s.pages[l], err = s.parse(locale.For(l)); err != nil {
+			return nil, fmt.Errorf("parsing the pages of the %s: %w", cfg.Name, err)
+		}
+	}
+	return s, nil
+}
+
+// parse makes one template for each page, in one language.
+func (s *Site) parse(p *locale.Printer) (map[string]*template.Template, error) {
+	base, err := template.New("").Funcs(s.funcs(p)).ParseFS(shared, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	own, err := fs.Glob(s.cfg.Templates, "*.html")
+	if err != nil {
+		return nil, err
+	}
+	var pages []string
+	for _, file := range own {
+		if !strings.HasPrefix(file, "_") {
+			pages = append(pages, file)
+			continue
+		}
+		if _, err := base.ParseFS(s.cfg.Templates, file); err != nil {
+			return nil, err
+		}
+	}
+	set := map[string]*template.Template{}
+	for _, file := range pages {
+		t, err := base.Clone()
+		if err != nil {
+			return nil, err
+		}
+		if _, err := t.ParseFS(s.cfg.Templates, file); err != nil {
+			return nil, err
+		}
+		set[strings.TrimSuffix(path.Base(file), ".html")] = t
+	}
+	set["error"] = base
+	return set, nil
+}
+
+func (s *Site) funcs(p *locale.Printer) template.FuncMap {
+	return template.FuncMap{
+		"T":       p.T,
+		"N":       p.N,
+		"bytes":   p.Bytes,
+		"number":  p.Number,
+		"visible": Visible,
+		"args":    args,
+		"asset":   s.assets.URL,
+		"icon": func(name string) (template.HTML, error) {
+			url, err := s.assets.URL("vendor/icons.svg")
+			return template.HTML(`<svg class="icon" aria-hidden="true"><use href="` + url + `#` + name + `"/></svg>`), err
+		},
+	}
+}
+
+// Link is an entry of the tabs or of the sidebar.
+type Link struct {
+	Key    string // of its text
+	Href   string
+	Icon   string
+	Active bool
+}
+
+// Frame is what the layout around a page needs. Page structs embed the one
+// that Site.Frame makes; Title, Nav and Who are the page's to set.
+type Frame struct {
+	Title string // translated
+	Nav   []Link
+	Who   string // who is logged in, "" for nobody
+	Note  *Flash // left by the page before
+
+	layout string
+	site   *Site
+	p      *locale.Printer
+	theme  string
+	zone   *time.Location
+	now    time.Time
+	path   string
+}
+
+// Frame makes the frame for a request. It takes the message that the page
+// before left, so a handler makes one frame only.
+func (s *Site) Frame(w http.ResponseWriter, r *http.Request) Frame {
+	f := s.bare(r)
+	f.Note = s.takeFlash(w, r)
+	return f
+}
+
+// bare is a frame that leaves a waiting message alone.
+func (s *Site) bare(r *http.Request) Frame {
+	f := Frame{
+		site: s, layout: s.cfg.Name, p: locale.For(LangOf(r)), theme: themeOf(r),
+		zone: zoneOf(r), now: s.cfg.Now(), path: s.cfg.Base + "/",
+	}
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		f.path = r.URL.RequestURI()
+	}
+	return f
+}
+
+// Card is f for a page of one centred card, before anybody is logged in.
+func (f Frame) Card() Frame {
+	f.layout = "card"
+	return f
+}
+
+func (f Frame) frame() Frame { return f }
+
+// Printer speaks the page's language.
+func (f Frame) Printer() *locale.Printer { return f.p }
+
+// Lang is the page's language.
+func (f Frame) Lang() locale.Lang { return f.p.Lang() }
+
+// Langs are the languages on offer.
+func (f Frame) Langs() []locale.Lang { return locale.Langs() }
+
+// Theme is "light", "dark", or "" for the system's.
+func (f Frame) Theme() string { return f.theme }
+
+// Zone is the reader's time zone, UTC until the browser has told.
+func (f Frame) Zone() *time.Location { return f.zone }
+
+// Now is the moment the page is made.
+func (f Frame) Now() time.Time { return f.now.In(f.zone) }
+
+// Path is where to come back to after a choice of language or theme.
+func (f Frame) Path() string { return f.path }
+
+// Base is the path the portal lives under.
+func (f Frame) Base() string { return f.site.cfg.Base }
+
+// Site is the portal's name.
+func (f Frame) Site() string { return f.site.cfg.Name }
+
+// Version, Release and Build are what the foot of a log-in page shows; Build
+// is "" when it is hidden there.
+func (f Frame) Version() int { return version.Version }
+
+// Release is the minor number.
+func (f Frame) Release() int { return version.Release }
+
+// Build names the source, "" when it is not shown to strangers.
+func (f Frame) Build() string {
+	if f.site.cfg.HideBuild && f.Who == "" {
+		return ""
+	}
+	return version.Build
+}
+
+// Time is a moment as people say it, with the exact one on hover. The zero
+// time is a dash.
+func (f Frame) Time(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	return f.timeTag(t, f.p.Time(t.In(f.zone), f.now))
+}
+
+// Exact is a moment to the minute, as a file's date stands in a list.
+func (f Frame) Exact(t time.Time) template.HTML {
+	if t.IsZero() {
+		return "–"
+	}
+	t = t.In(f.zone)
+	return f.timeTag(t, f.p.Date(t)+" "+f.p.Clock(t))
+}
+
+func (f Frame) timeTag(t time.Time, text string) template.HTML {
+	return template.HTML(fmt.Sprintf(`<time datetime="%s" title="%s">%s</time>`,
+		t.UTC().Format(time.RFC3339), template.HTMLEscapeString(f.p.Exact(t.In(f.zone))), template.HTMLEscapeString(text)))
+}
+
+// NoteText is the message that the page before left.
+func (f Frame) NoteText() string { return f.p.T(f.Note.Key, f.Note.Args...) }
