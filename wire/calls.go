@@ -1,0 +1,205 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/version"
+)
+
+// Hello asks the server who it is, once and without patience: it is how an
+// address that somebody typed is tried. It checks the clocks and that this
+// client is not too old.
+func (c *Client) Hello(ctx context.Context) (Hello, error) {
+	var out Hello
+	if err := c.json(ctx, call{method: http.MethodGet, path: "hello", once: true}, &out); err != nil {
+		return Hello{}, err
+	}
+	if out.Version == "" {
+		return Hello{}, connectError(c.base.Host, errors.New("this is not a Backstay server"))
+	}
+	if version.Less(version.Number(), out.MinClient) {
+		return Hello{}, errs.Of(errs.ClientTooOld, "v", out.MinClient)
+	}
+	return out, nil
+}
+
+// Activate makes this computer a device. It can be repeated with the same
+// request id and signing key.
+func (c *Client) Activate(ctx context.Context, in Activate) (Activated, error) {
+	var out Activated
+	return out, c.json(ctx, call{method: http.MethodPost, path: "activate", in: in, once: true}, &out)
+}
+
+// Profile returns the settings in force, or ok false when they are still of
+// version have.
+func (c *Client) Profile(ctx context.Context, have int64) (p Profile, ok bool, err error) {
+	err = c.json(ctx, call{method: http.MethodGet, path: "profile", auth: deviceToken}, &p)
+	return p, err == nil && p.Version != have, err
+}
+
+// PutStatus sends a heartbeat.
+func (c *Client) PutStatus(ctx context.Context, in Status) (StatusAnswer, error) {
+	var out StatusAnswer
+	return out, c.json(ctx, call{method: http.MethodPut, path: "status", auth: deviceToken, in: in}, &out)
+}
+
+// Next waits up to wait for a request with a number above after, or for a
+// profile newer than the server last told. It does not repeat itself: the
+// agent's loop does.
+func (c *Client) Next(ctx context.Context, wait time.Duration, after int64) (Next, error) {
+	wait = min(wait, MaxWait*time.Second)
+	query := url.Values{
+		"wait":  {strconv.Itoa(int(wait / time.Second))},
+		"after": {strconv.FormatInt(after, 10)},
+	}
+	var out Next
+	req := call{method: http.MethodGet, path: "next?" + query.Encode(), auth: deviceToken, once: true, think: wait}
+	return out, c.json(ctx, req, &out)
+}
+
+// PutOutcome says what became of a request.
+func (c *Client) PutOutcome(ctx context.Context, number int64, in Outcome) error {
+	return c.json(ctx, call{method: http.MethodPost, path: fmt.Sprintf("requests/%d", number), auth: deviceToken, in: in}, nil)
+}
+
+// OpenSession opens the set's backup session, or finds the unfinished one.
+func (c *Client) OpenSession(ctx context.Context, setID string) (Session, error) {
+	var out Session
+	req := call{method: http.MethodPost, path: "sessions", auth: deviceToken, in: OpenSession{SetID: setID}}
+	return out, c.json(ctx, req, &out)
+}
+
+// Have asks which of ids, at most MaxHave, the server holds for this user.
+func (c *Client) Have(ctx context.Context, session string, ids []backup.ID) ([]bool, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	out := make([]bool, len(ids))
+	req := call{method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/have", auth: deviceToken, body: idBody(nil, ids)}
+	err := c.do(ctx, req, func(_ *http.Response, body io.Reader) error {
+		answer := make([]byte, len(ids))
+		if _, err := io.ReadFull(body, answer); err != nil {
+			return err
+		}
+		for i, b := range answer {
+			out[i] = b == 1
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func idBody(head []byte, ids []backup.ID) func() (io.Reader, int64, error) {
+	data := make([]byte, 0, len(head)+32*len(ids))
+	data = append(data, head...)
+	for i := range ids {
+		data = append(data, ids[i][:]...)
+	}
+	return func() (io.Reader, int64, error) { return bytes.NewReader(data), int64(len(data)), nil }
+}
+
+// Put sends a pack's records under putID, 32 hex digits that name this put and
+// no other. When body can seek, a put that fails on its way is sent again from
+// where body stood; otherwise the caller repeats it, under the same putID. A
+// put that failed has cost nothing but its own bytes: nothing of it is kept.
+func (c *Client) Put(ctx context.Context, session, putID string, class backup.Class, body io.Reader) (PutAnswer, error) {
+	var out PutAnswer
+	req := call{
+		method: http.MethodPut, auth: deviceToken, expect: true, think: 30 * time.Second,
+		path: "sessions/" + url.PathEscape(session) + "/packs/" + url.PathEscape(putID) + "?class=" + class.String(),
+		body: func() (io.Reader, int64, error) { return body, -1, nil },
+		once: true,
+	}
+	if seeker, ok := body.(io.Seeker); ok {
+		start, err := seeker.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return PutAnswer{}, fmt.Errorf("finding the start of a pack: %w", err)
+		}
+		end, err := seeker.Seek(0, io.SeekEnd)
+		if err != nil {
+			return PutAnswer{}, fmt.Errorf("finding the end of a pack: %w", err)
+		}
+		req.once = false
+		req.body = func() (io.Reader, int64, error) {
+			if _, err := seeker.Seek(start, io.SeekStart); err != nil {
+				return nil, 0, fmt.Errorf("going back to the start of a pack: %w", err)
+			}
+			return body, end - start, nil
+		}
+	}
+	return out, c.json(ctx, req, &out)
+}
+
+// Commit makes the snapshot visible, or fails with E1507 and the missing ids
+// among its arguments; Missing reads them.
+func (c *Client) Commit(ctx context.Context, session string, manifest, refs []byte) (Committed, error) {
+	var out Committed
+	req := call{
+		method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/commit", auth: deviceToken,
+		think: 5 * time.Minute, // ten million references take a while to check
+		body: func() (io.Reader, int64, error) {
+			var a [4]byte
+			var b [8]byte
+			binary.BigEndian.PutUint32(a[:], uint32(len(manifest)))
+			binary.BigEndian.PutUint64(b[:], uint64(len(refs)))
+			r := io.MultiReader(bytes.NewReader(a[:]), bytes.NewReader(manifest), bytes.NewReader(b[:]), bytes.NewReader(refs))
+			return r, int64(12 + len(manifest) + len(refs)), nil
+		},
+	}
+	return out, c.json(ctx, req, &out)
+}
+
+// Missing lists the ids that a refused commit lacks; nil when err is something
+// else. There may be more than are listed.
+func Missing(err error) []backup.ID {
+	e := errs.Find(err)
+	if e == nil || e.Code != errs.MissingObjects {
+		return nil
+	}
+	list, _ := e.Args["missing"].([]any)
+	ids := make([]backup.ID, 0, len(list))
+	for _, item := range list {
+		text, _ := item.(string)
+		if id, err := backup.ParseID(text); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Snapshots lists the device's snapshots, newest first.
+func (c *Client) Snapshots(ctx context.Context) ([]Snapshot, error) {
+	var out Snapshots
+	err := c.json(ctx, call{method: http.MethodGet, path: "snapshots", auth: deviceToken}, &out)
+	return out.Snapshots, err
+}
+
+// UserToken proves that the device's user is present, once and without
+// repeating: a wrong password counts.
+func (c *Client) UserToken(ctx context.Context, password string) (Token, error) {
+	var out Token
+	req := call{method: http.MethodPost, path: "user-token", auth: deviceToken, in: UserTokenRequest{Password: password}, once: true}
+	return out, c.json(ctx, req, &out)
+}
+
+// OpenSnapshot asks for a snapshot's root, sealed to recipientKey.
+func (c *Client) OpenSnapshot(ctx context.Context, userToken, hash string, recipientKey []byte) (Opening, error) {
+	var out Opening
+	req := call{method: http.MethodPost, path: "snapshots/" + url.PathEscape(hash) + "/open", auth: deviceToken, user: userToken,
+		in: Open{RecipientKey: recipientKey}}
+	return out, c.json(ctx, req, &out)
+}

@@ -1,0 +1,8 @@
+package wire_test
+
+import (
+	"io"
+	"log"
+)
+
+var discard = log.New(io.Discard, "", 0)

@@ -1,0 +1,109 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+)
+
+// renewAhead is how long before its end a token is replaced, so that none
+// expires between here and the server.
+const renewAhead = 2 * time.Minute
+
+// deviceToken returns a token that is good for now, fetching one if need be.
+func (c *Client) deviceToken(ctx context.Context) (string, error) {
+	if c.cfg.Sign == nil {
+		return "", errs.Of(errs.NotActivated)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token.Token != "" && c.cfg.Now().Before(c.token.ExpiresAt.Add(-renewAhead)) {
+		return c.token.Token, nil
+	}
+	// One attempt: the call that needs the token repeats the whole.
+	var challenge Challenge
+	req := call{method: http.MethodPost, path: "challenge", in: ChallengeRequest{DeviceID: c.cfg.DeviceID}, once: true}
+	if err := c.json(ctx, req, &challenge); err != nil {
+		return "", c.repeatable(err)
+	}
+	signature, err := c.cfg.Sign(challenge.Challenge)
+	if err != nil {
+		return "", err
+	}
+	var token Token
+	req = call{method: http.MethodPost, path: "token", once: true,
+		in: TokenRequest{DeviceID: c.cfg.DeviceID, Challenge: challenge.Challenge, Signature: signature}}
+	if err := c.json(ctx, req, &token); err != nil {
+		return "", c.repeatable(err)
+	}
+	c.token = token
+	return token.Token, nil
+}
+
+// repeatable marks the failures of fetching a token that may pass, for the
+// call that wanted it.
+func (c *Client) repeatable(err error) error {
+	switch e := errs.Find(err); {
+	case e == nil:
+		return err
+	case e.Code == errs.CannotConnect, e.Kind == errs.Unavailable, e.Kind == errs.TooMany:
+		return &failure{err: err, passes: true}
+	}
+	return err
+}
+
+func (c *Client) forgetToken() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token = Token{}
+}
+
+// User is the device's user, present with a password: it may open and read
+// that user's snapshots. It is safe for use by several goroutines.
+type User struct {
+	c        *Client
+	password string
+
+	mu    sync.Mutex
+	token Token
+}
+
+// Login proves to the server that the device's user is present. The password
+// stays in memory, to renew the token while a long restore runs.
+func (c *Client) Login(ctx context.Context, password string) (*User, error) {
+	u := &User{c: c, password: password}
+	if _, err := u.current(ctx); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+func (u *User) current(ctx context.Context) (string, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.token.Token != "" && u.c.cfg.Now().Before(u.token.ExpiresAt.Add(-renewAhead)) {
+		return u.token.Token, nil
+	}
+	token, err := u.c.UserToken(ctx, u.password)
+	if err != nil {
+		return "", err
+	}
+	u.token = token
+	return token.Token, nil
+}
+
+// Open asks for a snapshot's root, sealed to recipientKey.
+func (u *User) Open(ctx context.Context, hash string, recipientKey []byte) (Opening, error) {
+	token, err := u.current(ctx)
+	if err != nil {
+		return Opening{}, err
+	}
+	return u.c.OpenSnapshot(ctx, token, hash, recipientKey)
+}
+
+// errNoProgress ends a read that the server answers without records.
+var errNoProgress = errors.New("the server sent fewer records than were asked for")

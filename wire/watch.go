@@ -1,0 +1,140 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// errSilent says that nothing moved on a connection for too long.
+var errSilent = errors.New("the connection stands still")
+
+// countedConn counts the bytes that pass, so that a slow connection can be told
+// from a dead one.
+type countedConn struct {
+	net.Conn
+	moved atomic.Int64
+}
+
+func (c *countedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.moved.Add(int64(n))
+	return n, err
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.moved.Add(int64(n))
+	return n, err
+}
+
+// watch ends a call whose connection does not move for the time limit. Time
+// that our own side needs, to produce what is sent or to use what was read,
+// does not count, nor does it count that a call as a whole takes long.
+type watch struct {
+	cancel context.CancelCauseFunc
+	limit  time.Duration
+	conn   atomic.Pointer[countedConn]
+	ours   atomic.Int32 // above zero while we are the ones to wait for
+
+	mu      sync.Mutex
+	timer   *time.Timer
+	stopped bool
+	seen    int64
+	still   time.Duration
+}
+
+// watchCall returns a context that ends when the call stands still, and the
+// watch, to be stopped when the call is over.
+func watchCall(ctx context.Context, limit time.Duration) (context.Context, *watch) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	w := &watch{cancel: cancel, limit: limit}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { w.conn.Store(counted(info.Conn)) },
+	})
+	w.timer = time.AfterFunc(limit/8, w.look)
+	return ctx, w
+}
+
+// counted finds the counting connection under the layers of TLS.
+func counted(conn net.Conn) *countedConn {
+	for conn != nil {
+		if c, ok := conn.(*countedConn); ok {
+			return c
+		}
+		layer, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		conn = layer.NetConn()
+	}
+	return nil
+}
+
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return
+	}
+	var moved int64
+	if c := w.conn.Load(); c != nil {
+		// What waits in the system's buffer shrinks as the other side takes it:
+		// at 16 kB/s a full buffer moves for minutes after the last write.
+		moved = c.moved.Load() - int64(unsent(c.Conn))
+	}
+	if moved != w.seen || w.ours.Load() > 0 {
+		w.seen, w.still = moved, 0
+	} else if w.still += w.limit / 8; w.still >= w.limit {
+		w.cancel(errSilent)
+		return
+	}
+	w.timer.Reset(w.limit / 8)
+}
+
+func (w *watch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	w.timer.Stop()
+	w.cancel(context.Canceled)
+}
+
+// sending wraps a request's body.
+func (w *watch) sending(r io.Reader) io.ReadCloser { return &sendBody{r: r, w: w} }
+
+type sendBody struct {
+	r io.Reader
+	w *watch
+}
+
+func (b *sendBody) Read(p []byte) (int, error) {
+	b.w.ours.Add(1)
+	defer b.w.ours.Add(-1)
+	return b.r.Read(p)
+}
+
+func (b *sendBody) Close() error { return nil }
+
+// receiving wraps an answer's body: from now on the time between two reads is
+// our own.
+func (w *watch) receiving(r io.Reader) io.Reader {
+	w.ours.Add(1)
+	return &receiveBody{r: r, w: w}
+}
+
+type receiveBody struct {
+	r io.Reader
+	w *watch
+}
+
+func (b *receiveBody) Read(p []byte) (int, error) {
+	b.w.ours.Add(-1)
+	defer b.w.ours.Add(1)
+	return b.r.Read(p)
+}
