@@ -1,0 +1,572 @@
+package db_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/db/dbtest"
+)
+
+func put(t *testing.T, d *db.DB, name, value string) {
+	t.Helper()
+	err := d.Write(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.Exec(t.Context(), `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2`, name, value)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, d *db.DB, name string) string {
+	t.Helper()
+	var value string
+	err := d.Read(t.Context(), func(tx *db.Tx) error {
+		err := tx.QueryRow(t.Context(), `SELECT value FROM meta WHERE name = $1`, name).Scan(&value)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func TestWriteIsKeptOrUndone(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	put(t, d, "a", "1")
+	if got := get(t, d, "a"); got != "1" {
+		t.Errorf("after a write a = %q, want 1", got)
+	}
+
+	wrong := errors.New("wrong")
+	err := d.Write(t.Context(), func(tx *db.Tx) error {
+		if _, err := tx.Exec(t.Context(), `UPDATE meta SET value = '2' WHERE name = 'a'`); err != nil {
+			return err
+		}
+		return wrong
+	})
+	if !errors.Is(err, wrong) {
+		t.Errorf("Write = %v, want the closure's error", err)
+	}
+	if got := get(t, d, "a"); got != "1" {
+		t.Errorf("after a failed write a = %q, want 1", got)
+	}
+
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		d.Write(t.Context(), func(tx *db.Tx) error {
+			tx.Exec(t.Context(), `UPDATE meta SET value = '3' WHERE name = 'a'`)
+			panic("in a transaction")
+		})
+	}()
+	if got := get(t, d, "a"); got != "1" {
+		t.Errorf("after a panic a = %q, want 1", got)
+	}
+	put(t, d, "a", "4") // the writer is free again
+}
+
+func TestReadCannotWrite(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	err := d.Read(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.Exec(t.Context(), `INSERT INTO meta (name, value) VALUES ('a', '1')`)
+		return err
+	})
+	if err == nil {
+		t.Error("a write in Read went through")
+	}
+	if got := get(t, d, "a"); got != "" {
+		t.Errorf("a = %q, want nothing", got)
+	}
+}
+
+func TestReadIsOneSnapshot(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	put(t, d, "a", "1")
+	err := d.Read(t.Context(), func(tx *db.Tx) error {
+		var before, after string
+		if err := tx.QueryRow(t.Context(), `SELECT value FROM meta WHERE name = 'a'`).Scan(&before); err != nil {
+			return err
+		}
+		put(t, d, "a", "2")
+		if err := tx.QueryRow(t.Context(), `SELECT value FROM meta WHERE name = 'a'`).Scan(&after); err != nil {
+			return err
+		}
+		if before != after {
+			t.Errorf("a was %s and then %s in one Read", before, after)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Read-modify-write from many goroutines and two handles, as two servers would:
+// no update is lost, and none gives up.
+func TestWritesAreSerializable(t *testing.T) {
+	t.Parallel()
+	dsn := dbtest.DSN(t)
+	handles := []*db.DB{dbtest.Open(t, dsn), dbtest.Open(t, dsn)}
+	put(t, handles[0], "n", "0")
+	const workers, each = 8, 10
+	var wg sync.WaitGroup
+	for i := range workers {
+		wg.Go(func() {
+			for range each {
+				err := handles[i%2].Write(t.Context(), func(tx *db.Tx) error {
+					var n int
+					if err := tx.QueryRow(t.Context(), `SELECT CAST(value AS BIGINT) FROM meta WHERE name = 'n'`).Scan(&n); err != nil {
+						return err
+					}
+					_, err := tx.Exec(t.Context(), `UPDATE meta SET value = $1 WHERE name = 'n'`, fmt.Sprint(n+1))
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got, want := get(t, handles[0], "n"), fmt.Sprint(workers*each); got != want {
+		t.Errorf("n = %s after %s increments", got, want)
+	}
+}
+
+// Two transactions that each read what the other writes: one must see the other.
+func TestNoWriteSkew(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	put(t, d, "left", "on")
+	put(t, d, "right", "on")
+	var wg sync.WaitGroup
+	for _, off := range []string{"left", "right"} {
+		wg.Go(func() {
+			err := d.Write(t.Context(), func(tx *db.Tx) error {
+				var on int
+				if err := tx.QueryRow(t.Context(), `SELECT count(*) FROM meta WHERE value = 'on'`).Scan(&on); err != nil {
+					return err
+				}
+				if on < 2 {
+					return nil
+				}
+				time.Sleep(20 * time.Millisecond)
+				_, err := tx.Exec(t.Context(), `UPDATE meta SET value = 'off' WHERE name = $1`, off)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if l, r := get(t, d, "left"), get(t, d, "right"); l == r {
+		t.Errorf("left = %s, right = %s: both went off, or neither", l, r)
+	}
+}
+
+func TestContextEndsWaiting(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := d.Write(ctx, func(tx *db.Tx) error {
+		if _, err := tx.Exec(ctx, `INSERT INTO meta (name, value) VALUES ('a', '1')`); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return nil
+	})
+	if err == nil {
+		t.Error("a transaction was committed after its context ended")
+	}
+	if got := get(t, d, "a"); got != "" {
+		t.Errorf("a = %q, want nothing", got)
+	}
+}
+
+func TestTypes(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	type id string
+	blob := []byte{0, 1, 0xff, 'x'}
+	err := d.Write(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.Exec(t.Context(), `INSERT INTO audit (at, org, owner, actor_kind, actor_id, actor_name, action, object_kind, object_id,
+			outcome, code, ip, request_id, session_id, details) VALUES ($1, $2, '', '', '', $3, '', '', '', '', '', '', '', '', '')`,
+			db.Micros(tx.Now()), id("o"), "Zoë")
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(t.Context(), `INSERT INTO orgs (id, name, name_key, state, key_gen, record, created_at, updated_at)
+			VALUES ('o', 'b', 'b', '', 1, $1, 0, 0), ('p', 'A', 'A', '', 1, $1, 0, 0), ('q', 'é', 'é', '', 1, $1, 0, 0)`, blob)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = d.Read(t.Context(), func(tx *db.Tx) error {
+		var seq, at int64
+		if err := tx.QueryRow(t.Context(), `SELECT seq, at FROM audit WHERE actor_name = $1`, "Zoë").Scan(&seq, &at); err != nil {
+			return err
+		}
+		if seq != 1 || time.Since(db.Time(at)) > time.Minute {
+			t.Errorf("seq = %d, at = %v", seq, db.Time(at))
+		}
+		args := []any{"o", "p", "q"}
+		rows, err := tx.Query(t.Context(), `SELECT id, record FROM orgs WHERE id IN (`+db.In(3, 1)+`) ORDER BY name`, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		var order string
+		for rows.Next() {
+			var id id
+			var got []byte
+			if err := rows.Scan(&id, &got); err != nil {
+				return err
+			}
+			order += string(id)
+			if !bytes.Equal(got, blob) {
+				t.Errorf("blob = %x, want %x", got, blob)
+			}
+		}
+		if order != "poq" {
+			t.Errorf("order %s, want poq: byte by byte on both databases", order)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDuplicate(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	put(t, d, "a", "1")
+	err := d.Write(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.Exec(t.Context(), `INSERT INTO meta (name, value) VALUES ('a', '2')`)
+		return err
+	})
+	if !db.Duplicate(err) {
+		t.Errorf("Duplicate(%v) = false", err)
+	}
+	if db.Duplicate(errors.New("other")) {
+		t.Error("Duplicate of another error = true")
+	}
+}
+
+func TestIn(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		n, first int
+		want     string
+	}{{0, 1, "NULL"}, {1, 1, "$1"}, {3, 9, "$9,$10,$11"}} {
+		if got := db.In(c.n, c.first); got != c.want {
+			t.Errorf("In(%d, %d) = %s, want %s", c.n, c.first, got, c.want)
+		}
+	}
+}
+
+func TestContains(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	put(t, d, `50% of a\b_c`, "")
+	put(t, d, `500 of axbyc`, "")
+	for _, c := range []struct {
+		text string
+		want int
+	}{{"50%", 1}, {`a\b`, 1}, {"b_c", 1}, {"50", 2}, {"", 2}} {
+		err := d.Read(t.Context(), func(tx *db.Tx) error {
+			var n int
+			if err := tx.QueryRow(t.Context(), `SELECT count(*) FROM meta WHERE name LIKE $1 ESCAPE '\'`, db.Contains(c.text)).Scan(&n); err != nil {
+				return err
+			}
+			if n != c.want {
+				t.Errorf("%q is in %d names, want %d", c.text, n, c.want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestTime(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Truncate(time.Microsecond).UTC()
+	if got := db.Time(db.Micros(now)); !got.Equal(now) {
+		t.Errorf("Time(Micros(%v)) = %v", now, got)
+	}
+	if got := db.Micros(time.Time{}); got != 0 {
+		t.Errorf("Micros of never = %d, want 0", got)
+	}
+	if got := db.Time(0); !got.IsZero() {
+		t.Errorf("Time(0) = %v, want never", got)
+	}
+}
+
+func TestOpenRefusesOtherAddresses(t *testing.T) {
+	t.Parallel()
+	for _, dsn := range []string{"", "backstay.db", "mysql://x", "sqlite:"} {
+		if d, err := db.Open(t.Context(), dsn); err == nil {
+			d.Close()
+			t.Errorf("Open(%q) went through", dsn)
+		}
+	}
+	secret := "hunter2hunter2"
+	_, err := db.Open(t.Context(), "postgres://u:"+secret+"@host:port/x")
+	if err == nil || strings.Contains(err.Error(), secret) {
+		t.Errorf("Open of a broken address = %v, want an error without the password", err)
+	}
+}
+
+// shared by the version tests: the version of a database set to n.
+func setVersion(t *testing.T, d *db.DB, n int64) {
+	t.Helper()
+	err := d.Write(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.Exec(t.Context(), `INSERT INTO schema_version (version_id, is_applied) VALUES ($1, TRUE)`, n)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestNewerVersionIsRefused(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	setVersion(t, d, db.Target()+1)
+	for name, f := range map[string]func(context.Context) error{"Check": d.Check, "Prepare": d.Prepare, "Migrate": d.Migrate} {
+		err := f(t.Context())
+		e := errs.Find(err)
+		if e == nil || e.Code != errs.SchemaVersion || e.Key != "error.E1602" {
+			t.Errorf("%s = %v, want E1602", name, err)
+			continue
+		}
+		if e.Args["a"] != db.Target()+1 || e.Args["b"] != db.Target() {
+			t.Errorf("%s names the versions %v", name, e.Args)
+		}
+	}
+}
+
+func TestOlderVersionAsksForMigrate(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	err := d.Write(t.Context(), func(tx *db.Tx) error {
+		if _, err := tx.Exec(t.Context(), `DELETE FROM schema_version`); err != nil {
+			return err
+		}
+		_, err := tx.Exec(t.Context(), `INSERT INTO schema_version (version_id, is_applied) VALUES ($1, TRUE)`, db.Target()-1)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if db.Target() == 1 {
+		return // with one version only, older is empty
+	}
+	for name, f := range map[string]func(context.Context) error{"Check": d.Check, "Prepare": d.Prepare} {
+		if e := errs.Find(f(t.Context())); e == nil || e.Key != "error.E1602.older" {
+			t.Errorf("%s = %v, want E1602 for an older one", name, e)
+		}
+	}
+}
+
+// A database of a newer program is the same to the last bit after every way to
+// look at it, and nothing lies beside it.
+func TestRefusalTouchesNothing(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(dbtest.Env) != "" {
+		// The same promise for PostgreSQL: Version only selects. There is no
+		// file to compare; TestNewerVersionIsRefused covers the rest.
+		return
+	}
+	dsn := dbtest.DSN(t)
+	path := strings.TrimPrefix(dsn, "sqlite:")
+	d, err := db.Open(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	setVersion(t, d, db.Target()+1)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := folder(t, path)
+	if len(before) != 1 {
+		t.Fatalf("a closed database has %d files, want 1", len(before))
+	}
+
+	d = dbtest.Open(t, dsn)
+	for _, f := range []func(context.Context) error{d.Check, d.Prepare, d.Migrate} {
+		if err := f(t.Context()); !errs.Is(err, errs.SchemaVersion) {
+			t.Errorf("got %v, want E1602", err)
+		}
+		if err := same(before, folder(t, path)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// After a crash the version may be in the log only; it must be seen, and file
+// and log stay as they are.
+func TestVersionInTheLog(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(dbtest.Env) != "" {
+		return // PostgreSQL reads its own log
+	}
+	dsn := dbtest.DSN(t)
+	path := strings.TrimPrefix(dsn, "sqlite:")
+	d := dbtest.Open(t, dsn)
+	setVersion(t, d, db.Target()+1)
+
+	crashed := filepath.Join(t.TempDir(), "backstay.db")
+	for _, end := range []string{"", "-wal", "-shm"} {
+		data, err := os.ReadFile(path + end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(crashed+end, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := folder(t, crashed)
+	c := dbtest.Open(t, "sqlite:"+crashed)
+	if err := c.Prepare(t.Context()); !errs.Is(err, errs.SchemaVersion) {
+		t.Errorf("Prepare = %v, want E1602", err)
+	}
+	after := folder(t, crashed)
+	delete(before, "backstay.db-shm") // memory, not data
+	delete(after, "backstay.db-shm")
+	if err := same(before, after); err != nil {
+		t.Error(err)
+	}
+}
+
+func folder(t *testing.T, path string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(path), e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[e.Name()] = data
+	}
+	return files
+}
+
+func same(want, got map[string][]byte) error {
+	for name := range got {
+		if _, ok := want[name]; !ok {
+			return fmt.Errorf("%s appeared", name)
+		}
+	}
+	for name, data := range want {
+		if !bytes.Equal(got[name], data) {
+			return fmt.Errorf("%s was changed", name)
+		}
+	}
+	return nil
+}
+
+func TestPrepareMakesAnEmptyOneReady(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(dbtest.Env) != "" {
+		return // dbtest's template was made by Migrate
+	}
+	// A folder that is not there yet, and a name that an address must escape.
+	path := filepath.Join(t.TempDir(), "new", "ü%20?#&.db")
+	d := dbtest.Open(t, "sqlite:"+path)
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Open made the file: %v", err)
+	}
+	if err := d.Check(t.Context()); !errs.Is(err, errs.SchemaVersion) {
+		t.Errorf("Check of nothing = %v, want E1602", err)
+	}
+	if err := d.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	put(t, d, "a", "1")
+	for _, end := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(path + end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %o, want 600", filepath.Base(path)+end, info.Mode().Perm())
+		}
+	}
+}
+
+func TestSeveralMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(dbtest.Env) != "" {
+		return // goose's advisory lock
+	}
+	dsn := "sqlite:" + filepath.Join(t.TempDir(), "backstay.db")
+	var wg sync.WaitGroup
+	for range 4 {
+		d := dbtest.Open(t, dsn)
+		wg.Go(func() {
+			if err := d.Prepare(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := dbtest.Open(t, dsn).Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(dbtest.Env) != "" {
+		return // PostgreSQL's 53100 cannot be made without a file system of its own
+	}
+	d := dbtest.New(t)
+	err := d.Write(t.Context(), func(tx *db.Tx) error {
+		// SQLite's own bound on pages fails as a full disk does.
+		if _, err := tx.Exec(t.Context(), `PRAGMA max_page_count = 1`); err != nil {
+			return err
+		}
+		big := make([]byte, 1<<20)
+		rand.Read(big)
+		_, err := tx.Exec(t.Context(), `INSERT INTO meta (name, value) VALUES ('big', $1)`, fmt.Sprintf("%x", big))
+		return err
+	})
+	if !errs.Is(err, errs.StorageFull) {
+		t.Errorf("Write to a full disk = %v, want E1601", err)
+	}
+}
