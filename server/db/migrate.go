@@ -18,8 +18,9 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// versionTable is where goose notes what was done.
-const versionTable = "schema_version"
+// versionTable is where goose notes what was done, under its usual name, so that
+// its own tools read it too.
+const versionTable = "goose_db_version"
 
 // tokens are the words of a migration that the two databases spell differently.
 var tokens = map[dialect]*strings.Replacer{
