@@ -348,7 +348,7 @@ func TestOpenRefusesOtherAddresses(t *testing.T) {
 func setVersion(t *testing.T, d *db.DB, n int64) {
 	t.Helper()
 	err := d.Write(t.Context(), func(tx *db.Tx) error {
-		_, err := tx.Exec(t.Context(), `INSERT INTO schema_version (version_id, is_applied) VALUES ($1, TRUE)`, n)
+		_, err := tx.Exec(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES ($1, TRUE)`, n)
 		return err
 	})
 	if err != nil {
@@ -377,10 +377,10 @@ func TestOlderVersionAsksForMigrate(t *testing.T) {
 	t.Parallel()
 	d := dbtest.New(t)
 	err := d.Write(t.Context(), func(tx *db.Tx) error {
-		if _, err := tx.Exec(t.Context(), `DELETE FROM schema_version`); err != nil {
+		if _, err := tx.Exec(t.Context(), `DELETE FROM goose_db_version`); err != nil {
 			return err
 		}
-		_, err := tx.Exec(t.Context(), `INSERT INTO schema_version (version_id, is_applied) VALUES ($1, TRUE)`, db.Target()-1)
+		_, err := tx.Exec(t.Context(), `INSERT INTO goose_db_version (version_id, is_applied) VALUES ($1, TRUE)`, db.Target()-1)
 		return err
 	})
 	if err != nil {
