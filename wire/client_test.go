@@ -490,6 +490,9 @@ func record(kind backup.Kind, id backup.ID, sealed string) []byte {
 	return append(b, sealed...)
 }
 
+// sealed fills up to the length that an object has at least.
+func sealed(s string) string { return s + strings.Repeat(".", 32-len(s)) }
+
 func TestReadGoesOnWhereItBroke(t *testing.T) {
 	t.Parallel()
 	var asked [][]byte
@@ -501,19 +504,19 @@ func TestReadGoesOnWhereItBroke(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		asked = append(asked, body)
 		if len(asked) == 1 {
-			w.Write(record(backup.Data, backup.ID{2}, "two"))
-			w.Write(record(backup.Data, backup.ID{1}, "cut off")[:40])
+			w.Write(record(backup.Data, backup.ID{2}, sealed("two")))
+			w.Write(record(backup.Data, backup.ID{1}, sealed("cut off"))[:60])
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
 		}
-		w.Write(record(backup.Data, backup.ID{1}, "one"))
+		w.Write(record(backup.Data, backup.ID{1}, sealed("one")))
 		w.Write(record(backup.Missing, backup.ID{3}, ""))
 	})
 	s := serve(t, mux)
 	s.Config.ErrorLog = discard
 	var got []string
 	err := client(t, s).Read(context.Background(), "bsu_x", []backup.ID{{1}, {2}, {3}}, func(kind backup.Kind, id backup.ID, sealed []byte) error {
-		got = append(got, fmt.Sprint(id[0], kind, string(sealed)))
+		got = append(got, strings.TrimRight(fmt.Sprint(id[0], kind, string(sealed)), "."))
 		return nil
 	})
 	if want := "[2 1two 1 1one 3 0]"; err != nil || fmt.Sprint(got) != want {

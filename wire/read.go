@@ -8,10 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/backup/crypt"
+	"github.com/backstay/backstay/backup/pack"
 	"github.com/backstay/backstay/errs"
 )
 
@@ -64,44 +65,24 @@ func (c *Client) readSome(ctx context.Context, userToken string, ids []backup.ID
 	})
 }
 
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
 // readRecords reads a stream of records, format.md section 9, to its end.
 func readRecords(r io.Reader, each func(backup.Kind, backup.ID, []byte) error) error {
-	in := bufio.NewReaderSize(r, 64<<10)
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
+	records := pack.NewReader(bufio.NewReaderSize(r, 64<<10), true)
 	for {
-		var head [37]byte
-		if _, err := io.ReadFull(in, head[:]); err != nil {
-			if err == io.EOF {
-				return nil
-			}
+		rec, err := records.Next()
+		switch {
+		case err == io.EOF:
+			return nil
+		case errs.Is(err, errs.Mismatch):
+			return lasting(err)
+		case err != nil:
 			return err
 		}
-		kind, size := backup.Kind(head[0]), int(binary.BigEndian.Uint32(head[33:]))
-		if size > backup.MaxSealed || kind != backup.Missing && !kind.Valid() || kind == backup.Missing && size != 0 {
-			return lasting(errs.Of(errs.Mismatch).Because(fmt.Errorf("a record of kind %d with %d bytes", kind, size)))
-		}
-		if cap(*buf) < size {
-			*buf = make([]byte, size, max(size, 1<<20))
-		}
-		sealed := (*buf)[:size]
-		if _, err := io.ReadFull(in, sealed); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
-		}
-		if err := each(kind, backup.ID(head[1:33]), sealed); err != nil {
+		if err := each(rec.Kind, rec.ID, rec.Sealed); err != nil {
 			return lasting(err)
 		}
 	}
 }
-
-// Opener opens a sealed object and checks it against its ref; crypt.Open is
-// one.
-type Opener func(dst []byte, scope backup.UUID, kind backup.Kind, ref backup.Ref, sealed []byte) ([]byte, error)
 
 // errLost says that the server no longer has what a snapshot needs.
 var errLost = errors.New("the server no longer has it")
@@ -109,7 +90,7 @@ var errLost = errors.New("the server no longer has it")
 // Fetch returns the snapshot's objects over the wire, as catalog and restore
 // read them. scope is the one that the objects are sealed with, as it stands in
 // the manifest; metadata always has the user's.
-func (u *User) Fetch(open Opener, user, scope backup.UUID) backup.FetchFunc {
+func (u *User) Fetch(user, scope backup.UUID) backup.FetchFunc {
 	return func(ctx context.Context, kind backup.Kind, refs []backup.Ref, each func(i int, plain []byte) error) error {
 		sealedWith := user
 		if kind == backup.Data {
@@ -117,7 +98,7 @@ func (u *User) Fetch(open Opener, user, scope backup.UUID) backup.FetchFunc {
 		}
 		var bad error
 		for start := 0; start < len(refs); start += MaxHave {
-			f := fetch{u: u, open: open, scope: sealedWith, kind: kind, first: start, each: each}
+			f := fetch{u: u, scope: sealedWith, kind: kind, first: start, each: each}
 			if err := f.run(ctx, refs[start:min(start+MaxHave, len(refs))]); err != nil {
 				return err
 			}
@@ -130,7 +111,6 @@ func (u *User) Fetch(open Opener, user, scope backup.UUID) backup.FetchFunc {
 // fetch is one read of at most MaxHave objects.
 type fetch struct {
 	u     *User
-	open  Opener
 	scope backup.UUID
 	kind  backup.Kind
 	first int // index of refs[0] for each
@@ -169,7 +149,7 @@ func (f *fetch) one(kind backup.Kind, i int, ref backup.Ref, sealed []byte) erro
 	}
 	// The kind that was expected, not the one that was sent: it is bound into
 	// the object.
-	plain, err := f.open(f.plain[:0], f.scope, f.kind, ref, sealed)
+	plain, err := crypt.Open(f.plain[:0], f.scope, f.kind, ref, sealed)
 	if err != nil {
 		f.fail(ref, err)
 		return nil
