@@ -1,0 +1,128 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/db"
+)
+
+// Row is a recorded event.
+type Row struct {
+	Seq        int64
+	At         time.Time
+	Org        access.OrgID
+	Owner      access.UserID
+	ActorKind  access.Kind
+	ActorID    string
+	ActorName  string
+	Action     access.Action
+	ObjectKind string
+	ObjectID   string
+	Outcome    Outcome
+	Code       string
+	IP         string
+	RequestID  string
+	Session    string
+	Details    []Detail
+}
+
+// Filter chooses rows; its zero value is all that the caller may see.
+type Filter struct {
+	Org     access.OrgID // empty: every organisation, for those who may
+	Owner   access.UserID
+	Actor   string // an id
+	Object  string // "kind/id", or "kind"
+	Action  access.Action
+	Outcome Outcome
+	From    time.Time // inclusive
+	To      time.Time // exclusive
+	Before  int64     // rows older than this one: the next page
+	Limit   int       // 0 means 50, at most 500
+}
+
+// List returns recorded events, newest first.
+func List(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) ([]Row, error) {
+	if err := See(by, access.ViewAudit, f.Org, "", "audit"); err != nil {
+		return nil, err
+	}
+	var where []string
+	var args []any
+	add := func(condition string, arg any) {
+		args = append(args, arg)
+		where = append(where, fmt.Sprintf(condition, len(args)))
+	}
+	if f.Org != "" {
+		add("org = $%d", f.Org)
+	}
+	if f.Owner != "" {
+		add("owner = $%d", f.Owner)
+	}
+	if f.Actor != "" {
+		add("actor_id = $%d", f.Actor)
+	}
+	if f.Object != "" {
+		kind, id, one := strings.Cut(f.Object, "/")
+		add("object_kind = $%d", kind)
+		if one {
+			add("object_id = $%d", id)
+		}
+	}
+	if f.Action != "" {
+		add("action = $%d", f.Action)
+	}
+	if f.Outcome != "" {
+		add("outcome = $%d", f.Outcome)
+	}
+	if !f.From.IsZero() {
+		add("at >= $%d", db.Micros(f.From))
+	}
+	if !f.To.IsZero() {
+		add("at < $%d", db.Micros(f.To))
+	}
+	if f.Before > 0 {
+		add("seq < $%d", f.Before)
+	}
+	query := `SELECT seq, at, org, owner, actor_kind, actor_id, actor_name, action, object_kind, object_id,
+		outcome, code, ip, request_id, session_id, details FROM audit`
+	if len(where) > 0 {
+		query += " WHERE " + strings.Join(where, " AND ")
+	}
+	limit := f.Limit
+	if limit <= 0 {
+		limit = 50
+	}
+	args = append(args, min(limit, 500))
+	query += fmt.Sprintf(" ORDER BY seq DESC LIMIT $%d", len(args))
+
+	rows, err := tx.Query(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("listing the audit: %w", err)
+	}
+	defer rows.Close()
+	var list []Row
+	for rows.Next() {
+		var r Row
+		var at int64
+		var details string
+		if err := rows.Scan(&r.Seq, &at, &r.Org, &r.Owner, &r.ActorKind, &r.ActorID, &r.ActorName, &r.Action, &r.ObjectKind, &r.ObjectID,
+			&r.Outcome, &r.Code, &r.IP, &r.RequestID, &r.Session, &details); err != nil {
+			return nil, fmt.Errorf("listing the audit: %w", err)
+		}
+		r.At = db.Time(at)
+		if details != "" {
+			if err := json.Unmarshal([]byte(details), &r.Details); err != nil {
+				return nil, fmt.Errorf("reading audit row %d: %w", r.Seq, err)
+			}
+		}
+		list = append(list, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("listing the audit: %w", err)
+	}
+	return list, nil
+}
