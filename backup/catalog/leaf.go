@@ -31,11 +31,9 @@ func (l *leaf) mark() leafMark {
 	return leafMark{len(l.body.B), len(l.refs), l.groups, l.countAt, l.inGroup, l.folder, l.entries, l.bytes}
 }
 
-// back takes the last entry away again.
+// back takes the last entry away again. The index keeps its refs: the page is
+// to be ended next.
 func (l *leaf) back(m leafMark) {
-	for _, ref := range l.refs[m.refs:] {
-		delete(l.index, ref.ID)
-	}
 	l.body.B, l.refs = l.body.B[:m.body], l.refs[:m.refs]
 	l.groups, l.countAt, l.inGroup, l.folder = m.groups, m.countAt, m.inGroup, m.folder
 	l.entries, l.bytes = m.entries, m.bytes
