@@ -1,0 +1,146 @@
+// Command backstay-server keeps the backups of an organisation's computers.
+// It serves the agent's protocol, the users' portal and the administrators'
+// console; backstay is the program on the computers themselves.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
+)
+
+// The exit statuses.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ()}
+	os.Exit(p.run(ctx, os.Args[1:]))
+}
+
+// program is one run of the command line, with what it may touch.
+type program struct {
+	in      *os.File
+	out     io.Writer
+	err     io.Writer
+	environ []string
+
+	say     *locale.Printer
+	started bool // a command began: what fails from here on is no matter of usage
+}
+
+func (p *program) run(ctx context.Context, args []string) int {
+	p.say = locale.For(locale.FromEnv(p.getenv))
+	root := p.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	var quiet silentError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &quiet):
+		return int(quiet)
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(p.err, p.say.T("cli.interrupted"))
+		return exitInterrupted
+	}
+	fmt.Fprintln(p.err, "backstay-server: "+p.explain(err))
+	if !p.started {
+		fmt.Fprintln(p.err, p.say.T("cli.usage_hint", "command", "backstay-server --help"))
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// silentError is an exit status whose reason has been told.
+type silentError int
+
+func (e silentError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// explain says what failed to the administrator at the terminal: an expected
+// failure in their language with its code, any other as it is.
+func (p *program) explain(err error) string {
+	expected := errs.Find(err)
+	if expected == nil {
+		return err.Error()
+	}
+	text := p.say.Error(err)
+	if expected.Code != "" {
+		text += " (" + string(expected.Code) + ")"
+	}
+	if expected.Err != nil {
+		text += "\n  " + expected.Err.Error()
+	}
+	return text
+}
+
+func (p *program) getenv(name string) string {
+	for _, v := range p.environ {
+		if len(v) > len(name) && v[len(name)] == '=' && v[:len(name)] == name {
+			return v[len(name)+1:]
+		}
+	}
+	return ""
+}
+
+// help shows examples first: most people look for the line to copy.
+const help = `{{with .Example}}Examples:
+{{.}}
+
+{{end}}{{with or .Long .Short}}{{.}}
+
+{{end}}Usage:
+  {{.UseLine}}{{if .HasAvailableSubCommands}}
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
+
+{{.CommandPath}} COMMAND --help says more.{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+`
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:                   "backstay-server COMMAND",
+		DisableFlagsInUseLine: true,
+		Short:                 "The server of Backstay, which keeps the backups of an organisation's computers.",
+		Example: `  backstay-server quickstart ~/Documents              try everything on this computer
+  backstay-server serve --config /etc/backstay/server.yaml
+  backstay-server admin create --org Example alice     the first administrator`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			p.started = true
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.Help()
+			return silentError(exitUsage)
+		},
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetHelpTemplate(help)
+	root.SetUsageTemplate(help)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	root.AddCommand(p.serveCommand(), p.configCommand(), p.migrateCommand(), p.versionCommand())
+	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
+	return root
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/version"
+)
+
+func (p *program) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server until it is told to stop.",
+		Long: "Run the server until it is told to stop, by Ctrl-C or SIGTERM: running uploads then get ten seconds to finish.\n" +
+			"An empty database is made ready; one of another version is refused and left as it is.",
+		Example: `  backstay-server serve --config /etc/backstay/server.yaml
+  backstay-server serve --data /srv/backstay --listen :443 --public-url https://backup.example.org
+  BACKSTAY_SERVER_DB=postgres://backstay:secret@db/backstay backstay-server serve`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := p.configure(cmd)
+			if err != nil {
+				return err
+			}
+			return p.serve(cmd, c)
+		},
+	}
+	addConfigFlags(cmd)
+	return cmd
+}
+
+func (p *program) serve(cmd *cobra.Command, c *configuration) error {
+	ctx := cmd.Context()
+	cfg := c.settings.server
+	cfg.Log = c.settings.logger(p)
+	for _, warning := range c.warnings {
+		cfg.Log.Warn("configuration", "warning", warning)
+	}
+	s, err := server.New(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	l, err := listen(cfg.Listen)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	fmt.Fprintln(p.out, p.say.T("serve.started", "url", cfg.URL(l.Addr())))
+	if err := p.printChain(cfg); err != nil {
+		return errors.Join(err, l.Close(), s.Close())
+	}
+	return errors.Join(s.Serve(ctx, l), s.Close())
+}
+
+// listen opens a port; a port that somebody else has is a mistake of everyday
+// and is said so.
+func listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, errs.New(errs.Conflict, "serve.port_in_use", "address", address)
+	case errors.Is(err, syscall.EACCES):
+		return nil, errs.New(errs.Forbidden, "serve.port_denied", "address", address)
+	case err != nil:
+		return nil, fmt.Errorf("listening: %w", err)
+	}
+	return l, nil
+}
+
+func (p *program) migrateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the database to this program's version.",
+		Long: "Bring the database to this program's version. Stop the server and make a copy of the database first: the program of before\n" +
+			"does not start with it any more. A database of a newer version is refused and left as it is.",
+		Example: `  backstay-server migrate --config /etc/backstay/server.yaml`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := p.configure(cmd)
+			if err != nil {
+				return err
+			}
+			return p.migrate(cmd, c.settings.server.WithDefaults().DB)
+		},
+	}
+	addConfigFlags(cmd, "data", "db")
+	return cmd
+}
+
+func (p *program) migrate(cmd *cobra.Command, address string) error {
+	d, err := db.Open(cmd.Context(), address)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	before, err := d.Version(cmd.Context())
+	if err != nil {
+		return err
+	}
+	if err := d.Migrate(cmd.Context()); err != nil {
+		return err
+	}
+	if before == db.Target() {
+		fmt.Fprintln(p.out, p.say.T("migrate.nothing", "version", before))
+	} else {
+		fmt.Fprintln(p.out, p.say.T("migrate.done", "from", before, "to", db.Target()))
+	}
+	return nil
+}
+
+func (p *program) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print which build this is.",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(p.out, "backstay-server "+version.String())
+			return err
+		},
+	}
+}

@@ -1,0 +1,113 @@
+// Package server puts the server together: New opens everything a Config
+// names, hands each part what it needs and mounts what can be asked over HTTP;
+// Serve answers until its context ends. Nothing else wires parts.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"github.com/backstay/backstay/durable"
+	"github.com/backstay/backstay/server/blob/disk"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/web"
+)
+
+// Server is a server, ready to serve.
+type Server struct {
+	// DB is for programs and tests that look behind the pages.
+	DB *db.DB
+
+	cfg     Config
+	blobs   *disk.Store
+	certs   *certificates // nil without TLS
+	metrics *metrics
+	handler http.Handler
+
+	failOnce sync.Once
+	failed   chan struct{} // closed by fail
+	failure  error
+}
+
+// New opens the database, the vault and the keys, and makes them when there
+// are none. A database of another version is refused with E1602.
+func New(ctx context.Context, cfg Config) (*Server, error) {
+	cfg.setDefaults()
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, failed: make(chan struct{})}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) (err error) {
+	if err := durable.MkdirAll(s.cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("making the data folder: %w", err)
+	}
+	if !s.cfg.PlainHTTP {
+		if s.certs, err = newCertificates(&s.cfg); err != nil {
+			return err
+		}
+	}
+	if s.DB, err = db.Open(ctx, s.cfg.DB); err != nil {
+		return err
+	}
+	s.DB.Now = s.cfg.Now
+	if err := s.DB.Prepare(ctx); err != nil {
+		return err
+	}
+	if s.blobs, err = disk.Open(s.cfg.Vault); err != nil {
+		return err
+	}
+	s.metrics = newMetrics(&figures{s})
+	routes, err := s.routes()
+	if err != nil {
+		return err
+	}
+	s.handler = &front{cfg: &s.cfg, host: s.cfg.publicHost(), metrics: s.metrics, next: routes}
+	return nil
+}
+
+// routes is the whole server: pages for people and the protocol for devices
+// stand apart, each with its own defences.
+func (s *Server) routes() (http.Handler, error) {
+	assets, err := web.LoadAssets()
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle(web.StaticPath, assets)
+	mux.HandleFunc("GET /healthz", s.health)
+	mux.Handle("GET /metrics", s.metrics.handler(s.cfg.MetricsAllowed, s.cfg.TrustedProxies))
+	return mux, nil
+}
+
+// Handler answers every request, as Serve's listener gets them.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Close gives up what New opened. Serve has ended before.
+func (s *Server) Close() error {
+	var all []error
+	if s.DB != nil {
+		all = append(all, s.DB.Close())
+	}
+	if s.blobs != nil {
+		all = append(all, s.blobs.Close())
+	}
+	return errors.Join(all...)
+}
+
+// fail makes Serve end with err: the store or the database can no longer keep
+// its word, and going on would promise what is not true (R12).
+func (s *Server) fail(err error) {
+	s.failOnce.Do(func() {
+		s.failure = err
+		close(s.failed)
+	})
+}
