@@ -265,6 +265,17 @@ func readProblem(r *http.Response, body io.Reader) (p Problem, ok bool) {
 	return p, dec.Decode(&p) == nil
 }
 
+// Refusal is in the chain of every error by which the server itself said no.
+type Refusal struct {
+	Status    int
+	Detail    string
+	RequestID string // to find it in the server's log
+}
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("the server answered %d: %s (request %s)", r.Status, r.Detail, r.RequestID)
+}
+
 // failure is the expected failure that the problem stands for.
 func (p Problem) failure(status int) error {
 	args := make(map[string]any, len(p.Data))
@@ -278,7 +289,7 @@ func (p Problem) failure(status int) error {
 		}
 		args[name] = value
 	}
-	cause := fmt.Errorf("the server answered %d: %s (request %s)", status, p.Detail, p.RequestID)
+	cause := &Refusal{Status: status, Detail: p.Detail, RequestID: p.RequestID}
 	if e, ok := errs.ByCode(p.Code, args); ok {
 		return e.Because(cause)
 	}

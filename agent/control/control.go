@@ -1,0 +1,151 @@
+// Package control is the one door to a running agent: a socket in its state
+// folder, which only the folder's owner and root may use. Messages are JSON,
+// one a line, typed and at most a megabyte; none carries a path that the agent
+// would write to or a command that it would run.
+//
+// A connection carries one request. The agent answers with any number of
+// progress lines and one last line; for a backup the asker stays connected, and
+// going away cancels what it asked for.
+package control
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
+)
+
+// MaxMessage is the longest line.
+const MaxMessage = 1 << 20
+
+// The requests.
+const (
+	Backup = "backup"
+	Status = "status"
+)
+
+// Request asks the agent for something.
+type Request struct {
+	Do string `json:"do"`
+	// Folders are those to walk, of those the device backs up or new ones; all
+	// when there are none. Bytes, since a name need not be UTF-8.
+	Folders [][]byte `json:"folders,omitempty"`
+}
+
+// Answer is a line of the agent's: exactly one field is set.
+type Answer struct {
+	Progress *wire.Progress `json:"progress,omitempty"`
+	Result   *Result        `json:"result,omitempty"`
+	Live     *Live          `json:"live,omitempty"`
+	Failure  *Failure       `json:"failure,omitempty"`
+}
+
+// Problem is something that could not be read.
+type Problem struct {
+	Path   []byte `json:"path"`
+	Reason string `json:"reason"`
+}
+
+// Result is a backup that ended well.
+type Result struct {
+	Snapshot   string        `json:"snapshot"`
+	Hash       string        `json:"hash"`
+	Seq        uint64        `json:"seq"`
+	Status     string        `json:"status"`
+	Entries    int64         `json:"entries"`
+	Files      int64         `json:"files"`
+	Bytes      int64         `json:"bytes"`
+	Read       int64         `json:"read"`
+	Sent       int64         `json:"sent"`
+	Unreadable int64         `json:"unreadable"`
+	Problems   []Problem     `json:"problems,omitempty"` // the first of them
+	Took       time.Duration `json:"took"`
+	// Rediscovered says why every file was read again, when what was remembered
+	// of the last backup could not be used.
+	Rediscovered string `json:"rediscovered,omitempty"`
+}
+
+// Live is what a running agent knows that the state folder does not.
+type Live struct {
+	PID      int            `json:"pid"`
+	Running  bool           `json:"running"`
+	Progress *wire.Progress `json:"progress,omitempty"`
+	Started  time.Time      `json:"started,omitzero"` // of the running backup
+	Next     time.Time      `json:"next,omitzero"`    // when the next one is due
+	Reason   string         `json:"reason,omitempty"` // why then
+	Online   bool           `json:"online"`           // the server was reached at the last try
+}
+
+// Failure is an error on its way to another process.
+type Failure struct {
+	Kind    errs.Kind      `json:"kind"`
+	Code    errs.Code      `json:"code,omitempty"`
+	Key     string         `json:"key,omitempty"`
+	Args    map[string]any `json:"args,omitempty"`
+	Detail  string         `json:"detail,omitempty"`
+	Refused int            `json:"refused,omitempty"` // the HTTP status, when the server said no
+}
+
+// Fail packs err.
+func Fail(err error) *Failure {
+	f := &Failure{Detail: err.Error()}
+	if e := errs.Find(err); e != nil {
+		f.Kind, f.Code, f.Key, f.Args = e.Kind, e.Code, e.Key, e.Args
+		if e.Err != nil {
+			f.Detail = e.Err.Error()
+		}
+	}
+	var r *wire.Refusal
+	if errors.As(err, &r) {
+		f.Refused, f.Detail = r.Status, r.Detail
+	}
+	return f
+}
+
+// Err unpacks it.
+func (f *Failure) Err() error {
+	cause := errors.New(f.Detail)
+	if f.Refused != 0 {
+		cause = &wire.Refusal{Status: f.Refused, Detail: f.Detail}
+	}
+	if f.Key == "" {
+		return cause
+	}
+	for name, value := range f.Args {
+		if n, ok := value.(float64); ok && n == float64(int64(n)) {
+			f.Args[name] = int64(n)
+		}
+	}
+	return (&errs.Error{Kind: f.Kind, Code: f.Code, Key: f.Key, Args: f.Args}).Because(cause)
+}
+
+func writeLine(w io.Writer, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encoding a control message: %w", err)
+	}
+	if len(data) >= MaxMessage {
+		return fmt.Errorf("a control message of %d bytes is too long", len(data))
+	}
+	_, err = w.Write(append(data, '\n'))
+	return err
+}
+
+func newReader(conn net.Conn) *bufio.Reader { return bufio.NewReaderSize(conn, MaxMessage) }
+
+func readLine(r *bufio.Reader, v any) error {
+	line, err := r.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return errors.New("a control message is too long")
+	}
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(line, v)
+}

@@ -1,0 +1,50 @@
+package control_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// askAs asks for the status as another user. The folder and the socket are
+// opened to everybody first, so that it is the agent that decides.
+func askAs(t *testing.T, uid int, dir string) string {
+	t.Helper()
+	for _, path := range []string{dir, filepath.Join(dir, "control.sock")} {
+		if err := os.Chmod(path, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	answer := make(chan string)
+	go func() {
+		// The system keeps the user of each thread apart. This one is never
+		// unlocked, so it ends with the goroutine.
+		runtime.LockOSThread()
+		if _, _, e := syscall.RawSyscall(syscall.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); e != 0 {
+			answer <- e.Error()
+			return
+		}
+		conn, err := net.Dial("unix", fmt.Sprintf("/proc/self/fd/%d/control.sock", f.Fd()))
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(5 * time.Second))
+		fmt.Fprintln(conn, `{"do":"status"}`)
+		line, _ := bufio.NewReader(conn).ReadString('\n')
+		answer <- line
+	}()
+	return <-answer
+}
