@@ -1,0 +1,57 @@
+# Everything that is done to this source tree. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+# Go is often installed without a place in PATH, and CI may know no home.
+GO := $(or $(shell command -v go),/usr/local/go/bin/go)
+export PATH := $(PATH):$(dir $(GO))
+export HOME ?= $(shell getent passwd $$(id -u) | cut -d: -f6)
+
+# The commit names the build; "dirty" tells that the tree has changes.
+BUILD := $(or $(shell git describe --always --dirty --abbrev=7 --exclude '*' 2>/dev/null),dev)
+GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
+	-ldflags "-buildid= -X github.com/backstay/backstay/version.Build=$(BUILD)"
+
+export DIR QUICKSTART_FLAGS SCALE RUNS
+
+.PHONY: help
+help: ## list the targets
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: quickstart
+quickstart: build ## back up DIR=/some/folder on this machine, restore it, compare, keep serving; QUICKSTART_FLAGS=--exit ends it then
+	@if [ -z "$$DIR" ]; then echo 'Say which folder: make quickstart DIR=/some/folder' >&2; exit 2; fi
+	@exec bin/backstay-server quickstart $$QUICKSTART_FLAGS "$$DIR"
+
+.PHONY: build
+build: assets ## bin/backstay and bin/backstay-server
+	@$(GOBUILD) -o bin/ ./cmd/backstay ./cmd/backstay-server
+
+# npm's files change only with these; a vendor folder that somebody removed is made again.
+ASSETS := web/node_modules/.assets
+.PHONY: assets
+assets: $(ASSETS) ## fetch what the pages show, when it has changed
+$(ASSETS): web/package.json web/package-lock.json web/assets.mjs web/icons.txt $(if $(wildcard web/static/vendor/*),,again)
+	@scripts/need assets
+	@cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && node assets.mjs
+	@touch $@
+.PHONY: again
+again:
+
+.PHONY: test
+test: ## run every test, on SQLite and on PostgreSQL; PKGS=./server/... for some packages only
+	@scripts/need test
+	@$(MAKE) --no-print-directory build
+	@$(GO) build -o bin/testall ./scripts/testall && exec bin/testall $(PKGS)
+
+.PHONY: bench
+bench: ## measure beside restic and borg; SCALE=1 is full size, RUNS=3
+	@scripts/need bench || echo 'Measuring without what is missing.'
+	@$(MAKE) --no-print-directory build
+	@$(GO) build -o bin/bench ./scripts/bench && exec bin/bench
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin bench-output web/node_modules web/static/vendor

@@ -1,0 +1,127 @@
+// Testall runs every check and every test of Backstay, as `make test` does.
+//
+// The checks come first. Then all tests run on SQLite, under the race
+// detector, and those of packages that use a database run again on a
+// PostgreSQL server, which is made for them in a temporary folder and removed.
+// Testall fails when anything failed, when a test was skipped for whatever
+// reason (a missing tool is not a pass), and when the two databases did not see
+// the same tests.
+//
+// With packages as arguments it leaves out the checks and tests those alone.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// The server of the test must die with us, however we die. The kernel watches
+// the thread that started it, so main stays on one.
+func init() { runtime.LockOSThread() }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintln(os.Stderr, "testall: interrupted")
+			stop()
+			os.Exit(130)
+		}
+		fmt.Fprintln(os.Stderr, "testall:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, packages []string) error {
+	began := time.Now()
+	var failed []string
+	if len(packages) == 0 {
+		packages = []string{"./..."}
+		failed = check(ctx)
+	}
+	badChecks := len(failed)
+	both, err := usingDatabase(ctx, packages)
+	if err != nil {
+		return err
+	}
+
+	fmt.Println("\n== tests, on SQLite")
+	sqlite, err := goTest(ctx, packages, nil)
+	if err != nil {
+		return err
+	}
+	postgres := &tally{}
+	if len(both) > 0 {
+		if postgres, err = onPostgres(ctx, both); err != nil {
+			return err
+		}
+	}
+
+	fmt.Println()
+	failed = append(failed, verdict(sqlite, postgres, both)...)
+	for _, f := range failed {
+		fmt.Println("FAILED:", f)
+	}
+	fmt.Printf("took %s\n", time.Since(began).Round(time.Second))
+	passed, bad, skipped := sqlite.sum()
+	p, b, s := postgres.sum()
+	fmt.Printf("%d passed, %d failed, %d skipped\n", passed+p, bad+b+badChecks, skipped+s)
+	if len(failed) > 0 {
+		return errors.New("not everything passed")
+	}
+	return ctx.Err()
+}
+
+func onPostgres(ctx context.Context, packages []string) (*tally, error) {
+	server, err := startPostgres(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("starting PostgreSQL: %w", err)
+	}
+	defer server.stop()
+	fmt.Println("\n== tests that use a database, on", server.version)
+	return goTest(ctx, packages, []string{"BACKSTAY_TEST_POSTGRES=" + server.dsn})
+}
+
+// verdict prints the counts and returns what is wrong with them.
+func verdict(sqlite, postgres *tally, both []string) []string {
+	var failed []string
+	for _, t := range []*tally{sqlite, postgres} {
+		for _, p := range t.packages {
+			if p.failed() {
+				failed = append(failed, p.name)
+			}
+			for _, name := range p.with("skip") {
+				failed = append(failed, fmt.Sprintf("%s %s was skipped", p.name, name))
+			}
+		}
+	}
+	here, there := sqlite.only(both), postgres.only(both)
+	fmt.Printf("store tests run on SQLite: %d\nstore tests run on PostgreSQL: %d\n", len(here), len(there))
+	for _, name := range missing(here, there) {
+		failed = append(failed, name+" ran on SQLite only")
+	}
+	for _, name := range missing(there, here) {
+		failed = append(failed, name+" ran on PostgreSQL only")
+	}
+	return failed
+}
+
+// command is a tool that prints only when it fails.
+func command(ctx context.Context, env []string, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
+}
