@@ -30,6 +30,13 @@
     check();
   }
 
+  // On a narrow screen the choice of a snapshot steps back behind its files.
+  if (matchMedia('(max-width: 991.98px)').matches) {
+    for (const box of all('details.when')) {
+      box.open = false;
+    }
+  }
+
   // Copies a value shown once.
   for (const button of all('[data-copy]')) {
     button.hidden = !navigator.clipboard;

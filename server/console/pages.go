@@ -1,0 +1,173 @@
+package console
+
+import (
+	"time"
+
+	"github.com/backstay/backstay/web"
+)
+
+type loginPage struct {
+	web.Frame
+	Form     web.Form
+	Username string
+	Next     string
+	Portal   string // where users find their files
+}
+
+// sign is a sentence with the sign before it.
+type sign struct {
+	Sign string // good, warn, bad, idle
+	Icon string
+	Text string
+}
+
+// state is a word with a coloured dot.
+type state struct {
+	Colour string
+	Text   string
+}
+
+type overviewPage struct {
+	web.Frame
+	Org        string
+	Server     string
+	FirstSteps bool // there is nothing to look at yet
+	Users      int64
+	Devices    int64
+	FirstUser  string
+	Attention  []attention
+	Bar        []bar
+	Legend     []sign
+	Counts     []count
+}
+
+// attention is something that needs somebody, and where to see it.
+type attention struct {
+	sign
+	Href string
+}
+
+// bar is a part of the protection bar, which is 1000 wide.
+type bar struct {
+	Class    string
+	X, Width int64
+}
+
+type count struct {
+	Icon, Text, Value, Href string
+}
+
+type user struct {
+	ID, Username, FullName, Email string
+	Profile, ProfileID            string
+	Devices                       int64
+	LastBackup, LastLogin         time.Time
+	Created                       time.Time
+	State                         state
+	CanDisable, CanActivate       bool
+}
+
+type usersPage struct {
+	web.Frame
+	Query string
+	Users []user
+	Pages web.Pages
+}
+
+type newUserPage struct {
+	web.Frame
+	Form                                 web.Form
+	Username, FirstName, LastName, Email string
+	Profile                              string
+	Profiles                             []profileItem
+}
+
+type madeUserPage struct {
+	web.Frame
+	ID, Username, Password, Portal string
+}
+
+type userPage struct {
+	web.Frame
+	Form      web.Form
+	User      user
+	StateText string
+	Devices   []device
+	Server    string
+}
+
+type device struct {
+	ID, Name, System, Icon, Client  string
+	UserID, Username                string
+	Protection                      sign
+	State                           state
+	LastBackup, LastSeen, Activated time.Time
+	Bytes, Files                    int64
+	CanDeactivate                   bool
+}
+
+type devicesPage struct {
+	web.Frame
+	Query   string
+	Devices []device
+	Pages   web.Pages
+}
+
+type devicePage struct {
+	web.Frame
+	Device    device
+	Snapshots []snapshot
+	Pages     web.Pages
+}
+
+type snapshot struct {
+	ID           string
+	Time         time.Time
+	Files, Bytes int64
+	Unreadable   int64
+	State        state
+}
+
+type confirmPage struct {
+	web.Frame
+	Form         web.Form
+	Name         string // to be typed
+	Consequences []string
+	Action, Back string
+	Button       string
+}
+
+type profileItem struct {
+	ID, Name, Description string
+	Users                 int64
+	Revision              int64
+	Default, WebRestore   bool
+	Changed               time.Time
+}
+
+type profilesPage struct {
+	web.Frame
+	Profiles []profileItem
+}
+
+type profilePage struct {
+	web.Frame
+	Form              web.Form
+	Profile           profileItem
+	Folders, Excludes string // one on each line
+	WebRestore        bool
+	Reason            string
+}
+
+type auditPage struct {
+	web.Frame
+	Query string
+	Rows  []auditRow
+	Pages web.Pages
+}
+
+type auditRow struct {
+	At                          time.Time
+	Who, What, Object, Code, IP string
+	Outcome                     state
+}

@@ -1,0 +1,149 @@
+package console
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/web"
+)
+
+var sampleNow = time.Date(2026, 11, 22, 12, 30, 0, 0, time.UTC)
+
+const hostile = `<img src=x onerror=alert(1)>"'` + "\u202egpj\xff"
+
+func sampleDevices() []device {
+	return []device{
+		{ID: "1", Name: "ATELIER-07", System: "Windows 11 · x86-64", Icon: "device-laptop", Client: "0.1", UserID: "1", Username: "marie", State: state{"green", "Active"}, Protection: sign{"good", "shield-check", "Protected"}, LastBackup: sampleNow.Add(-12 * time.Minute), LastSeen: sampleNow, Activated: sampleNow.AddDate(0, -2, 0), Bytes: 61_659_000_000, Files: 214_880, CanDeactivate: true},
+		{ID: "2", Name: hostile, System: "Debian GNU/Linux 12 · x86-64", Icon: "server-2", UserID: "2", Username: "pierre.curie@example.org", State: state{"green", "Active"}, Protection: sign{"warn", "alert-triangle", "No backup for 5 days"}, LastBackup: sampleNow.Add(-5 * 24 * time.Hour), Bytes: 1_240_000, Files: 318},
+		{ID: "3", Name: "old-macbook", System: "macOS 15 · ARM64", Icon: "device-laptop", UserID: "1", Username: "marie", State: state{"secondary", "Deactivated"}, Protection: sign{"idle", "ban", "No longer backed up. Its snapshots are kept."}, LastBackup: sampleNow.AddDate(0, -4, 0), Bytes: 88_400_000_000, Files: 91_002},
+	}
+}
+
+func sampleUsers() []user {
+	return []user{
+		{ID: "1", Username: "marie", FullName: "Marie Curie", Email: "marie@example.org", Profile: "Default", ProfileID: "1", Devices: 2, LastBackup: sampleNow.Add(-12 * time.Minute), Created: sampleNow.AddDate(0, -3, 0), LastLogin: sampleNow.Add(-time.Hour), State: state{"green", "Active"}, CanDisable: true},
+		{ID: "2", Username: "pierre.curie@example.org", Email: "pierre.curie@example.org", Profile: "Laboratory", ProfileID: "2", Devices: 1, LastBackup: sampleNow.AddDate(0, 0, -5), State: state{"orange", "Disabled"}, CanActivate: true},
+		{ID: "3", Username: `<script>alert("x")</script>`, Profile: "Default", State: state{"green", "Active"}},
+	}
+}
+
+// samples are all pages with made-up content.
+var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.Page){
+	"login": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		page := loginPage{Frame: out, Username: "marie", Portal: "https://backup.example"}
+		page.Form.Add(out.Printer(), errs.Of(errs.AuthFailed))
+		return "login", page
+	},
+	"overview": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "overview", overviewPage{Frame: in, Org: "Institut Curie",
+			Attention: []attention{{sign{"warn", "alert-triangle", "7 devices have had no backup for 5 days."}, "#"}, {sign{"bad", "shield-x", "2 devices have never been backed up."}, "#"}},
+			Bar:       []bar{{"good", 0, 800}, {"warn", 800, 150}, {"bad", 950, 50}},
+			Legend:    []sign{{"good", "shield-check", "32 protected"}, {"warn", "alert-triangle", "6 at risk"}, {"bad", "shield-x", "2 never backed up"}},
+			Counts:    []count{{"users", "Users", "31", "/admin/users"}, {"device-laptop", "Devices", "40", "/admin/devices"}, {"history", "Snapshots", "12,408", ""}, {"database", "Protected data", "4.1 TB", ""}}}
+	},
+	"overview-first": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "overview", overviewPage{Frame: in, Org: "Institut Curie", FirstSteps: true, Server: "https://backup.example", Users: 1, FirstUser: "marie"}
+	},
+	"users": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		p := web.PagesOf(r, 3)
+		p.Total = 31
+		return "users", usersPage{Frame: in, Users: sampleUsers(), Pages: p}
+	},
+	"users-none": func(out, in web.Frame, r *http.Request) (string, web.Page) { return "users", usersPage{Frame: in} },
+	"users-nothing": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "users", usersPage{Frame: in, Query: hostile}
+	},
+	"user-new": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		page := newUserPage{Frame: in, Username: "x", Profiles: []profileItem{{ID: "1", Name: "Default"}, {ID: "2", Name: "Laboratory"}}, Profile: "2"}
+		page.Form.AddField("username", "This name is taken.")
+		return "user-new", page
+	},
+	"user-made": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "user-made", madeUserPage{Frame: in, ID: "1", Username: "marie", Password: "kelp-Sonar-41-rig", Portal: "https://backup.example"}
+	},
+	"user": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "user", userPage{Frame: in, User: sampleUsers()[0], StateText: "Can log in, back up and restore.", Devices: sampleDevices()}
+	},
+	"user-bare": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "user", userPage{Frame: in, User: sampleUsers()[1], StateText: "Cannot log in or back up.", Server: "https://backup.example"}
+	},
+	"devices": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "devices", devicesPage{Frame: in, Devices: sampleDevices()}
+	},
+	"devices-none": func(out, in web.Frame, r *http.Request) (string, web.Page) { return "devices", devicesPage{Frame: in} },
+	"device": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "device", devicePage{Frame: in, Device: sampleDevices()[0], Snapshots: []snapshot{
+			{ID: "9f2c41d07ab3e865", Time: sampleNow.Add(-12 * time.Minute), Files: 214_880, Bytes: 61_659_000_000, State: state{"green", "Complete"}},
+			{ID: "1b7d0c55e94fa210", Time: sampleNow.Add(-26 * time.Hour), Files: 214_102, Bytes: 61_600_000_000, Unreadable: 3, State: state{"orange", "Not finished"}},
+		}}
+	},
+	"confirm": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		in.Title = "Deactivate ATELIER-07?"
+		return "confirm", confirmPage{Frame: in, Name: "ATELIER-07", Action: "#", Back: "#", Button: "Deactivate", Consequences: []string{"It is refused within 5 seconds and backs up nothing more.", "Its 42 snapshots are kept and stay restorable.", "Its user can activate it again with their password."}}
+	},
+	"profiles": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "profiles", profilesPage{Frame: in, Profiles: []profileItem{{ID: "1", Name: "Default", Default: true, Users: 29, WebRestore: true, Changed: sampleNow.AddDate(0, -1, 0)}, {ID: "2", Name: "Laboratory", Description: "Instruments and their computers", Users: 2, Changed: sampleNow}}}
+	},
+	"profile": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "profile", profilePage{Frame: in, Profile: profileItem{ID: "1", Name: "Default", Users: 29, Revision: 4}, Folders: "~/Documents\n~/Pictures\n/srv/share", Excludes: "*.iso\nnode_modules", WebRestore: true}
+	},
+	"audit": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "audit", auditPage{Frame: in, Rows: []auditRow{
+			{At: sampleNow, Who: "admin", What: "Log in", Object: "console", Outcome: state{"green", "Done"}, IP: "192.0.2.7"},
+			{At: sampleNow.Add(-time.Minute), Who: hostile, What: "Read own data", Object: "device ATELIER-07", Outcome: state{"red", "Denied"}, Code: "E1106", IP: "2001:db8::1"},
+		}}
+	},
+}
+
+func sampleSite(t *testing.T) http.Handler {
+	t.Helper()
+	site, err := web.New(web.Config{Name: "console", Base: "/admin", Templates: pages(), Now: func() time.Time { return sampleNow }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nav []web.Link
+	for i, s := range [][2]string{{"overview", "layout-dashboard"}, {"users", "users"}, {"devices", "device-laptop"}, {"profiles", "adjustments"}, {"audit", "list"}} {
+		nav = append(nav, web.Link{Key: "console." + s[0], Href: "/admin/" + s[0], Icon: s[1], Active: i == 1})
+	}
+	mux := http.NewServeMux()
+	for name, make := range samples {
+		mux.HandleFunc("GET /admin/"+name, func(w http.ResponseWriter, r *http.Request) {
+			in := site.Frame(w, r)
+			in.Title, in.Nav, in.Who = "Title", nav, "admin"
+			out := site.Frame(w, r).Card()
+			out.Title = "Title"
+			template, page := make(out, in, r)
+			site.Render(w, r, http.StatusOK, template, page)
+		})
+	}
+	return site.Handler(mux)
+}
+
+// Every page renders in both languages, whatever the names are, without
+// anything inline.
+func TestPagesRender(t *testing.T) {
+	t.Parallel()
+	h := sampleSite(t)
+	for _, lang := range locale.Langs() {
+		for name := range samples {
+			r := httptest.NewRequest(http.MethodGet, "/admin/"+name, nil)
+			r.Header.Set("Accept-Language", string(lang))
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			page := w.Body.String()
+			if w.Code != http.StatusOK || !strings.Contains(page, "</html>") {
+				t.Errorf("%s in %s: status %d: %s", name, lang, w.Code, page)
+			}
+			for _, bad := range []string{" style=", "<style", " onclick=", "<img src=x", "<script>alert", "\u202e", "no value", "ZgotmplZ", "%!"} {
+				if strings.Contains(page, bad) {
+					t.Errorf("%s in %s holds %q", name, lang, bad)
+				}
+			}
+		}
+	}
+}

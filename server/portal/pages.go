@@ -1,0 +1,91 @@
+package portal
+
+import (
+	"time"
+
+	"github.com/backstay/backstay/web"
+)
+
+type loginPage struct {
+	web.Frame
+	Form     web.Form
+	Username string
+	Next     string // where to go after the log-in
+}
+
+// sign is a sentence with the sign before it.
+type sign struct {
+	Sign string // good, warn, bad, idle
+	Icon string
+	Text string
+}
+
+// device is a computer as its owner sees it.
+type device struct {
+	ID         string
+	Name       string
+	System     string
+	Icon       string
+	Protection sign
+	LastBackup time.Time
+	Bytes      int64
+	Files      int64
+}
+
+type sourcesPage struct {
+	web.Frame
+	Devices  []device
+	Server   string // this server's address, for the command that activates
+	Username string
+}
+
+type devicePage struct {
+	web.Frame
+	Device    device
+	Snapshot  string // the chosen one, "" when there is none
+	Calendar  calendar
+	Snapshots []snapshotLink // of the chosen day
+	Folder    folder
+}
+
+type snapshotLink struct {
+	Href       string
+	Time       time.Time
+	Bytes      int64
+	Unreadable int64
+	Partial    bool
+	Chosen     bool
+}
+
+// folder is one folder of a snapshot, or a part of it.
+type folder struct {
+	Token   string // of the folder's path, for the form
+	Crumbs  []crumb
+	Entries []entry
+	Pages   web.Pages
+}
+
+type crumb struct {
+	Name string
+	Href string
+	Here bool
+}
+
+type entry struct {
+	Name     string // any bytes
+	Token    string // of the name, for the form
+	Href     string // the folder, or the file's download
+	Icon     string
+	Size     int64
+	Modified time.Time
+	Target   string // of a link
+	Note     string
+	IsFolder bool
+	IsFile   bool
+	Takeable bool // can be part of a download
+}
+
+type accountPage struct {
+	web.Frame
+	Username, FullName, Email string
+}

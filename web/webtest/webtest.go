@@ -1,0 +1,217 @@
+// Package webtest drives a real browser through our pages in a test: it opens
+// them, types, clicks, takes pictures, and holds the test to it that no page
+// writes an error to the console or breaks the content policy.
+package webtest
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// Sizes of the pictures: a desk and a phone.
+const (
+	Desk  = 1400
+	Phone = 390
+)
+
+// Browser is one tab of a headless Chromium. Its methods end the test when
+// something goes wrong.
+type Browser struct {
+	t   testing.TB
+	ctx context.Context
+
+	mu       sync.Mutex
+	problems []string
+}
+
+// Open starts a Chromium with a profile of its own that accepts the server's
+// self-signed certificate. It ends with the test, which then fails when any
+// page wrote an error to the console.
+func Open(t testing.TB) *Browser {
+	t.Helper()
+	path, err := find()
+	if err != nil {
+		t.Fatal("no Chromium found; Debian has it as the package chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox, // tests run as root
+		chromedp.DisableGPU,
+		chromedp.IgnoreCertErrors,
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("lang", "en"),
+	)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
+	ctx, closeTab := chromedp.NewContext(ctx)
+	b := &Browser{t: t, ctx: ctx}
+	t.Cleanup(func() {
+		closeTab()
+		stop()
+		cancel()
+		for _, p := range b.Problems() {
+			t.Errorf("the browser complains: %s", p)
+		}
+	})
+	b.must(chromedp.Do(ctx, chromedp.Navigate("about:blank")))
+	b.must(chromedp.Listen(ctx, b.listen))
+	b.Size(Desk, 900)
+	return b
+}
+
+func find() (string, error) {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", exec.ErrNotFound
+}
+
+// listen notes what a page should never cause.
+func (b *Browser) listen(event any) {
+	switch e := event.(type) {
+	case *cdplog.EventEntryAdded:
+		if e.Entry.Level == cdplog.EntryLevelError || strings.Contains(e.Entry.Text, "Content Security Policy") {
+			b.note(e.Entry.Text + " " + e.Entry.URL)
+		}
+	case *runtime.EventExceptionThrown:
+		text := e.ExceptionDetails.Text
+		if e.ExceptionDetails.Exception != nil {
+			text += " " + e.ExceptionDetails.Exception.Description
+		}
+		b.note(text)
+	case *runtime.EventConsoleAPICalled:
+		if e.Type == "error" || e.Type == "warning" {
+			b.note("console: " + string(e.Type))
+		}
+	}
+}
+
+func (b *Browser) note(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.problems = append(b.problems, text)
+}
+
+// Problems are the complaints since the last call; reading them forgives them.
+func (b *Browser) Problems() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.problems
+	b.problems = nil
+	return p
+}
+
+func (b *Browser) must(err error) {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// Size sets the window's width and height.
+func (b *Browser) Size(width, height int64) {
+	b.t.Helper()
+	var options []chromedp.EmulateViewportOption
+	if width < 600 {
+		options = append(options, chromedp.EmulateMobile)
+	}
+	b.must(chromedp.Do(b.ctx, chromedp.EmulateViewport(width, height, options...)))
+}
+
+// Dark makes the system prefer dark colours, or light ones.
+func (b *Browser) Dark(dark bool) {
+	b.t.Helper()
+	value := "light"
+	if dark {
+		value = "dark"
+	}
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}},
+	})
+	b.must(err)
+}
+
+// Go opens an address and waits until it is loaded.
+func (b *Browser) Go(url string) {
+	b.t.Helper()
+	b.must(chromedp.Do(b.ctx, chromedp.Navigate(url)))
+}
+
+// Type types keys into whatever has the focus; "\t" and "\r" are keys too.
+func (b *Browser) Type(keys string) {
+	b.t.Helper()
+	b.must(chromedp.Do(b.ctx, chromedp.KeyEvent(keys)))
+}
+
+// Submit types keys that lead to another page, and waits until it is loaded.
+func (b *Browser) Submit(keys string) {
+	b.t.Helper()
+	_, err := chromedp.Run(b.ctx, chromedp.WaitEvent(page.LoadEventFired, nil, chromedp.KeyEvent(keys)))
+	b.must(err)
+}
+
+// Fill sets the field that the CSS selector finds.
+func (b *Browser) Fill(selector, value string) {
+	b.t.Helper()
+	b.must(chromedp.Do(b.ctx, chromedp.SetValue(chromedp.CSS(selector), value)))
+}
+
+// Follow clicks on something that leads to another page, and waits for it.
+func (b *Browser) Follow(selector string) {
+	b.t.Helper()
+	_, err := chromedp.Run(b.ctx, chromedp.WaitEvent(page.LoadEventFired, nil, chromedp.Click(chromedp.CSS(selector))))
+	b.must(err)
+}
+
+// Click clicks on something that stays on the page.
+func (b *Browser) Click(selector string) {
+	b.t.Helper()
+	b.must(chromedp.Do(b.ctx, chromedp.Click(chromedp.CSS(selector))))
+}
+
+// Eval evaluates a JavaScript expression in the page.
+func Eval[T any](b *Browser, expression string) T {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	b.must(err)
+	return v
+}
+
+// Text is what the page shows.
+func (b *Browser) Text() string {
+	b.t.Helper()
+	return Eval[string](b, "document.body.innerText")
+}
+
+// URL is the address of the page.
+func (b *Browser) URL() string {
+	b.t.Helper()
+	url, err := chromedp.Run(b.ctx, chromedp.Location())
+	b.must(err)
+	return url
+}
+
+// Shot takes a picture of the whole page to the file name.png in dir.
+func (b *Browser) Shot(dir, name string) {
+	b.t.Helper()
+	data, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	b.must(err)
+	b.must(os.MkdirAll(dir, 0o755))
+	b.must(os.WriteFile(filepath.Join(dir, name+".png"), data, 0o644))
+}
