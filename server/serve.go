@@ -39,7 +39,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		server.TLSConfig = s.certs.config(s.cfg.TLS12)
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}
-	s.cfg.Log.Info("serving", "url", s.cfg.URL(l.Addr()), "listen", l.Addr().String(), "version", version.String(), "database", s.DB.Kind())
+	s.cfg.Log.Info("serving", "url", s.cfg.URL(l.Addr()), "listen", l.Addr().String(), "version", version.String())
 	done := make(chan error, 1)
 	go func() { done <- serve(l) }()
 

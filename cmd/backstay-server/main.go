@@ -47,7 +47,7 @@ type program struct {
 func (p *program) run(ctx context.Context, args []string) int {
 	p.say = locale.For(locale.FromEnv(p.getenv))
 	root := p.root()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // nil would mean os.Args
 	err := root.ExecuteContext(ctx)
 	var quiet silentError
 	switch {
