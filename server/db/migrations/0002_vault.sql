@@ -4,15 +4,17 @@
 
 -- +goose Up
 
--- One row: the vault's counters. epoch is the collector's; removals grows
--- whenever rows of chunks are deleted, so that a number looked up before is
--- known to be still good.
+-- One row. store is the vault's id, which stands in the store as well: the
+-- two must belong together. epoch is the collector's; removals grows whenever
+-- rows of chunks are deleted, so that a number looked up before is known to be
+-- still good.
 CREATE TABLE vault_state (
 	one       BIGINT PRIMARY KEY CHECK (one = 1),
+	store     TEXT NOT NULL,
 	epoch     BIGINT NOT NULL,
 	removals  BIGINT NOT NULL
 );
-INSERT INTO vault_state (one, epoch, removals) VALUES (1, 1, 0);
+INSERT INTO vault_state (one, store, epoch, removals) VALUES (1, '', 1, 0);
 
 -- A short number for each organisation: chunks and its index carry it in
 -- place of 36 characters, twice in each of many million rows.
@@ -74,20 +76,20 @@ CREATE TABLE backup_sessions (
 	epoch      BIGINT NOT NULL,            -- the collector's, when it was opened
 	created_at BIGINT NOT NULL,
 	expires_at BIGINT NOT NULL,
-	ended_at   BIGINT NOT NULL,
-	refs       {{blob}}                    -- what its puts sent, but for rows of puts with refs of their own
+	ended_at   BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX backup_sessions_open ON backup_sessions (set_id) WHERE state = 'open';
 CREATE INDEX backup_sessions_device ON backup_sessions (device, created_at);
 CREATE INDEX backup_sessions_user ON backup_sessions (user_id);
 
+-- What open sessions sent. It is pinned until they end.
 CREATE TABLE puts (
 	number     {{serial}},
 	session    TEXT NOT NULL REFERENCES backup_sessions(id) ON DELETE CASCADE,
 	put_id     TEXT NOT NULL,
 	answer     TEXT NOT NULL,              -- JSON
 	created_at BIGINT NOT NULL,
-	refs       {{blob}},                   -- null once they are in the session's
+	refs       {{blob}} NOT NULL,          -- the objects it brought, new or not
 	UNIQUE (session, put_id)
 );
 

@@ -1,0 +1,172 @@
+package vault
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+)
+
+// Snapshot is what may be known of a snapshot without opening it.
+type Snapshot struct {
+	Hash   backup.Hash
+	Seq    uint64
+	Org    access.OrgID
+	User   access.UserID
+	Device access.DeviceID
+	Set    string
+	Status string // complete, partial or suspicious
+
+	StartedAt   time.Time // by the device's clock
+	CommittedAt time.Time
+
+	Entries, Files, Bytes, Unreadable int64
+}
+
+// Filter says which snapshots a list holds. Its empty fields choose nothing
+// away.
+type Filter struct {
+	Org    access.OrgID
+	User   access.UserID
+	Device access.DeviceID
+	Limit  int // 1,000 when 0
+}
+
+const snapshotColumns = `hash, seq, org, user_id, device, set_id, status, started_at, committed_at, entries, files, bytes, unreadable`
+
+func scanSnapshot(scan func(...any) error) (s Snapshot, err error) {
+	var hash []byte
+	var started, committed int64
+	err = scan(&hash, &s.Seq, &s.Org, &s.User, &s.Device, &s.Set, &s.Status, &started, &committed,
+		&s.Entries, &s.Files, &s.Bytes, &s.Unreadable)
+	copy(s.Hash[:], hash)
+	s.StartedAt, s.CommittedAt = db.Time(started), db.Time(committed)
+	return s, err
+}
+
+// Snapshots lists visible snapshots, newest first: of the caller's own devices,
+// for an administrator of those in reach. Partial ones that a newer snapshot of
+// their session replaced are not among them.
+func (v *Vault) Snapshots(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) ([]Snapshot, error) {
+	if err := f.confine(by); err != nil {
+		return nil, err
+	}
+	where, args := []string{"state = 'live'"}, []any{}
+	for _, c := range []struct{ column, value string }{
+		{"org", string(f.Org)}, {"user_id", string(f.User)}, {"device", string(f.Device)},
+	} {
+		if c.value != "" {
+			args = append(args, c.value)
+			where = append(where, fmt.Sprintf("%s = $%d", c.column, len(args)))
+		}
+	}
+	if f.Limit == 0 {
+		f.Limit = 1000
+	}
+	args = append(args, f.Limit)
+	rows, err := tx.Query(ctx, `SELECT `+snapshotColumns+` FROM snapshots WHERE `+strings.Join(where, " AND ")+
+		fmt.Sprintf(" ORDER BY committed_at DESC, number DESC LIMIT $%d", len(args)), args...)
+	if err != nil {
+		return nil, fmt.Errorf("listing snapshots: %w", err)
+	}
+	defer rows.Close()
+	var list []Snapshot
+	for rows.Next() {
+		s, err := scanSnapshot(rows.Scan)
+		if err != nil {
+			return nil, fmt.Errorf("listing snapshots: %w", err)
+		}
+		list = append(list, s)
+	}
+	return list, rows.Err()
+}
+
+// confine narrows a filter to what the caller may see, or refuses it.
+func (f *Filter) confine(by access.Caller) error {
+	object := "snapshots/" + string(f.Device)
+	switch by.Kind {
+	case access.UserKind, access.DeviceKind:
+		if f.Org == "" {
+			f.Org = by.Org
+		}
+		if f.User == "" {
+			f.User = by.User
+		}
+	case access.AdminKind:
+		if f.Org == "" && by.Role != access.ServerAdmin {
+			f.Org = by.Org
+		}
+	}
+	return audit.See(by, viewing(by), f.Org, f.User, object)
+}
+
+// viewing is the action that looking at figures is, for a caller.
+func viewing(by access.Caller) access.Action {
+	if by.Kind == access.DeviceKind {
+		return access.Backup
+	}
+	return access.ViewDevices
+}
+
+// Find is the visible snapshot of a device that name means: the first digits of
+// its id, as many as make it the only one, or "latest". There is none: E1504.
+func (v *Vault) Find(ctx context.Context, tx *db.Tx, by access.Caller, device access.DeviceID, name string) (Snapshot, error) {
+	list, err := v.Snapshots(ctx, tx, by, Filter{Device: device, Limit: maxFind})
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if name == "latest" && len(list) > 0 {
+		return list[0], nil
+	}
+	var found []Snapshot
+	for _, s := range list {
+		if name != "" && strings.HasPrefix(s.Hash.String(), strings.ToLower(name)) {
+			found = append(found, s)
+		}
+	}
+	if len(found) != 1 {
+		return Snapshot{}, errs.Of(errs.NoSuchSnapshot, "what", name)
+	}
+	return found[0], nil
+}
+
+const maxFind = 100_000
+
+// byHash is a visible snapshot that the caller may act on.
+func (v *Vault) byHash(ctx context.Context, tx *db.Tx, by access.Caller, hash backup.Hash) (Snapshot, error) {
+	s, err := scanSnapshot(tx.QueryRow(ctx, `SELECT `+snapshotColumns+` FROM snapshots WHERE hash = $1 AND state = 'live'`, hash[:]).Scan)
+	if err == nil && access.Sees(by, s.Org, s.User) {
+		return s, nil
+	}
+	if err == nil || errors.Is(err, sql.ErrNoRows) {
+		return Snapshot{}, errs.Of(errs.NoSuchSnapshot, "what", hash.Short())
+	}
+	return Snapshot{}, fmt.Errorf("reading snapshot %s: %w", hash.Short(), err)
+}
+
+// Stats is how much a vault holds.
+type Stats struct {
+	Packs        int64
+	StoredBytes  int64 // of packs
+	Snapshots    int64 // visible ones
+	OpenSessions int64
+}
+
+// Stats counts what the vault holds.
+func (v *Vault) Stats(ctx context.Context, tx *db.Tx) (s Stats, err error) {
+	err = tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM packs), (SELECT coalesce(sum(size), 0) FROM packs),
+		(SELECT count(*) FROM snapshots WHERE state = 'live'), (SELECT count(*) FROM backup_sessions WHERE state = 'open')`).
+		Scan(&s.Packs, &s.StoredBytes, &s.Snapshots, &s.OpenSessions)
+	if err != nil {
+		return Stats{}, fmt.Errorf("counting what the vault holds: %w", err)
+	}
+	return s, nil
+}
