@@ -1,0 +1,158 @@
+// Package orgs knows the organisations of a server. Users, devices, profiles
+// and data belong to exactly one; licences will, too.
+package orgs
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/keys"
+)
+
+// ID identifies an organisation: a UUID as text.
+type ID = access.OrgID
+
+// State says whether an organisation works.
+type State string
+
+// Active is the only state so far.
+const Active State = "active"
+
+// Org is an organisation.
+type Org struct {
+	ID        ID
+	Name      string
+	State     State
+	KeyGen    uint64
+	Record    []byte // org record, docs/format.md 8
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+const maxName = 100
+
+// Create makes an organisation and its keys. Names are unique without regard
+// to case.
+func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, name string) (Org, error) {
+	name = strings.TrimSpace(norm.NFC.String(name))
+	if err := checkName(name); err != nil {
+		return Org{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Org{}, fmt.Errorf("creating an organisation: %w", err)
+	}
+	o := Org{ID: ID(id.String()), Name: name, State: Active, CreatedAt: tx.Now(), UpdatedAt: tx.Now()}
+	if err := audit.Check(ctx, tx, by, access.ManageOrgs, o.ID, "", "org/"+string(o.ID), audit.Change("name", nil, name)); err != nil {
+		return Org{}, err
+	}
+	if _, err := findWhere(ctx, tx, "name_key = $1", Fold(name)); err == nil {
+		return Org{}, errs.New(errs.Conflict, "org.name.taken", "name", name)
+	} else if !errors.Is(err, sql.ErrNoRows) {
+		return Org{}, fmt.Errorf("looking for organisation %q: %w", name, err)
+	}
+	// The keys are on the disk before the row is: undone, they are of nobody.
+	k, err := ring.NewOrg(o.ID)
+	if err != nil {
+		return Org{}, err
+	}
+	o.KeyGen, o.Record = k.Gen, k.Record
+	_, err = tx.Exec(ctx, `INSERT INTO orgs (id, name, name_key, state, key_gen, record, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		o.ID, o.Name, Fold(o.Name), o.State, int64(o.KeyGen), o.Record, db.Micros(o.CreatedAt), db.Micros(o.UpdatedAt))
+	if err != nil {
+		return Org{}, fmt.Errorf("creating organisation %q: %w", name, err)
+	}
+	return o, nil
+}
+
+func checkName(name string) error {
+	if name == "" {
+		return errs.New(errs.Invalid, "org.name.empty")
+	}
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return errs.New(errs.Invalid, "org.name.characters")
+	}
+	if utf8.RuneCountInString(name) > maxName {
+		return errs.New(errs.Invalid, "org.name.long", "n", maxName)
+	}
+	return nil
+}
+
+// Find returns an organisation. It asks nobody's permission: what others may
+// see of it is for the caller to decide.
+func Find(ctx context.Context, tx *db.Tx, id ID) (Org, error) {
+	o, err := findWhere(ctx, tx, "id = $1", string(id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return Org{}, errs.New(errs.NotFound, "org.unknown")
+	}
+	if err != nil {
+		return Org{}, fmt.Errorf("reading organisation %s: %w", id, err)
+	}
+	return o, nil
+}
+
+// FindByName returns the organisation with this name, in whatever case.
+func FindByName(ctx context.Context, tx *db.Tx, name string) (Org, error) {
+	o, err := findWhere(ctx, tx, "name_key = $1", Fold(strings.TrimSpace(name)))
+	if errors.Is(err, sql.ErrNoRows) {
+		return Org{}, errs.New(errs.NotFound, "org.unknown")
+	}
+	if err != nil {
+		return Org{}, fmt.Errorf("reading organisation %q: %w", name, err)
+	}
+	return o, nil
+}
+
+const columns = "id, name, state, key_gen, record, created_at, updated_at"
+
+func findWhere(ctx context.Context, tx *db.Tx, where, arg string) (Org, error) {
+	return scan(tx.QueryRow(ctx, "SELECT "+columns+" FROM orgs WHERE "+where, arg))
+}
+
+func scan(row interface{ Scan(...any) error }) (o Org, err error) {
+	var created, updated int64
+	err = row.Scan(&o.ID, &o.Name, &o.State, &o.KeyGen, &o.Record, &created, &updated)
+	o.CreatedAt, o.UpdatedAt = db.Time(created), db.Time(updated)
+	return o, err
+}
+
+// List returns the organisations that the caller belongs to or administers, by
+// name.
+func List(ctx context.Context, tx *db.Tx, by access.Caller) ([]Org, error) {
+	rows, err := tx.Query(ctx, "SELECT "+columns+" FROM orgs ORDER BY name_key")
+	if err != nil {
+		return nil, fmt.Errorf("listing organisations: %w", err)
+	}
+	defer rows.Close()
+	var list []Org
+	for rows.Next() {
+		o, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("listing organisations: %w", err)
+		}
+		if access.Sees(by, o.ID, by.User) {
+			list = append(list, o)
+		}
+	}
+	return list, rows.Err()
+}
+
+// Fold is the form in which names are compared: NFC, without case.
+func Fold(s string) string {
+	return norm.NFC.String(cases.Fold().String(norm.NFC.String(s)))
+}
