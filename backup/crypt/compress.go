@@ -17,13 +17,14 @@ const (
 	sampleFrom   = 64 << 10 // shorter plaintext is always tried
 	samplePieces = 8
 	samplePiece  = 4 << 10
-	sampleLimit  = 3932 // a piece that comes out shorter promises something
+	sampleLimit  = 31457 // a sample that comes out shorter promises something
 )
 
 func newEncoder() *zstd.Encoder {
 	e, err := zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(zstd.SpeedFastest),
 		zstd.WithWindowSize(backup.MaxChunk),
+		zstd.WithAllLitEntropyCompression(true),
 		zstd.WithEncoderCRC(false),
 		zstd.WithEncoderConcurrency(1),
 		zstd.WithLowerEncoderMem(true),
@@ -53,13 +54,12 @@ func promising(enc *zstd.Encoder, plain, scratch []byte) bool {
 	if len(plain) < sampleFrom {
 		return true
 	}
+	scratch = scratch[:0]
 	for i := range samplePieces {
 		at := i * (len(plain) - samplePiece) / (samplePieces - 1)
-		if len(enc.EncodeAll(plain[at:at+samplePiece], scratch[:0])) < sampleLimit {
-			return true
-		}
+		scratch = append(scratch, plain[at:at+samplePiece]...)
 	}
-	return false
+	return len(enc.EncodeAll(scratch, scratch[len(scratch):])) < sampleLimit
 }
 
 // decoders are kept for all Open calls; there are as many as calls at once.

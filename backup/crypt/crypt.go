@@ -11,14 +11,17 @@
 // Profile 1 is how a writer encodes plaintext, so that the same bytes always
 // give the same id:
 //
-//   - zstd of github.com/klauspost/compress at SpeedFastest, window 4 MiB, one
-//     frame with the content's size, no checksum and no dictionary. A test
-//     pins its output; an upgrade that changes it needs a new profile.
+//   - zstd of github.com/klauspost/compress at SpeedFastest, window 4 MiB, all
+//     literals entropy-coded, one frame with the content's size, no checksum
+//     and no dictionary. A test pins its output; an upgrade that changes it
+//     needs a new profile. The next level, SpeedDefault, stores 5 to 7 per
+//     cent less and takes half as long again (BenchmarkProfile).
 //   - Plaintext of 65,536 bytes or more is first tried on a sample: 8 pieces
-//     of 4,096 bytes, piece i beginning at offset i × (len − 4,096) / 7. Each
-//     is compressed by itself with the same compressor; when none of them
-//     comes out under 3,932 bytes (96 per cent), the plaintext is stored
-//     as it is. So is plaintext that compression does not make shorter.
+//     of 4,096 bytes, joined, piece i beginning at offset i × (len − 4,096) / 7
+//     rounded down. When it does not compress to less than 31,457 bytes (96
+//     per cent), the plaintext is stored as it is: of media files and
+//     archives that costs one per cent of their size, and saves a third of
+//     their time. So is plaintext that compression does not make shorter.
 //
 // Whatever does not verify (wrong key, wrong kind, damage, a length that lies)
 // gives an error with the code E1506, which says nothing more to anybody who

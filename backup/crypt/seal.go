@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"math/bits"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -123,7 +124,7 @@ func (w *worker) seal(scope backup.UUID, kind backup.Kind, plain []byte) (backup
 // encode fills w.encoded.
 func (w *worker) encode(plain []byte) {
 	if w.encoded == nil {
-		w.encoded = make([]byte, 0, headSize+samplePiece*2)
+		w.encoded = make([]byte, 0, 2*samplePieces*samplePiece+4096)
 	}
 	head := [headSize]byte{compStored, byte(len(plain) >> 16), byte(len(plain) >> 8), byte(len(plain))}
 	e := w.encoded[:0]
@@ -136,8 +137,9 @@ func (w *worker) encode(plain []byte) {
 		e = append(append(e[:0], head[:]...), plain...)
 	}
 	e = append(e, marker)
-	pad := padme(len(e)) - len(e)
-	e = append(e, make([]byte, pad)...)
+	n := len(e)
+	e = slices.Grow(e, padme(n)-n)[:padme(n)]
+	clear(e[n:])
 	w.encoded = e
 }
 
