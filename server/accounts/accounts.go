@@ -1,0 +1,301 @@
+// Package accounts knows the people of a server: users, who own data, and
+// administrators, who own none. Both are accounts in one table, told apart by
+// their kind, with usernames that are unique on the whole server without regard
+// to case; e-mail addresses may be shared. It keeps their passwords, their login
+// sessions in the portal and the console, and the short-lived tokens by which a
+// user opens their own data from a device.
+package accounts
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/orgs"
+)
+
+// ID identifies an account: a UUID as text.
+type ID = access.UserID
+
+// User is an account, of whichever kind.
+type User struct {
+	ID        ID
+	Org       orgs.ID
+	Kind      access.Kind // UserKind or AdminKind
+	Role      access.Role // of an administrator
+	Username  string
+	Email     string
+	FirstName string
+	LastName  string
+	Language  string // "en", "fr", or "" for the browser's
+
+	State     State
+	StateAt   time.Time
+	Profile   access.ProfileID // "" for the organisation's default
+	ProfileAt time.Time        // when it was assigned
+	Licence   string
+
+	MustChangePassword bool
+	PasswordAt         time.Time // never set: zero
+	LockedUntil        time.Time
+
+	Keys keys.UserKeys // an administrator has none
+
+	LastLoginAt time.Time
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+
+	password string // PHC string, "" for none
+}
+
+// Name is what people call the account: the full name, or the username.
+func (u User) Name() string {
+	if name := strings.TrimSpace(u.FirstName + " " + u.LastName); name != "" {
+		return name
+	}
+	return u.Username
+}
+
+// Caller is the account as one who asks, from where from came.
+func (u User) Caller(from access.Caller) access.Caller {
+	c := access.Caller{Kind: u.Kind, User: u.ID, Org: u.Org, Name: u.Username,
+		IP: from.IP, RequestID: from.RequestID, Session: from.Session, Device: from.Device}
+	if u.Kind == access.AdminKind {
+		c.Role = u.Role
+	}
+	return c
+}
+
+// New is what Create needs to know.
+type New struct {
+	Org       orgs.ID
+	Kind      access.Kind
+	Role      access.Role // of an administrator
+	Username  string
+	Email     string
+	FirstName string
+	LastName  string
+	Language  string
+	Profile   access.ProfileID // "" for the organisation's default
+
+	PasswordHash       string // from Hasher.Hash; without one the account is invited
+	MustChangePassword bool
+}
+
+// Create makes an account, active when it has a password. A user gets keys.
+// An administrator makes no administrator above themselves.
+func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n New) (User, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return User{}, fmt.Errorf("creating an account: %w", err)
+	}
+	u := User{ID: ID(id.String()), Org: n.Org, Kind: n.Kind, Role: n.Role,
+		Username: n.Username, Email: n.Email, FirstName: n.FirstName, LastName: n.LastName, Language: n.Language,
+		State: Invited, StateAt: tx.Now(), Profile: n.Profile, ProfileAt: tx.Now(),
+		CreatedAt: tx.Now(), UpdatedAt: tx.Now(), password: n.PasswordHash, MustChangePassword: n.MustChangePassword}
+	if n.PasswordHash != "" {
+		u.State, u.PasswordAt = Active, tx.Now()
+	}
+	if err := u.normalise(); err != nil {
+		return User{}, err
+	}
+	details := []audit.Detail{audit.Change("username", nil, u.Username), audit.Change("email", nil, u.Email), audit.Change("kind", nil, u.Kind)}
+	if u.Kind == access.AdminKind {
+		details = append(details, audit.Change("role", nil, u.Role))
+	}
+	if err := manage(ctx, tx, by, u, details...); err != nil {
+		return User{}, err
+	}
+	if _, err := orgs.Find(ctx, tx, u.Org); err != nil {
+		return User{}, err
+	}
+	if _, err := findWhere(ctx, tx, "username_key = $1", orgs.Fold(u.Username)); err == nil {
+		return User{}, errs.New(errs.Conflict, "user.username.taken", "username", u.Username)
+	} else if !errors.Is(err, sql.ErrNoRows) {
+		return User{}, fmt.Errorf("looking for username %q: %w", u.Username, err)
+	}
+	if u.Kind == access.UserKind {
+		if u.Keys, err = ring.NewUser(u.Org, u.ID); err != nil {
+			return User{}, err
+		}
+	}
+	if err := insert(ctx, tx, u); err != nil {
+		return User{}, fmt.Errorf("creating account %q: %w", u.Username, err)
+	}
+	return u, nil
+}
+
+// manage allows and records a change to an account by somebody else. Server
+// administrators are changed by server administrators only, or somebody below
+// them could become one.
+func manage(ctx context.Context, tx *db.Tx, by access.Caller, u User, details ...audit.Detail) error {
+	if err := audit.Check(ctx, tx, by, access.ManageUsers, u.Org, u.ID, "user/"+string(u.ID), details...); err != nil {
+		return err
+	}
+	above := u.Kind == access.AdminKind && u.Role == access.ServerAdmin
+	if above && by.Kind != access.SystemKind && by.Role != access.ServerAdmin {
+		return errs.New(errs.Forbidden, "access.denied").
+			Because(&audit.Denial{Action: access.ManageUsers, Org: u.Org, Owner: u.ID, Object: "user/" + string(u.ID)})
+	}
+	return nil
+}
+
+// Find returns an account and asks nobody's permission; View does.
+func Find(ctx context.Context, tx *db.Tx, id ID) (User, error) {
+	u, err := findWhere(ctx, tx, "id = $1", string(id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return User{}, errs.New(errs.NotFound, "user.unknown")
+	}
+	if err != nil {
+		return User{}, fmt.Errorf("reading account %s: %w", id, err)
+	}
+	return u, nil
+}
+
+// FindByUsername is Find by the username, in whatever case.
+func FindByUsername(ctx context.Context, tx *db.Tx, username string) (User, error) {
+	u, err := findWhere(ctx, tx, "username_key = $1", orgs.Fold(strings.TrimSpace(username)))
+	if errors.Is(err, sql.ErrNoRows) {
+		return User{}, errs.New(errs.NotFound, "user.unknown")
+	}
+	if err != nil {
+		return User{}, fmt.Errorf("reading account %q: %w", username, err)
+	}
+	return u, nil
+}
+
+// View returns an account to those who may see it: administrators, and itself.
+func View(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (User, error) {
+	u, err := Find(ctx, tx, id)
+	if err != nil {
+		return User{}, err
+	}
+	if by.User == u.ID && access.Allow(by, access.ChangeAccount, u.Org, u.ID) {
+		return u, nil
+	}
+	if err := audit.See(by, access.ViewUsers, u.Org, u.ID, "user/"+string(id)); err != nil {
+		return User{}, err
+	}
+	return u, nil
+}
+
+// Changes are the fields that Update sets; nil leaves one as it is.
+type Changes struct {
+	Username  *string
+	Email     *string
+	FirstName *string
+	LastName  *string
+	Language  *string
+	Role      *access.Role // of an administrator
+}
+
+// Update changes an account's fields.
+func Update(ctx context.Context, tx *db.Tx, by access.Caller, id ID, c Changes) (User, error) {
+	old, err := Find(ctx, tx, id)
+	if err != nil {
+		return User{}, err
+	}
+	u := old
+	set(&u.Username, c.Username)
+	set(&u.Email, c.Email)
+	set(&u.FirstName, c.FirstName)
+	set(&u.LastName, c.LastName)
+	set(&u.Language, c.Language)
+	set(&u.Role, c.Role)
+	if err := u.normalise(); err != nil {
+		return User{}, err
+	}
+	var details []audit.Detail
+	for _, f := range []struct{ name, before, after string }{
+		{"username", old.Username, u.Username}, {"email", old.Email, u.Email},
+		{"first_name", old.FirstName, u.FirstName}, {"last_name", old.LastName, u.LastName},
+		{"language", old.Language, u.Language}, {"role", string(old.Role), string(u.Role)},
+	} {
+		if f.before != f.after {
+			details = append(details, audit.Change(f.name, f.before, f.after))
+		}
+	}
+	// Both as it was and as it will be must be the caller's to manage.
+	if err := manage(ctx, tx, by, old, details...); err != nil {
+		return User{}, err
+	}
+	if u.Role != old.Role {
+		if err := manage(ctx, tx, by, u); err != nil {
+			return User{}, err
+		}
+		if err := keepOne(ctx, tx, old); err != nil {
+			return User{}, err
+		}
+	}
+	if orgs.Fold(u.Username) != orgs.Fold(old.Username) {
+		if _, err := FindByUsername(ctx, tx, u.Username); err == nil {
+			return User{}, errs.New(errs.Conflict, "user.username.taken", "username", u.Username)
+		} else if errs.KindOf(err) != errs.NotFound {
+			return User{}, err
+		}
+	}
+	u.UpdatedAt = tx.Now()
+	if err := update(ctx, tx, u); err != nil {
+		return User{}, fmt.Errorf("changing account %s: %w", id, err)
+	}
+	return u, nil
+}
+
+func set[T any](field *T, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+// SetLanguage is an account's own choice of language.
+func SetLanguage(ctx context.Context, tx *db.Tx, by access.Caller, language string) error {
+	u, err := Find(ctx, tx, by.User)
+	if err != nil {
+		return err
+	}
+	if u.Language == language {
+		return nil
+	}
+	if err := audit.Check(ctx, tx, by, access.ChangeAccount, u.Org, u.ID, "user/"+string(u.ID), audit.Change("language", u.Language, language)); err != nil {
+		return err
+	}
+	u.Language, u.UpdatedAt = language, tx.Now()
+	if err := u.normalise(); err != nil {
+		return err
+	}
+	if err := update(ctx, tx, u); err != nil {
+		return fmt.Errorf("changing the language of account %s: %w", u.ID, err)
+	}
+	return nil
+}
+
+// SetProfile assigns a profile, "" for the organisation's default. That the
+// profile is of the same organisation is checked by profiles.Assign, which
+// calls this.
+func SetProfile(ctx context.Context, tx *db.Tx, by access.Caller, id ID, profile access.ProfileID) error {
+	u, err := Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if u.Profile == profile {
+		return nil
+	}
+	if err := manage(ctx, tx, by, u, audit.Change("profile", u.Profile, profile)); err != nil {
+		return err
+	}
+	u.Profile, u.ProfileAt, u.UpdatedAt = profile, tx.Now(), tx.Now()
+	if err := update(ctx, tx, u); err != nil {
+		return fmt.Errorf("assigning profile %s to account %s: %w", profile, id, err)
+	}
+	return nil
+}

@@ -1,0 +1,289 @@
+package accounts_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+)
+
+var from = access.Caller{IP: "192.0.2.1", RequestID: "r"}
+
+func (w *world) login(portal accounts.Portal, identifier, password string) (accounts.User, error) {
+	w.Helper()
+	return accounts.Login(w.Context(), w.d, w.h, portal, identifier, password, from)
+}
+
+func (w *world) state(u accounts.User, to accounts.State) {
+	w.Helper()
+	w.write(func(tx *db.Tx) error { return accounts.SetState(w.Context(), tx, system, u.ID, to, "") })
+}
+
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	una := w.user("una")
+	w.admin("ada", access.ServerAdmin)
+	w.state(w.user("disabled"), accounts.Disabled)
+	w.state(w.user("preserved"), accounts.Preserved)
+	w.state(w.user("deleted"), accounts.Deleted)
+	if _, err := w.create(system, accounts.New{Username: "invited"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name       string
+		portal     accounts.Portal
+		identifier string
+		password   string
+		want       errs.Code
+		reason     string
+	}{
+		{"by username", accounts.ToPortal, "una", password, "", ""},
+		{"in another case, with spaces around", accounts.ToPortal, " UNA ", password, "", ""},
+		{"by address", accounts.ToPortal, "Una@Example.org", password, "", ""},
+		{"from the client", accounts.ToClient, "una", password, "", ""},
+		{"an administrator", accounts.ToConsole, "ada", password, "", ""},
+		{"wrong password", accounts.ToPortal, "una", "wrong", errs.AuthFailed, "wrong_password"},
+		{"password in another case", accounts.ToPortal, "una", strings.ToLower(password), errs.AuthFailed, "wrong_password"},
+		{"password with a space", accounts.ToPortal, "una", password + " ", errs.AuthFailed, "wrong_password"},
+		{"empty password", accounts.ToPortal, "una", "", errs.AuthFailed, "wrong_password"},
+		{"endless password", accounts.ToPortal, "una", strings.Repeat("a", 1<<20), errs.AuthFailed, "wrong_password"},
+		{"nobody", accounts.ToPortal, "nobody", password, errs.AuthFailed, "unknown_account"},
+		{"no name", accounts.ToPortal, "", password, errs.AuthFailed, "unknown_account"},
+		{"a name that no database takes", accounts.ToPortal, "a\x00\xff", password, errs.AuthFailed, "unknown_account"},
+		{"a user at the console", accounts.ToConsole, "una", password, errs.AuthFailed, "wrong_portal"},
+		{"an administrator at the portal", accounts.ToPortal, "ada", password, errs.AuthFailed, "wrong_portal"},
+		{"an administrator in the client", accounts.ToClient, "ada", password, errs.AuthFailed, "wrong_portal"},
+		{"disabled", accounts.ToPortal, "disabled", password, errs.AccountDisabled, "state_disabled"},
+		{"disabled, wrong password", accounts.ToPortal, "disabled", "wrong", errs.AuthFailed, "wrong_password"},
+		{"disabled, at the console", accounts.ToConsole, "disabled", password, errs.AuthFailed, "wrong_portal"},
+		{"preserved", accounts.ToPortal, "preserved", password, errs.AccountPreserved, "state_preserved"},
+		{"deleted", accounts.ToPortal, "deleted", password, errs.AuthFailed, "unknown_account"},
+		{"invited", accounts.ToPortal, "invited", password, errs.AuthFailed, "no_password"},
+	} {
+		u, err := w.login(c.portal, c.identifier, c.password)
+		rows := w.audit(audit.Filter{Action: access.Login, Limit: 1})
+		if len(rows) != 1 {
+			t.Fatalf("%s: no audit row", c.name)
+		}
+		row := rows[0]
+		reason := ""
+		for _, d := range row.Details {
+			if d.Name == "reason" {
+				reason = d.After.(string)
+			}
+		}
+		if row.IP != from.IP || row.RequestID != "r" || reason != c.reason || row.Code != string(c.want) {
+			t.Errorf("%s: recorded %+v, want reason %q", c.name, row, c.reason)
+		}
+		if strings.Contains(row.ActorName+row.ObjectID, "nobody") {
+			t.Errorf("%s: what was typed is in the audit", c.name)
+		}
+		if c.want == "" {
+			if err != nil || u.ID == "" {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			continue
+		}
+		if !errs.Is(err, c.want) || u.ID != "" {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+	}
+	if w.find(una.ID).LastLoginAt.IsZero() {
+		t.Error("the login was not noted")
+	}
+}
+
+// Several accounts under one address: one password of them, of several, of none.
+func TestLoginBySharedAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	passwords := map[string]string{"one": "Password one 1", "two": "Password two 2", "three": "Password two 2", "team@example.org": "Password four 4"}
+	for _, name := range []string{"one", "two", "three", "team@example.org"} {
+		if _, err := w.create(system, accounts.New{Username: name, Email: "team@example.org", PasswordHash: w.hash(passwords[name])}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ password, want string }{
+		{"Password one 1", "one"}, {"Password four 4", "team@example.org"},
+	} {
+		if u, err := w.login(accounts.ToPortal, "team@example.org", c.password); err != nil || u.Username != c.want {
+			t.Errorf("with %q: %q, %v; want %q", c.password, u.Username, err, c.want)
+		}
+	}
+	_, err := w.login(accounts.ToPortal, "team@example.org", "Password two 2")
+	var choice *accounts.Choice
+	if !errors.As(err, &choice) || len(choice.Users) != 2 || errs.KindOf(err) != errs.Conflict {
+		t.Fatalf("two accounts with one password: %v, want a choice of two", err)
+	}
+	for _, u := range choice.Users {
+		if u.Username != "two" && u.Username != "three" {
+			t.Errorf("%s is offered", u.Username)
+		}
+		if got, err := w.login(accounts.ToPortal, u.Username, "Password two 2"); err != nil || got.ID != u.ID {
+			t.Errorf("after choosing %s: %v", u.Username, err)
+		}
+	}
+	if _, err := w.login(accounts.ToPortal, "team@example.org", "Password none"); !errs.Is(err, errs.AuthFailed) {
+		t.Errorf("with none: %v", err)
+	}
+	// A disabled one beside an active one does not stand in its way.
+	u, err := w.create(system, accounts.New{Username: "five", Email: "team@example.org", PasswordHash: w.hash("Password one 1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.state(u, accounts.Disabled)
+	if got, err := w.login(accounts.ToPortal, "team@example.org", "Password one 1"); err != nil || got.Username != "one" {
+		t.Errorf("beside a disabled one: %q, %v", got.Username, err)
+	}
+}
+
+// A failed login with an address takes the time that it is padded to, with one
+// account or none.
+func TestLoginIsPadded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	h := &accounts.Hasher{Time: 1, Memory: 8, PadTo: 150 * time.Millisecond}
+	for _, identifier := range []string{"una@example.org", "nobody@example.org"} {
+		start := time.Now()
+		if _, err := accounts.Login(t.Context(), w.d, h, accounts.ToPortal, identifier, "wrong", from); !errs.Is(err, errs.AuthFailed) {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took < h.PadTo {
+			t.Errorf("%s: failed after %v, want at least %v", identifier, took, h.PadTo)
+		}
+	}
+}
+
+func TestPasswords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, c := range []struct {
+		set, try string
+		ok       bool
+	}{
+		{"Pässwörd 1", "Pässwörd 1", true},
+		{"Pa\u0308sswo\u0308rd 1", "Pässwörd 1", true}, // composed or not, the same
+		{"Pässwörd 1", "Password 1", false},
+		{"  spaces  ", "  spaces  ", true},
+		{"  spaces  ", "spaces", false},
+		{strings.Repeat("é", 256), strings.Repeat("é", 256), true},
+		{strings.Repeat("a", 72) + "tail", strings.Repeat("a", 72) + "tale", false}, // nothing is cut off
+		{"bytes \xff\xfe", "bytes \xff\xfe", true},
+	} {
+		u := w.user("user" + time.Now().Format("150405.000000000"))
+		w.write(func(tx *db.Tx) error {
+			return accounts.SetPassword(t.Context(), tx, system, u.ID, w.hash(c.set), false)
+		})
+		if _, err := w.login(accounts.ToPortal, u.Username, c.try); (err == nil) != c.ok {
+			t.Errorf("set %q, tried %q: %v, want let in %v", c.set, c.try, err, c.ok)
+		}
+	}
+	for _, bad := range []string{"", "1234567", strings.Repeat("a", 257)} {
+		if _, err := w.h.Hash(t.Context(), bad); errs.KindOf(err) != errs.Invalid {
+			t.Errorf("Hash(%d characters) = %v, want Invalid", len(bad), err)
+		}
+	}
+	one, two := w.hash(password), w.hash(password)
+	if one == two {
+		t.Error("two hashes of one password are the same")
+	}
+	if !strings.HasPrefix(one, "$argon2id$v=19$m=8,t=1,p=1$") {
+		t.Errorf("the hash is %s", one)
+	}
+}
+
+func TestDefaultParameters(t *testing.T) {
+	t.Parallel()
+	hash, err := new(accounts.Hasher).Hash(t.Context(), password)
+	if err != nil || !strings.HasPrefix(hash, "$argon2id$v=19$m=65536,t=3,p=1$") {
+		t.Errorf("the hash is %s, %v", hash, err)
+	}
+}
+
+// More attempts than may wait are told to come back.
+func TestHasherIsBounded(t *testing.T) {
+	t.Parallel()
+	h := &accounts.Hasher{Time: 2, Memory: 16 << 10, AtOnce: 1, Waiting: 2}
+	results := make(chan error)
+	const tries = 12
+	for range tries {
+		go func() {
+			_, err := h.Hash(t.Context(), password)
+			results <- err
+		}()
+	}
+	done, busy := 0, 0
+	for range tries {
+		switch err := <-results; {
+		case err == nil:
+			done++
+		case errs.Is(err, errs.ServerBusy):
+			busy++
+		default:
+			t.Error(err)
+		}
+	}
+	if done < 1 || busy < 1 {
+		t.Errorf("%d done, %d told to come back", done, busy)
+	}
+	if _, err := h.Hash(t.Context(), password); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+func TestConfirmAndChangePassword(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("una")
+	if _, err := accounts.Confirm(t.Context(), w.d, w.h, accounts.ToClient, u.ID, password, from); err != nil {
+		t.Error(err)
+	}
+	if _, err := accounts.Confirm(t.Context(), w.d, w.h, accounts.ToClient, u.ID, "wrong", from); !errs.Is(err, errs.AuthFailed) {
+		t.Errorf("a wrong password: %v", err)
+	}
+	by := u.Caller(from)
+	const other = "Another one 2"
+	if err := accounts.ChangePassword(t.Context(), w.d, w.h, accounts.ToPortal, by, "wrong", other); !errs.Is(err, errs.AuthFailed) {
+		t.Errorf("without the old one: %v", err)
+	}
+	if err := accounts.ChangePassword(t.Context(), w.d, w.h, accounts.ToPortal, by, password, password); errs.KindOf(err) != errs.Invalid {
+		t.Errorf("the same again: %v", err)
+	}
+	if err := accounts.ChangePassword(t.Context(), w.d, w.h, accounts.ToPortal, by, password, other); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.login(accounts.ToPortal, "una", password); !errs.Is(err, errs.AuthFailed) {
+		t.Errorf("the old one still works: %v", err)
+	}
+	if _, err := w.login(accounts.ToPortal, "una", other); err != nil {
+		t.Error(err)
+	}
+	w.state(u, accounts.Disabled)
+	if _, err := accounts.Confirm(t.Context(), w.d, w.h, accounts.ToClient, u.ID, other, from); !errs.Is(err, errs.AccountDisabled) {
+		t.Errorf("disabled: %v, want E1102", err)
+	}
+}
+
+func TestReadablePassword(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 1000 {
+		p := accounts.ReadablePassword()
+		if seen[p] {
+			t.Fatalf("%s came twice", p)
+		}
+		seen[p] = true
+		if len(p) != 26 || strings.ContainsAny(p, `"'<>&; 01`) || accounts.CheckPassword(p) != nil ||
+			!strings.ContainsAny(p, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") || !strings.ContainsAny(p, "abcdefghijklmnopqrstuvwxyz") {
+			t.Fatalf("%s does not meet the policy", p)
+		}
+	}
+}

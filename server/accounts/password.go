@@ -1,0 +1,212 @@
+package accounts
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"math/big"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/backstay/backstay/errs"
+)
+
+const (
+	minPassword = 8
+	maxPassword = 256
+	saltSize    = 16
+	hashSize    = 32
+)
+
+// Hasher makes and checks password hashes: Argon2id, with its parameters in the
+// hash itself as a PHC string. Each run takes the memory of its parameters, so
+// few run at once, some wait, and the others are told that the server is busy.
+// It is safe for concurrent use; a server has one.
+type Hasher struct {
+	Time    uint32 // passes over the memory, 3 when 0
+	Memory  uint32 // KiB, 65,536 when 0
+	AtOnce  int    // runs at the same time, 2 when 0
+	Waiting int    // more than these are refused with E1402, 64 when 0
+
+	// PadTo is how long a login with an address takes at least to fail, so
+	// that its time does not tell how many accounts the address has: 1.5
+	// seconds when 0.
+	PadTo time.Duration
+
+	once    sync.Once
+	slots   chan struct{}
+	waiting atomic.Int64
+	dummy   string
+}
+
+func (h *Hasher) setDefaults() {
+	h.once.Do(func() {
+		if h.Time == 0 {
+			h.Time = 3
+		}
+		if h.Memory == 0 {
+			h.Memory = 64 << 10
+		}
+		if h.AtOnce == 0 {
+			h.AtOnce = 2
+		}
+		if h.Waiting == 0 {
+			h.Waiting = 64
+		}
+		if h.PadTo == 0 {
+			h.PadTo = 1500 * time.Millisecond
+		}
+		h.slots = make(chan struct{}, h.AtOnce)
+		// What is checked when there is no account: as dear as a real one,
+		// and no password has it.
+		h.dummy = phc(h.Memory, h.Time, 1, make([]byte, saltSize), random(hashSize))
+	})
+}
+
+// run takes a slot, f, and gives it back.
+func (h *Hasher) run(ctx context.Context, f func()) error {
+	h.setDefaults()
+	if h.waiting.Add(1) > int64(h.Waiting+h.AtOnce) {
+		h.waiting.Add(-1)
+		return errs.Of(errs.ServerBusy, "n", 1)
+	}
+	defer h.waiting.Add(-1)
+	select {
+	case h.slots <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-h.slots }()
+	f()
+	return nil
+}
+
+// CheckPassword refuses what cannot be a password. The named policies come on
+// top of it.
+func CheckPassword(password string) error {
+	switch n := utf8.RuneCountInString(norm.NFC.String(password)); {
+	case n < minPassword:
+		return errs.New(errs.Invalid, "user.password.short", "n", minPassword)
+	case n > maxPassword:
+		return errs.New(errs.Invalid, "user.password.long", "n", maxPassword)
+	}
+	return nil
+}
+
+// Hash makes the hash of a new password. It takes a tenth of a second and
+// belongs outside of transactions. A password is taken as it is, after NFC: not
+// trimmed, not cut.
+func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
+	if err := CheckPassword(password); err != nil {
+		return "", err
+	}
+	var hash string
+	err := h.run(ctx, func() {
+		salt := random(saltSize)
+		hash = phc(h.Memory, h.Time, 1, salt, argon2.IDKey([]byte(norm.NFC.String(password)), salt, h.Time, h.Memory, 1, hashSize))
+	})
+	return hash, err
+}
+
+// verify reports whether password is the one that hash was made from. With an
+// empty hash, or a password that none can be, it takes as long and says no.
+func (h *Hasher) verify(ctx context.Context, hash, password string) (bool, error) {
+	h.setDefaults()
+	possible := hash != ""
+	if !possible {
+		hash = h.dummy
+	}
+	if len(password) > 4*maxPassword || utf8.RuneCountInString(norm.NFC.String(password)) > maxPassword {
+		possible, password = false, ""
+	}
+	memory, passes, threads, salt, want, err := parsePHC(hash)
+	if err != nil {
+		return false, err
+	}
+	var same bool
+	err = h.run(ctx, func() {
+		got := argon2.IDKey([]byte(norm.NFC.String(password)), salt, passes, memory, threads, uint32(len(want)))
+		same = subtle.ConstantTimeCompare(got, want) == 1
+	})
+	return same && possible, err
+}
+
+func phc(memory, passes uint32, threads uint8, salt, hash []byte) string {
+	b64 := base64.RawStdEncoding
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, memory, passes, threads,
+		b64.EncodeToString(salt), b64.EncodeToString(hash))
+}
+
+// parsePHC reads what phc wrote. The bounds keep a hash that was brought in
+// from elsewhere from taking all memory.
+func parsePHC(s string) (memory, passes uint32, threads uint8, salt, hash []byte, err error) {
+	wrong := func(reason string) (uint32, uint32, uint8, []byte, []byte, error) {
+		return 0, 0, 0, nil, nil, fmt.Errorf("reading a password hash: %s", reason)
+	}
+	parts := strings.Split(s, "$")
+	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" {
+		return wrong("not argon2id")
+	}
+	var version int
+	if n, err := fmt.Sscanf(parts[2], "v=%d", &version); n != 1 || err != nil || version != argon2.Version {
+		return wrong("unknown version")
+	}
+	if n, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &passes, &threads); n != 3 || err != nil {
+		return wrong("no parameters")
+	}
+	if memory < 8 || memory > 1<<20 || passes < 1 || passes > 16 || threads < 1 || threads > 16 {
+		return wrong("parameters out of bounds")
+	}
+	if salt, err = base64.RawStdEncoding.DecodeString(parts[4]); err != nil || len(salt) < 8 || len(salt) > 64 {
+		return wrong("no salt")
+	}
+	if hash, err = base64.RawStdEncoding.DecodeString(parts[5]); err != nil || len(hash) < 16 || len(hash) > 64 {
+		return wrong("no hash")
+	}
+	return memory, passes, threads, salt, hash, nil
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b)
+	return b
+}
+
+const (
+	consonants = "bdfghjklmnprstvz"
+	vowels     = "aeiou"
+)
+
+// ReadablePassword makes a password that can be read out and typed, of 71 bits:
+// four made-up words and a number, such as Bofad-Likum-Zarev-Tupos-42. It meets
+// the policy classic.
+func ReadablePassword() string {
+	var b strings.Builder
+	for range 4 {
+		b.WriteByte(pick(consonants) - 'a' + 'A')
+		b.WriteByte(pick(vowels))
+		b.WriteByte(pick(consonants))
+		b.WriteByte(pick(vowels))
+		b.WriteByte(pick(consonants))
+		b.WriteByte('-')
+	}
+	b.WriteByte(pick("23456789"))
+	b.WriteByte(pick("23456789"))
+	return b.String()
+}
+
+func pick(from string) byte {
+	n, err := rand.Int(rand.Reader, big.NewInt(int64(len(from))))
+	if err != nil {
+		panic(err) // crypto/rand does not fail
+	}
+	return from[n.Int64()]
+}

@@ -1,0 +1,194 @@
+package accounts
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+)
+
+// limits are how long a session lasts without and with use.
+var limits = map[Portal]struct{ idle, absolute time.Duration }{
+	ToPortal:  {8 * time.Hour, 24 * time.Hour},
+	ToConsole: {time.Hour, 12 * time.Hour},
+}
+
+// touchEvery bounds the writes that following a session costs.
+const touchEvery = time.Minute
+
+const maxUserAgent = 200
+
+// Session is somebody logged in to the portal or the console.
+type Session struct {
+	ID         string
+	User       ID
+	Portal     Portal
+	IP         string
+	UserAgent  string
+	CreatedAt  time.Time
+	LastSeenAt time.Time
+	ExpiresAt  time.Time // whatever happens; earlier when nothing does
+}
+
+// StartSession begins a session for an account that Login let in, and returns
+// its token, of which only the hash is kept. old is the token that the browser
+// brought along, or "": its session ends, so that nobody can have planted it.
+func StartSession(ctx context.Context, tx *db.Tx, u User, portal Portal, by access.Caller, userAgent, old string) (string, Session, error) {
+	limit, ok := limits[portal]
+	if !ok || u.Kind != portal.kind() {
+		return "", Session{}, fmt.Errorf("starting a session: no %s in %s", u.Kind, portal)
+	}
+	if hash, ok := HashToken("", old); ok {
+		if _, err := tx.Exec(ctx, "DELETE FROM login_sessions WHERE token = $1", hash); err != nil {
+			return "", Session{}, fmt.Errorf("ending the session of before: %w", err)
+		}
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", Session{}, fmt.Errorf("starting a session: %w", err)
+	}
+	token, hash := NewToken("")
+	s := Session{ID: id.String(), User: u.ID, Portal: portal, IP: by.IP, UserAgent: shorten(userAgent, maxUserAgent),
+		CreatedAt: tx.Now(), LastSeenAt: tx.Now(), ExpiresAt: tx.Now().Add(limit.absolute)}
+	_, err = tx.Exec(ctx, `INSERT INTO login_sessions (id, token, user_id, portal, ip, user_agent, created_at, last_seen_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		s.ID, hash, s.User, s.Portal, s.IP, s.UserAgent, db.Micros(s.CreatedAt), db.Micros(s.LastSeenAt), db.Micros(s.ExpiresAt))
+	if err != nil {
+		return "", Session{}, fmt.Errorf("starting a session: %w", err)
+	}
+	return token, s, nil
+}
+
+// shorten cuts what a browser says of itself to n bytes of text that both
+// databases keep.
+func shorten(s string, n int) string {
+	s = strings.ToValidUTF8(s[:min(len(s), n)], "")
+	if !printable(s) {
+		return ""
+	}
+	return s
+}
+
+const sessionColumns = "s.id, s.user_id, s.portal, s.ip, s.user_agent, s.created_at, s.last_seen_at, s.expires_at"
+
+func scanSession(row interface{ Scan(...any) error }) (s Session, err error) {
+	var created, seen, expires int64
+	err = row.Scan(&s.ID, &s.User, &s.Portal, &s.IP, &s.UserAgent, &created, &seen, &expires)
+	s.CreatedAt, s.LastSeenAt, s.ExpiresAt = db.Time(created), db.Time(seen), db.Time(expires)
+	return s, err
+}
+
+// FindSession returns the session that token belongs to and its account, and
+// notes that it was used, at most once a minute. A session that is over, of the
+// other portal, or of an account that may not log in any more, is
+// Unauthenticated.
+func FindSession(ctx context.Context, d *db.DB, portal Portal, token string) (Session, User, error) {
+	ended := errs.New(errs.Unauthenticated, "login.session.ended")
+	hash, ok := HashToken("", token)
+	if !ok {
+		return Session{}, User{}, ended
+	}
+	var s Session
+	var u User
+	var now time.Time
+	err := d.Read(ctx, func(tx *db.Tx) (err error) {
+		now = tx.Now()
+		s, err = scanSession(tx.QueryRow(ctx, "SELECT "+sessionColumns+" FROM login_sessions s WHERE s.token = $1 AND s.portal = $2", hash, portal))
+		if errors.Is(err, sql.ErrNoRows) {
+			return ended
+		}
+		if err != nil {
+			return fmt.Errorf("looking for a session: %w", err)
+		}
+		u, err = Find(ctx, tx, s.User)
+		return err
+	})
+	if err != nil {
+		return Session{}, User{}, err
+	}
+	idle := now.Sub(s.LastSeenAt)
+	if !now.Before(s.ExpiresAt) || idle >= limits[portal].idle || u.State != Active || u.Kind != portal.kind() {
+		return Session{}, User{}, ended
+	}
+	if idle < touchEvery {
+		return s, u, nil
+	}
+	err = d.Write(ctx, func(tx *db.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE login_sessions SET last_seen_at = $2 WHERE id = $1", s.ID, db.Micros(tx.Now()))
+		return err
+	})
+	if err != nil {
+		return Session{}, User{}, fmt.Errorf("following a session: %w", err)
+	}
+	return s, u, nil
+}
+
+// Sessions returns an account's sessions, the latest first, to itself and to
+// administrators.
+func Sessions(ctx context.Context, tx *db.Tx, by access.Caller, id ID) ([]Session, error) {
+	if _, err := View(ctx, tx, by, id); err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, "SELECT "+sessionColumns+" FROM login_sessions s WHERE s.user_id = $1 AND s.expires_at > $2 ORDER BY s.last_seen_at DESC, s.id",
+		id, db.Micros(tx.Now()))
+	if err != nil {
+		return nil, fmt.Errorf("listing sessions: %w", err)
+	}
+	defer rows.Close()
+	var list []Session
+	for rows.Next() {
+		s, err := scanSession(rows)
+		if err != nil {
+			return nil, fmt.Errorf("listing sessions: %w", err)
+		}
+		list = append(list, s)
+	}
+	return list, rows.Err()
+}
+
+// EndSession logs a session out: its owner's doing, or an administrator's.
+func EndSession(ctx context.Context, tx *db.Tx, by access.Caller, session string) error {
+	s, err := scanSession(tx.QueryRow(ctx, "SELECT "+sessionColumns+" FROM login_sessions s WHERE s.id = $1", session))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil // it is over, which is what was asked for
+	}
+	if err != nil {
+		return fmt.Errorf("looking for session %s: %w", session, err)
+	}
+	u, err := Find(ctx, tx, s.User)
+	if err != nil {
+		return err
+	}
+	if by.User == u.ID {
+		err = audit.Check(ctx, tx, by, access.Logout, u.Org, u.ID, "session/"+s.ID)
+	} else {
+		err = manage(ctx, tx, by, u, audit.Note("session", s.ID))
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM login_sessions WHERE id = $1", s.ID); err != nil {
+		return fmt.Errorf("ending session %s: %w", session, err)
+	}
+	return nil
+}
+
+// endAll ends an account's sessions but one, and its user tokens.
+func endAll(ctx context.Context, tx *db.Tx, id ID, keep string) error {
+	if _, err := tx.Exec(ctx, "DELETE FROM login_sessions WHERE user_id = $1 AND id <> $2", id, keep); err != nil {
+		return fmt.Errorf("ending the sessions of account %s: %w", id, err)
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM user_tokens WHERE user_id = $1", id); err != nil {
+		return fmt.Errorf("ending the tokens of account %s: %w", id, err)
+	}
+	return nil
+}
