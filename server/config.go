@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/accounts"
 )
 
 // Config says what a server is. Its zero value with Data set is a server that
@@ -35,6 +36,9 @@ type Config struct {
 
 	MetricsAllowed []netip.Prefix // who may read /metrics; this computer when nil
 
+	// Hasher makes password hashes; one of the usual cost when nil.
+	Hasher *accounts.Hasher
+
 	Name      string // what devices show as the server's name; the host's when empty
 	HideBuild bool   // the log-in pages do not show the build
 
@@ -57,6 +61,9 @@ func (cfg *Config) setDefaults() {
 	}
 	if cfg.Name == "" {
 		cfg.Name = cfg.host()
+	}
+	if cfg.Hasher == nil {
+		cfg.Hasher = &accounts.Hasher{}
 	}
 	if cfg.Grace == 0 {
 		cfg.Grace = 10 * time.Second

@@ -8,18 +8,25 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"sync"
 
 	"github.com/backstay/backstay/durable"
+	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/blob/disk"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
 )
 
 // Server is a server, ready to serve.
 type Server struct {
-	// DB is for programs and tests that look behind the pages.
-	DB *db.DB
+	// The parts that programs and tests reach behind the pages.
+	DB     *db.DB
+	Keys   *keys.Ring
+	Hasher *accounts.Hasher
+	Vault  *vault.Vault
 
 	cfg     Config
 	blobs   *disk.Store
@@ -63,6 +70,14 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	if s.blobs, err = disk.Open(s.cfg.Vault); err != nil {
+		return err
+	}
+	if s.Keys, err = keys.Open(filepath.Join(s.cfg.Data, "keys")); err != nil {
+		return err
+	}
+	s.Hasher = s.cfg.Hasher
+	s.Vault, err = vault.Open(ctx, vault.Config{DB: s.DB, Blobs: s.blobs, Keys: s.Keys, Log: s.cfg.Log})
+	if err != nil {
 		return err
 	}
 	s.metrics = newMetrics(&figures{s})

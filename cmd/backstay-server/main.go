@@ -140,7 +140,8 @@ func (p *program) root() *cobra.Command {
 	root.SetUsageTemplate(help)
 	root.SetOut(p.out)
 	root.SetErr(p.err)
-	root.AddCommand(p.serveCommand(), p.configCommand(), p.migrateCommand(), p.versionCommand())
+	root.AddCommand(p.quickstartCommand(), p.serveCommand(), p.configCommand(), p.migrateCommand(),
+		p.adminCommand(), p.userCommand(), p.versionCommand())
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	return root
 }
