@@ -112,6 +112,7 @@ func (p *program) create(cmd *cobra.Command, n *newAccount, account accounts.New
 		return err
 	}
 	cfg := c.settings.server
+	cfg.Hasher = p.hasher
 	cfg.Log = slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: max(c.settings.logLevel, slog.LevelWarn)}))
 	password, made, err := p.password(n.passwordFile, account.Username)
 	if err != nil {

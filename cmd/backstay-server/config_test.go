@@ -7,13 +7,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/backstay/backstay/server/servertest"
 )
 
 // command runs a command line as main would.
 func command(t *testing.T, environ []string, args ...string) (status int, out, err string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	p := &program{in: nil, out: &stdout, err: &stderr, environ: environ}
+	p := &program{in: nil, out: &stdout, err: &stderr, environ: environ, hasher: servertest.Hasher}
 	status = p.run(t.Context(), args)
 	return status, stdout.String(), stderr.String()
 }

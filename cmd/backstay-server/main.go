@@ -16,6 +16,7 @@ import (
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/accounts"
 )
 
 // The exit statuses.
@@ -39,6 +40,8 @@ type program struct {
 	out     io.Writer
 	err     io.Writer
 	environ []string
+	client  string           // the backstay binary; the one beside this one when empty
+	hasher  *accounts.Hasher // of passwords; nil for one of the usual cost
 
 	say     *locale.Printer
 	started bool // a command began: what fails from here on is no matter of usage

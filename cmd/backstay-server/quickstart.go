@@ -34,7 +34,6 @@ type quickstart struct {
 	exit         bool // after the comparison
 	system       bool // activate as a device that backs up with root's rights
 	folder       string
-	client       string // the backstay binary
 
 	credentials credentials
 	server      *server.Server
@@ -114,8 +113,10 @@ func (q *quickstart) prepare() error {
 		return err
 	}
 	q.folder = folder
-	if q.client, err = findClient(); err != nil {
-		return err
+	if q.client == "" {
+		if q.client, err = findClient(); err != nil {
+			return err
+		}
 	}
 	if q.data == "" {
 		q.data = filepath.Join(dataHome(q.getenv), "backstay-quickstart")
@@ -193,7 +194,7 @@ func (q *quickstart) start(ctx context.Context) (stop func() error, err error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	cfg := server.Config{Data: q.data, Listen: l.Addr().String(), Log: slog.New(slog.NewTextHandler(logs, nil))}
+	cfg := server.Config{Data: q.data, Listen: l.Addr().String(), Hasher: q.hasher, Log: slog.New(slog.NewTextHandler(logs, nil))}
 	if q.server, err = server.New(ctx, cfg); err != nil {
 		return nil, errors.Join(err, l.Close(), logs.Close())
 	}
