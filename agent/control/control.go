@@ -76,10 +76,11 @@ type Live struct {
 	PID      int            `json:"pid"`
 	Running  bool           `json:"running"`
 	Progress *wire.Progress `json:"progress,omitempty"`
-	Started  time.Time      `json:"started,omitzero"` // of the running backup
-	Next     time.Time      `json:"next,omitzero"`    // when the next one is due
-	Reason   string         `json:"reason,omitempty"` // why then
-	Online   bool           `json:"online"`           // the server was reached at the last try
+	Started  time.Time      `json:"started,omitzero"`  // of the running backup
+	Next     time.Time      `json:"next,omitzero"`     // when the next one is due
+	Reason   string         `json:"reason,omitempty"`  // why then
+	Online   bool           `json:"online"`            // the server was reached at the last try
+	Failure  *Failure       `json:"failure,omitempty"` // why not, or why it refuses this device
 }
 
 // Failure is an error on its way to another process.

@@ -3,11 +3,14 @@ package state
 import (
 	"crypto/ed25519"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/crypt"
+	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/errs"
 )
 
@@ -92,4 +95,39 @@ func ParseStore(s string) (id backup.UUID, err error) {
 		return id, fmt.Errorf("%q is no vault's id", s)
 	}
 	return backup.UUID(raw), nil
+}
+
+// Pending is an activation whose end is not known: repeated, it gives the same
+// device.
+type Pending struct {
+	Format      int    `json:"format"`
+	Server      string `json:"server"`
+	Username    string `json:"username"`
+	Name        string `json:"name"`
+	RequestID   string `json:"request_id"`
+	SigningSeed []byte `json:"signing_seed"`
+}
+
+// Pending returns the activation that was begun and not ended, nil when there
+// is none.
+func (s *State) Pending() (*Pending, error) {
+	var p Pending
+	ok, err := s.read("activation.json", &p)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return &p, nil
+}
+
+// SetPending remembers an activation, or with nil that it has ended.
+func (s *State) SetPending(p *Pending) error {
+	if p != nil {
+		p.Format = format
+		return s.write("activation.json", p)
+	}
+	err := durable.Remove(s.path("activation.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

@@ -1,0 +1,223 @@
+// Package agent is the program on a device: it backs up, when asked and when
+// due, tells the server how it is doing, and does what the server asks. It
+// wires the parts together; what they know lies in the packages below it.
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/schedule"
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/version"
+	"github.com/backstay/backstay/wire"
+)
+
+// Config is what an agent works with.
+type Config struct {
+	// State is the device's state folder. Whoever backs up holds its lock.
+	State *state.State
+	// Now is the clock; time.Now when nil.
+	Now func() time.Time
+	// Log is where the agent tells what it does; nowhere when nil.
+	Log *slog.Logger
+
+	// upload makes one backup. Tests replace it.
+	upload uploader
+	// pace shortens every pause by this factor in tests.
+	pace int
+}
+
+// uploader makes one backup: it walks the folders in walk, carries over the
+// rest of folders, and returns what became of it.
+type uploader func(ctx context.Context, a *Agent, folders, walk []string, progress func(wire.Progress)) (*control.Result, error)
+
+// Agent is one device of one server.
+type Agent struct {
+	cfg    Config
+	state  *state.State
+	device *state.Device
+	client *wire.Client
+	slot   chan struct{} // holds a value while a backup runs
+	wake   chan struct{} // something changed that decides about the next backup
+
+	mu       sync.Mutex
+	live     control.Live
+	facts    schedule.Facts
+	asked    []wire.Request // backups that the server asked for and nobody has begun
+	profile  int64          // version of the settings in force
+	contact  error          // why the last call failed, nil when it did not
+	inactive bool           // the server deactivated this device
+}
+
+// New makes the agent of the device that the state folder remembers; E1501
+// when there is none. It does not connect.
+func New(cfg Config) (*Agent, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.upload == nil {
+		cfg.upload = upload
+	}
+	cfg.pace = max(cfg.pace, 1)
+	device, err := cfg.State.Device()
+	if err != nil {
+		return nil, err
+	}
+	client, err := Connect(device, cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		cfg: cfg, state: cfg.State, device: device, client: client,
+		slot: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+	}
+	a.live = control.Live{PID: os.Getpid()}
+	a.facts = schedule.Facts{Device: device.ID.String(), Started: a.now()}
+	if run, ok, err := cfg.State.LastRun(); err == nil && ok {
+		a.facts.LastDone, a.facts.LastTry = run.LastDone, run.Ended
+	}
+	if p, err := cfg.State.Profile(); err == nil {
+		a.profile, a.facts.Interval = p.Version, interval(p.Settings)
+	}
+	return a, nil
+}
+
+// Connect makes the client of a device.
+func Connect(device *state.Device, log *slog.Logger) (*wire.Client, error) {
+	return wire.New(wire.Config{
+		Server: device.Server, Fingerprint: device.Fingerprint,
+		DeviceID: device.ID.String(), Sign: device.SignToken,
+		// A server that is being updated or a train's tunnel should not cost a
+		// backup that has run for an hour.
+		Patience: 5 * time.Minute, Log: log,
+	})
+}
+
+// Client is the agent's way to the server.
+func (a *Agent) Client() *wire.Client { return a.client }
+
+// now is the wall clock without its monotonic part: that one stands still while
+// a computer sleeps.
+func (a *Agent) now() time.Time { return a.cfg.Now().Round(0) }
+
+// interval reads the backup interval out of a profile's settings.
+func interval(settings json.RawMessage) time.Duration {
+	var s struct {
+		Interval int64 `json:"interval_seconds"`
+	}
+	if json.Unmarshal(settings, &s) != nil {
+		return 0
+	}
+	return time.Duration(s.Interval) * time.Second
+}
+
+// Interval is the time between two backups that the settings ask for.
+func Interval(p state.Profile) time.Duration {
+	if d := interval(p.Settings); d > 0 {
+		return d
+	}
+	return schedule.DefaultInterval
+}
+
+// Live tells how the agent is doing.
+func (a *Agent) Live() control.Live {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	live := a.live
+	live.Online = a.contact == nil
+	if a.contact != nil {
+		live.Failure = control.Fail(a.contact)
+	}
+	if a.inactive {
+		live.Next = time.Time{}
+	}
+	return live
+}
+
+// heard keeps what a call to the server says about the way there and about this
+// device. It returns err.
+func (a *Agent) heard(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var refused *wire.Refusal
+	if errors.As(err, &refused) && !errs.Is(err, errs.DeviceDeactivated) {
+		a.contact = nil // it was reached, and this device is known
+		return err
+	}
+	inactive := errs.Is(err, errs.DeviceDeactivated)
+	if inactive && !a.inactive {
+		a.cfg.Log.Error("the server deactivated this device; nothing is backed up until it is activated again")
+	}
+	if a.inactive && err == nil {
+		a.cfg.Log.Info("this device is active again")
+		a.poke()
+	}
+	a.inactive = inactive || a.inactive && err != nil
+	a.contact = err
+	return err
+}
+
+// poke makes the schedule look again.
+func (a *Agent) poke() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// refreshProfile fetches the settings when the server has others than ours.
+func (a *Agent) refreshProfile(ctx context.Context) error {
+	a.mu.Lock()
+	have := a.profile
+	a.mu.Unlock()
+	p, changed, err := a.client.Profile(ctx, have)
+	if a.heard(err) != nil || !changed {
+		return err
+	}
+	a.cfg.Log.Info("new settings", "profile", p.Name, "version", p.Version)
+	if err := a.state.SetProfile(state.Profile{Version: p.Version, Name: p.Name, Settings: p.Settings}); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.profile, a.facts.Interval = p.Version, interval(p.Settings)
+	a.mu.Unlock()
+	a.poke()
+	return nil
+}
+
+// status is a heartbeat.
+func (a *Agent) status() wire.Status {
+	folders, _ := a.state.Folders()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := wire.Status{State: wire.StateIdle, Folders: folders, Hardware: Hardware(), ClientVersion: version.Number()}
+	if run, ok, err := a.state.LastRun(); err == nil && ok && run.State == state.RunFailed {
+		s.State, s.Code = wire.StateFailed, run.Code
+	}
+	if a.live.Running {
+		s.State, s.Code = wire.StateRunning, ""
+		if p := a.live.Progress; p != nil {
+			shown := *p
+			shown.Folder = "" // names stay here
+			s.Progress = &shown
+		}
+	}
+	if next := a.live.Next; !next.IsZero() {
+		s.NextRun = &next
+	}
+	return s
+}

@@ -1,0 +1,144 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
+)
+
+// Backup backs up now: the folders given, which join the device's list, or all
+// of the list when there are none. While another backup runs it waits for that
+// one to end and shows its progress. How the run went is remembered.
+func (a *Agent) Backup(ctx context.Context, folders []string, progress func(wire.Progress)) (*control.Result, error) {
+	if progress == nil {
+		progress = func(wire.Progress) {}
+	}
+	if err := a.take(ctx, progress); err != nil {
+		return nil, err
+	}
+	defer func() { <-a.slot }()
+	run := state.Run{Started: a.now()}
+	a.begin(run.Started)
+	result, err := a.backup(ctx, folders, func(p wire.Progress) {
+		a.mu.Lock()
+		a.live.Progress = &p
+		a.mu.Unlock()
+		progress(p)
+	})
+	run.Ended = a.now()
+	if result != nil {
+		result.Took = run.Ended.Sub(run.Started)
+		run.Snapshot, run.Entries, run.Files, run.Bytes = result.Snapshot, result.Entries, result.Files, result.Bytes
+		run.Read, run.Sent, run.Unreadable = result.Read, result.Sent, result.Unreadable
+	}
+	switch {
+	case err == nil:
+		run.State, run.LastDone = state.RunDone, run.Ended
+	case ctx.Err() != nil:
+		run.State = state.RunCancelled
+	default:
+		run.State, run.Error = state.RunFailed, err.Error()
+		if e := errs.Find(err); e != nil {
+			run.Code = string(e.Code)
+		}
+	}
+	if err := errors.Join(err, a.state.SetLastRun(run)); err != nil {
+		a.end(run, err)
+		return result, err
+	}
+	a.end(run, nil)
+	return result, nil
+}
+
+// Once is Backup for a process that does nothing else: it sends heartbeats while
+// it runs. The caller holds the state folder's lock.
+func (a *Agent) Once(ctx context.Context, folders []string, progress func(wire.Progress)) (*control.Result, error) {
+	beating, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.beat(beating)
+	}()
+	result, err := a.Backup(ctx, folders, progress)
+	stop()
+	<-done
+	if ctx.Err() == nil && a.Live().Online {
+		last, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		a.client.PutStatus(last, a.status())
+	}
+	return result, err
+}
+
+// take waits until no other backup runs.
+func (a *Agent) take(ctx context.Context, progress func(wire.Progress)) error {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case a.slot <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+			if live := a.Live(); live.Progress != nil {
+				progress(*live.Progress)
+			}
+		}
+	}
+}
+
+func (a *Agent) begin(at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.live.Running, a.live.Started, a.live.Progress = true, at, nil
+}
+
+// end keeps what the schedule needs to know of a run.
+func (a *Agent) end(run state.Run, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.live.Running, a.live.Started, a.live.Progress = false, time.Time{}, nil
+	a.facts.LastTry, a.facts.Wait = run.Ended, 0
+	switch run.State {
+	case state.RunDone:
+		a.facts.LastDone, a.facts.Failures = run.LastDone, 0
+	case state.RunFailed:
+		a.facts.Failures++
+		if e := errs.Find(err); e != nil && e.Code == errs.ServerBusy {
+			if minutes, ok := e.Args["n"].(int64); ok {
+				a.facts.Wait = time.Duration(min(minutes, 24*60)) * time.Minute
+			}
+		}
+	}
+	a.poke()
+}
+
+func (a *Agent) backup(ctx context.Context, walk []string, progress func(wire.Progress)) (*control.Result, error) {
+	if err := a.refreshProfile(ctx); err != nil {
+		return nil, err
+	}
+	all, err := a.state.AddFolders(walk...)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, errs.New(errs.Invalid, "backup.folders.none")
+	}
+	a.cfg.Log.Info("backing up", "device", a.device, "folders", len(all), "walked", len(walk))
+	result, err := a.cfg.upload(ctx, a, all, walk, progress)
+	if err != nil {
+		if e := errs.Find(err); e != nil && (e.Code == errs.CannotConnect || e.Code == errs.DeviceDeactivated) {
+			a.heard(err)
+		}
+		return nil, err
+	}
+	a.cfg.Log.Info("backed up", "snapshot", result.Snapshot, "files", result.Files, "bytes", result.Bytes,
+		"sent", result.Sent, "unreadable", result.Unreadable)
+	return result, nil
+}

@@ -1,0 +1,221 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/schedule"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
+)
+
+// The agent's rhythm.
+const (
+	heartbeat        = time.Minute
+	runningHeartbeat = 5 * time.Second
+	pollWait         = 55 * time.Second // under what proxies and load balancers cut
+	firstPause       = 5 * time.Second  // after a failed poll, doubled each time
+	lastPause        = 5 * time.Minute
+	inactivePause    = 15 * time.Minute
+	// look is how often the schedule looks at the wall clock: a timer sleeps
+	// with the computer.
+	look = time.Minute
+)
+
+// Run is the background agent: it answers commands on the socket, sends
+// heartbeats, does what the server asks, and backs up when it is time. It runs
+// until ctx ends; a backup that runs then is interrupted and goes on with the
+// next one. The caller holds the state folder's lock.
+func (a *Agent) Run(ctx context.Context) error {
+	door, err := control.Listen(a.state.Dir(), a, a.cfg.Log)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	var failed error
+	wg.Go(func() {
+		if err := door.Serve(ctx); err != nil {
+			failed = err
+			cancel()
+		}
+	})
+	wg.Go(func() { a.beat(ctx) })
+	wg.Go(func() { a.poll(ctx) })
+	a.cfg.Log.Info("the agent runs", "device", a.device, "server", a.client.Server())
+	a.keepSchedule(ctx)
+	wg.Wait()
+	return failed
+}
+
+// pause waits, or returns false when ctx ends.
+func (a *Agent) pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d / time.Duration(a.cfg.pace))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// about is d, up to a fifth more or less.
+func about(d time.Duration) time.Duration { return d*4/5 + rand.N(d*2/5) }
+
+// beat sends heartbeats, oftener while a backup runs.
+func (a *Agent) beat(ctx context.Context) {
+	for {
+		_, err := a.client.PutStatus(ctx, a.status())
+		a.heard(err)
+		var passed time.Duration
+		for wait := about(heartbeat); passed < wait; passed += runningHeartbeat {
+			if !a.pause(ctx, runningHeartbeat) {
+				return
+			}
+			if a.Live().Running {
+				break
+			}
+		}
+		if a.isInactive() && !a.pause(ctx, about(inactivePause)) {
+			return
+		}
+	}
+}
+
+func (a *Agent) isInactive() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.inactive
+}
+
+// poll waits for the server's requests.
+func (a *Agent) poll(ctx context.Context) {
+	var after int64
+	wait := firstPause
+	for ctx.Err() == nil {
+		next, err := a.client.Next(ctx, pollWait, after)
+		if a.heard(err) != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			d := about(wait)
+			if a.isInactive() {
+				d = about(inactivePause)
+			}
+			a.cfg.Log.Info("the server cannot be asked", "again_in", d, "err", err)
+			if !a.pause(ctx, d) {
+				return
+			}
+			wait = min(2*wait, lastPause)
+			continue
+		}
+		wait = firstPause
+		for _, r := range next.Requests {
+			after = max(after, r.Number)
+			a.request(ctx, r)
+		}
+		a.mu.Lock()
+		stale := next.ProfileVersion > a.profile
+		a.mu.Unlock()
+		if stale {
+			if err := a.refreshProfile(ctx); err != nil && !a.pause(ctx, firstPause) {
+				return
+			}
+		}
+	}
+}
+
+// request does one thing that the server asks for.
+func (a *Agent) request(ctx context.Context, r wire.Request) {
+	a.cfg.Log.Info("the server asks", "request", r.Number, "kind", r.Kind)
+	switch r.Kind {
+	case wire.RequestBackup:
+		a.mu.Lock()
+		a.asked = append(a.asked, r)
+		a.facts.Asked = true
+		a.mu.Unlock()
+		a.poke()
+		a.outcome(ctx, r, "taken", nil)
+	case wire.RequestProfile:
+		a.mu.Lock()
+		a.profile = 0
+		a.mu.Unlock()
+		err := a.refreshProfile(ctx)
+		a.outcome(ctx, r, "done", err)
+	default:
+		a.outcome(ctx, r, "unsupported", nil)
+	}
+}
+
+// outcome tells the server what became of its request.
+func (a *Agent) outcome(ctx context.Context, r wire.Request, what string, err error) {
+	out := wire.Outcome{State: what}
+	if err != nil {
+		out.State = "failed"
+		if e := errs.Find(err); e != nil {
+			out.Code = string(e.Code)
+		}
+	}
+	if err := a.client.PutOutcome(ctx, r.Number, out); err != nil && ctx.Err() == nil {
+		a.cfg.Log.Info("the server was not told what became of its request", "request", r.Number, "err", err)
+	}
+}
+
+// keepSchedule backs up when it is time, until ctx ends.
+func (a *Agent) keepSchedule(ctx context.Context) {
+	for {
+		a.mu.Lock()
+		at, why := schedule.Next(a.facts)
+		inactive := a.inactive
+		if at != a.live.Next && !inactive {
+			a.cfg.Log.Info("next backup", "at", at, "reason", why)
+		}
+		a.live.Next, a.live.Reason = at, string(why)
+		a.mu.Unlock()
+		left := at.Sub(a.now())
+		if !inactive && left <= 0 && a.hasFolders() {
+			a.due(ctx)
+		}
+		if inactive || left <= 0 {
+			left = look
+		}
+		timer := time.NewTimer(min(left, look) / time.Duration(a.cfg.pace))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-a.wake:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// hasFolders reports whether there is anything to back up: a computer that was
+// activated a minute ago may have nothing on its list yet.
+func (a *Agent) hasFolders() bool {
+	folders, err := a.state.Folders()
+	return err != nil || len(folders) > 0
+}
+
+// due makes the backup that is due, and tells those who asked for it.
+func (a *Agent) due(ctx context.Context) {
+	a.mu.Lock()
+	asked := a.asked
+	a.asked, a.facts.Asked = nil, false
+	a.mu.Unlock()
+	_, err := a.Backup(ctx, nil, nil)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		a.cfg.Log.Error("the backup failed", "err", err)
+	}
+	for _, r := range asked {
+		a.outcome(ctx, r, "done", err)
+	}
+}

@@ -1,0 +1,13 @@
+package agent
+
+import (
+	"context"
+	"errors"
+
+	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/wire"
+)
+
+func upload(ctx context.Context, a *Agent, folders, walk []string, progress func(wire.Progress)) (*control.Result, error) {
+	return nil, errors.New("not there yet")
+}

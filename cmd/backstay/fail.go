@@ -1,0 +1,136 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
+)
+
+// fail tells why a command failed, and returns its exit status.
+func (a *app) fail(err error) int {
+	status := exitStatus(err)
+	if status == exitInterrupted {
+		message := a.say.T("cli.interrupted")
+		if a.resumes {
+			message = a.say.T("cli.interrupted.backup")
+		}
+		fmt.Fprintln(a.errOut, message)
+		return status
+	}
+	if a.json {
+		a.failJSON(err)
+		return status
+	}
+	message := a.message(err)
+	if e := errs.Find(err); e != nil && e.Code != "" {
+		message += a.paint(dim, fmt.Sprintf(" (%s)", e.Code))
+	}
+	fmt.Fprintf(a.errOut, "%s %s\n", a.paint(red, "backstay:"), message)
+	for _, line := range a.details(err) {
+		fmt.Fprintf(a.errOut, "  %s\n", line)
+	}
+	return status
+}
+
+func (a *app) failJSON(err error) {
+	var out struct {
+		Error struct {
+			Code    string   `json:"code,omitempty"`
+			Key     string   `json:"key,omitempty"`
+			Message string   `json:"message"`
+			Details []string `json:"details,omitempty"`
+		} `json:"error"`
+	}
+	out.Error.Message, out.Error.Details = a.message(err), a.details(err)
+	if e := errs.Find(err); e != nil {
+		out.Error.Code, out.Error.Key = string(e.Code), e.Key
+	}
+	json.NewEncoder(a.errOut).Encode(out)
+}
+
+// exitStatus is the exit status that tells of err.
+func exitStatus(err error) int {
+	var u *usage
+	var refused *wire.Refusal
+	switch {
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.As(err, &u):
+		return exitUsage
+	case errors.As(err, &refused) && refused.Status != http.StatusInternalServerError:
+		return exitRefused
+	}
+	return exitFailed
+}
+
+// message is what failed. An error that nobody expected is told as it is: it
+// is this computer's own, and its user may need it.
+func (a *app) message(err error) string {
+	if errs.Find(err) != nil {
+		return a.say.Error(err)
+	}
+	return safe(err.Error())
+}
+
+// details are the lines below: why, and what to do about it.
+func (a *app) details(err error) (lines []string) {
+	var u *usage
+	if errors.As(err, &u) {
+		return []string{a.say.T("cli.usage.help", "command", u.command)}
+	}
+	e := errs.Find(err)
+	if e == nil {
+		return nil
+	}
+	if e.Code == errs.UntrustedCert {
+		for _, name := range []string{"subject", "issuer", "fingerprint", "reason"} {
+			if value, ok := e.Args[name]; ok {
+				lines = append(lines, a.say.T("cli.cert."+name, "value", safe(fmt.Sprint(value))))
+			}
+		}
+	} else if why := because(e); why != "" {
+		lines = append(lines, safe(why))
+	}
+	if key := "cli.hint." + string(e.Code); e.Code != "" {
+		if hint := a.say.T(key, "args", ""); hint != key {
+			lines = append(lines, hint)
+		}
+	}
+	return lines
+}
+
+// because is the cause of an expected failure in the words of whoever met it.
+func because(e *errs.Error) string {
+	var refused *wire.Refusal
+	if errors.As(e.Err, &refused) {
+		if refused.RequestID != "" {
+			return "request " + refused.RequestID
+		}
+		return ""
+	}
+	if e.Err == nil {
+		return ""
+	}
+	return strings.TrimSpace(e.Err.Error())
+}
+
+// The few styles, as terminals know them.
+const (
+	dim   = "2"
+	red   = "31"
+	green = "32"
+	bold  = "1"
+)
+
+// paint gives s, meant for the error stream, a style.
+func (a *app) paint(style, s string) string {
+	if !a.colours(a.errOut) {
+		return s
+	}
+	return "\x1b[" + style + "m" + s + "\x1b[0m"
+}

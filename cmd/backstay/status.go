@@ -1,0 +1,250 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/agent"
+	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/errs"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	cmd := a.command("status", "cli.status.", func(cmd *cobra.Command, _ []string) error {
+		s, err := a.readStatus(cmd)
+		if err != nil {
+			return err
+		}
+		if a.json {
+			return a.writeJSON(s.json())
+		}
+		return a.showStatus(s)
+	})
+	cmd.Args = maxArgs(0)
+	return a.withJSON(cmd)
+}
+
+// deviceStatus is all that is known here without asking the server.
+type deviceStatus struct {
+	device  *state.Device
+	folders []string
+	run     state.Run
+	ran     bool
+	live    *control.Live // nil when no agent runs
+	busy    bool          // somebody holds the lock
+	every   time.Duration
+	now     time.Time
+}
+
+func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
+	s.now = a.now()
+	st, err := a.openState()
+	if err != nil {
+		return s, err
+	}
+	if s.device, err = st.Device(); err != nil {
+		return s, err
+	}
+	if s.folders, err = st.Folders(); err != nil {
+		return s, err
+	}
+	if s.run, s.ran, err = st.LastRun(); err != nil {
+		return s, err
+	}
+	profile, err := st.Profile()
+	if err != nil {
+		return s, err
+	}
+	s.every = agent.Interval(profile)
+	answer, err := control.Ask(cmd.Context(), st.Dir(), control.Request{Do: control.Status}, nil)
+	switch {
+	case err == nil:
+		s.live = answer.Live
+	case !errors.Is(err, control.ErrNobody):
+		return s, err
+	}
+	if err := st.Lock(); err == nil {
+		st.Unlock()
+	} else {
+		s.busy = errs.Is(err, errs.AlreadyRunning)
+	}
+	return s, nil
+}
+
+// running reports whether a backup runs now.
+func (s deviceStatus) running() bool {
+	return s.live != nil && s.live.Running || s.live == nil && s.busy
+}
+
+// protected says whether the last complete backup is recent enough: twice the
+// interval, and at least a day (G-08).
+func (s deviceStatus) protected() bool {
+	return !s.run.LastDone.IsZero() && s.now.Sub(s.run.LastDone) < max(2*s.every, 24*time.Hour)
+}
+
+// sentence is the state in one sentence, and whether it is a good one.
+func (a *app) sentence(s deviceStatus) (text string, good bool) {
+	ago := func() string { return a.say.Time(s.run.LastDone, s.now) }
+	switch {
+	case s.running() && s.live != nil && s.live.Progress != nil && s.live.Progress.TotalFiles > 0:
+		p := s.live.Progress
+		return a.say.T("cli.status.running_of", "files", p.Files, "total", p.TotalFiles), true
+	case s.running():
+		return a.say.T("cli.status.running"), true
+	case s.live != nil && s.live.Failure != nil && s.live.Failure.Code == errs.DeviceDeactivated,
+		s.ran && s.run.Code == string(errs.DeviceDeactivated):
+		return a.say.T("cli.status.deactivated"), false
+	case s.protected():
+		return a.say.T("cli.status.protected", "ago", ago()), true
+	case s.run.LastDone.IsZero() && s.ran && s.run.State == state.RunFailed:
+		return a.say.T("cli.status.never_failed"), false
+	case s.run.LastDone.IsZero():
+		return a.say.T("cli.status.never"), false
+	}
+	return a.say.T("cli.status.unprotected", "ago", ago()), false
+}
+
+func (a *app) showStatus(s deviceStatus) error {
+	text, good := a.sentence(s)
+	if a.colours(a.out) {
+		style := green
+		if !good {
+			style = red
+		}
+		text = "\x1b[" + style + "m" + text + "\x1b[0m"
+	}
+	fmt.Fprintf(a.out, "%s\n\n", text)
+	var rows [][2]string
+	add := func(key, value string) { rows = append(rows, [2]string{a.say.T("cli.status.row." + key), value}) }
+	add("device", safe(s.device.Name)+" ("+safe(s.device.Username)+")")
+	add("server", s.device.Server)
+	for i, folder := range s.folders {
+		if i == 0 {
+			add("folders", safe(folder))
+			continue
+		}
+		rows = append(rows, [2]string{"", safe(folder)})
+	}
+	if len(s.folders) == 0 {
+		add("folders", a.say.T("cli.status.folders.none"))
+	}
+	if s.ran {
+		add("last", a.runText(s))
+	}
+	switch {
+	case s.live == nil:
+		add("agent", a.say.T("cli.status.agent.stopped"))
+	case s.live.Failure != nil:
+		add("agent", a.message(s.live.Failure.Err()))
+	default:
+		add("agent", a.say.T("cli.status.agent.running"))
+	}
+	if s.live != nil && !s.live.Next.IsZero() && !s.live.Running {
+		add("next", a.say.Time(s.live.Next, s.now))
+	}
+	return a.rows(rows)
+}
+
+// runText tells how the last run went.
+func (a *app) runText(s deviceStatus) string {
+	r := s.run
+	when := a.say.Exact(r.Ended.Local())
+	switch r.State {
+	case state.RunFailed:
+		why := r.Error
+		if e, ok := errs.ByCode(r.Code, nil); ok {
+			why = a.say.Error(e) + " (" + r.Code + ")"
+		}
+		return a.say.T("cli.status.run.failed", "when", when, "why", safe(why))
+	case state.RunCancelled:
+		return a.say.T("cli.status.run.cancelled", "when", when)
+	}
+	text := a.say.T("cli.status.run.done", "when", when, "files", a.say.N("cli.count.files", r.Files), "bytes", a.say.Bytes(r.Bytes), "snapshot", r.Snapshot)
+	if r.Unreadable > 0 {
+		text += ", " + a.say.N("cli.status.run.unreadable", r.Unreadable)
+	}
+	return text
+}
+
+// rows writes pairs under each other.
+func (a *app) rows(rows [][2]string) error {
+	width := 0
+	for _, r := range rows {
+		width = max(width, len([]rune(r[0])))
+	}
+	for _, r := range rows {
+		if _, err := fmt.Fprintf(a.out, "%-*s  %s\n", width, r[0], r[1]); err != nil {
+			return fmt.Errorf("writing the answer: %w", err)
+		}
+	}
+	return nil
+}
+
+// json is the status for scripts.
+func (s deviceStatus) json() any {
+	type run struct {
+		State      string    `json:"state"`
+		Code       string    `json:"code,omitempty"`
+		StartedAt  time.Time `json:"started_at"`
+		EndedAt    time.Time `json:"ended_at"`
+		Snapshot   string    `json:"snapshot,omitempty"`
+		Files      int64     `json:"files"`
+		Bytes      int64     `json:"bytes"`
+		Read       int64     `json:"bytes_read"`
+		Sent       int64     `json:"bytes_sent"`
+		Unreadable int64     `json:"unreadable"`
+	}
+	type progress struct {
+		Files      int64 `json:"files"`
+		TotalFiles int64 `json:"total_files,omitempty"`
+		Bytes      int64 `json:"bytes"`
+		TotalBytes int64 `json:"total_bytes,omitempty"`
+		Sent       int64 `json:"bytes_sent"`
+	}
+	out := struct {
+		Protected    bool       `json:"protected"`
+		Running      bool       `json:"running"`
+		AgentRunning bool       `json:"agent_running"`
+		Online       *bool      `json:"online,omitempty"`
+		Code         string     `json:"code,omitempty"` // why the server cannot be used
+		DeviceID     string     `json:"device_id"`
+		DeviceName   string     `json:"device_name"`
+		Username     string     `json:"username"`
+		Server       string     `json:"server"`
+		Folders      []pathJSON `json:"folders"`
+		LastDone     *time.Time `json:"last_complete_at,omitempty"`
+		LastRun      *run       `json:"last_run,omitempty"`
+		NextRun      *time.Time `json:"next_run_at,omitempty"`
+		Progress     *progress  `json:"progress,omitempty"`
+	}{
+		Protected: s.protected(), Running: s.running(), AgentRunning: s.live != nil,
+		DeviceID: s.device.ID.String(), DeviceName: s.device.Name, Username: s.device.Username, Server: s.device.Server,
+		Folders: []pathJSON{},
+	}
+	for _, folder := range s.folders {
+		out.Folders = append(out.Folders, toJSON(folder))
+	}
+	if !s.run.LastDone.IsZero() {
+		out.LastDone = &s.run.LastDone
+	}
+	if r := s.run; s.ran {
+		out.LastRun = &run{r.State, r.Code, r.Started, r.Ended, r.Snapshot, r.Files, r.Bytes, r.Read, r.Sent, r.Unreadable}
+	}
+	if live := s.live; live != nil {
+		out.Online = &live.Online
+		if live.Failure != nil {
+			out.Code = string(live.Failure.Code)
+		}
+		if !live.Next.IsZero() {
+			out.NextRun = &live.Next
+		}
+		if p := live.Progress; p != nil {
+			out.Progress = &progress{p.Files, p.TotalFiles, p.Bytes, p.TotalBytes, p.Sent}
+		}
+	}
+	return out
+}
