@@ -1,0 +1,259 @@
+// Package profile is what an organisation decides about backups: what is backed
+// up and when, and what users may do. It is pure: where profiles are kept and
+// who has which is server/profiles' business, what follows from one on a
+// computer is the agent's.
+package profile
+
+import (
+	"encoding/json"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/backstay/backstay/errs"
+)
+
+// Settings are one profile's. Their JSON is what the server stores and sends; a
+// field that is missing there has its default, one that is not known is ignored,
+// so that programs of different releases understand each other.
+type Settings struct {
+	// Folders are backed up on every device with this profile.
+	Folders []Folder `json:"folders"`
+
+	// Exclude is what is left out, wherever it lies, also below a mandatory
+	// folder. See Excluded.
+	Exclude []string `json:"exclude"`
+
+	// UserCanAdd lets users add folders of their own.
+	UserCanAdd bool `json:"user_can_add"`
+
+	// IntervalMinutes is the time from the end of one backup to the start of
+	// the next.
+	IntervalMinutes int `json:"interval_minutes"`
+
+	// WebRestore shows users their files in the portal.
+	WebRestore bool `json:"web_restore"`
+
+	// AllowAddDevices lets users activate devices; MaxDevices is how many they
+	// can have, replaced and deleted ones not counted.
+	AllowAddDevices bool `json:"allow_add_devices"`
+	MaxDevices      int  `json:"max_devices"`
+}
+
+// Folder is a folder to back up: an absolute path, or one that begins with ~/,
+// the home of the device's user.
+type Folder struct {
+	Path      string `json:"path"`
+	Mandatory bool   `json:"mandatory"` // users cannot leave it out
+}
+
+// Limits of a profile.
+const (
+	MinInterval = 5
+	MaxInterval = 7 * 24 * 60
+	MaxFolders  = 200
+	MaxExcludes = 1000
+	MaxDevices  = 100
+	maxPath     = 4096
+)
+
+// Defaults are the settings of a new profile.
+func Defaults() Settings {
+	return Settings{
+		Folders:         []Folder{},
+		Exclude:         []string{},
+		UserCanAdd:      true,
+		IntervalMinutes: 240,
+		WebRestore:      true,
+		AllowAddDevices: true,
+		MaxDevices:      10,
+	}
+}
+
+// Decode reads settings from JSON.
+func Decode(text []byte) (Settings, error) {
+	s := Defaults()
+	if err := json.Unmarshal(text, &s); err != nil {
+		return Settings{}, errs.New(errs.Invalid, "profile.invalid").Because(err)
+	}
+	return s.normal(), nil
+}
+
+// Encode is the JSON of settings; the same settings give the same text.
+func (s Settings) Encode() []byte {
+	text, err := json.Marshal(s.normal())
+	if err != nil {
+		panic(err) // texts, numbers and truth values always have their JSON
+	}
+	return text
+}
+
+// normal has lists where there were none, without spaces around their items,
+// empty ones and repeats.
+func (s Settings) normal() Settings {
+	folders := []Folder{}
+	for _, f := range s.Folders {
+		f.Path = strings.TrimSpace(f.Path)
+		if f.Path == "" {
+			continue
+		}
+		if i := slices.IndexFunc(folders, func(g Folder) bool { return g.Path == f.Path }); i >= 0 {
+			folders[i].Mandatory = folders[i].Mandatory || f.Mandatory
+			continue
+		}
+		folders = append(folders, f)
+	}
+	exclude := []string{}
+	for _, e := range s.Exclude {
+		e = strings.TrimSpace(e)
+		if e != "" && !slices.Contains(exclude, e) {
+			exclude = append(exclude, e)
+		}
+	}
+	s.Folders, s.Exclude = folders, exclude
+	return s
+}
+
+// Validate refuses settings that cannot be meant.
+func (s Settings) Validate() error {
+	s = s.normal()
+	if len(s.Folders) > MaxFolders {
+		return errs.New(errs.Invalid, "profile.folders.many", "n", MaxFolders)
+	}
+	for _, f := range s.Folders {
+		if !possible(f.Path) {
+			return errs.New(errs.Invalid, "profile.folder.invalid", "folder", f.Path)
+		}
+	}
+	if len(s.Exclude) > MaxExcludes {
+		return errs.New(errs.Invalid, "profile.excludes.many", "n", MaxExcludes)
+	}
+	for _, e := range s.Exclude {
+		if !text(e) || !pattern(e) {
+			return errs.New(errs.Invalid, "profile.exclude.invalid", "pattern", e)
+		}
+	}
+	if s.IntervalMinutes < MinInterval || s.IntervalMinutes > MaxInterval {
+		return errs.New(errs.Invalid, "profile.interval.invalid", "min", MinInterval, "max", MaxInterval)
+	}
+	if s.MaxDevices < 0 || s.MaxDevices > MaxDevices {
+		return errs.New(errs.Invalid, "profile.devices.invalid", "max", MaxDevices)
+	}
+	return nil
+}
+
+func text(s string) bool {
+	return len(s) <= maxPath && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// possible reports whether a profile may name this folder.
+func possible(p string) bool {
+	if !text(p) {
+		return false
+	}
+	slashed := strings.ReplaceAll(p, `\`, "/")
+	rest := slashed
+	switch {
+	case p == "~":
+		return true
+	case strings.HasPrefix(p, "~/") || windows(p) && strings.HasPrefix(slashed, "~/"):
+		rest = slashed[1:]
+	case windows(p):
+		rest = slashed[2:]
+	case strings.HasPrefix(p, "/"):
+		rest = p
+	default:
+		return false
+	}
+	// No "..", no "//": what is written is what is backed up.
+	clean := path.Clean(rest)
+	return rest == clean || rest == clean+"/"
+}
+
+// windows reports whether a path begins with a drive.
+func windows(p string) bool {
+	return len(p) >= 3 && (p[0] >= 'A' && p[0] <= 'Z' || p[0] >= 'a' && p[0] <= 'z') && p[1] == ':' && (p[2] == '\\' || p[2] == '/')
+}
+
+// Paths are the folders of the profile on a computer of this program's system,
+// whose user has this home: absolute and without repeats. Folders of other
+// systems are left out, and those below home when it is not known.
+func (s Settings) Paths(home string) []string {
+	paths := []string{}
+	for _, f := range s.normal().Folders {
+		p := f.Path
+		switch {
+		case p == "~" || strings.HasPrefix(p, "~/"):
+			if home == "" {
+				continue
+			}
+			p = home + p[1:]
+		case windows(p) != (runtime.GOOS == "windows"):
+			continue
+		}
+		if len(p) > 1 {
+			p = strings.TrimRight(p, "/")
+		}
+		if p == "" {
+			p = "/"
+		}
+		if !slices.Contains(paths, p) {
+			paths = append(paths, p)
+		}
+	}
+	return paths
+}
+
+// pattern reports whether an exclusion can be read.
+func pattern(e string) bool {
+	if _, err := path.Match(e, ""); err != nil {
+		return false
+	}
+	return strings.Trim(e, "/") != ""
+}
+
+// Excluded returns the question whether a path is left out, for a user with
+// this home. A pattern without a slash is a name: whatever is called so is left
+// out, and all below it. One with a slash is a whole path, absolute or beginning
+// with ~/. In both, * is any text within a name, ? a character and [a-z] one of
+// these. The question is meant for each folder on the way down: it looks at the
+// path given, not at those above it.
+func (s Settings) Excluded(home string) func(p string) bool {
+	var names, whole []string
+	for _, e := range s.normal().Exclude {
+		e = strings.TrimSuffix(e, "/")
+		switch {
+		case !pattern(e):
+		case !strings.Contains(e, "/"):
+			names = append(names, e)
+		case strings.HasPrefix(e, "~/"):
+			if home != "" {
+				whole = append(whole, escape(home)+e[1:])
+			}
+		default:
+			whole = append(whole, e)
+		}
+	}
+	return func(p string) bool {
+		name := path.Base(p)
+		for _, n := range names {
+			if ok, _ := path.Match(n, name); ok {
+				return true
+			}
+		}
+		for _, w := range whole {
+			if ok, _ := path.Match(w, p); ok {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// escape makes a pattern that matches a path as it is.
+func escape(p string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(p)
+}
