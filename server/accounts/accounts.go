@@ -279,10 +279,10 @@ func SetLanguage(ctx context.Context, tx *db.Tx, by access.Caller, language stri
 	return nil
 }
 
-// SetProfile assigns a profile, "" for the organisation's default. That the
-// profile is of the same organisation is checked by profiles.Assign, which
-// calls this.
-func SetProfile(ctx context.Context, tx *db.Tx, by access.Caller, id ID, profile access.ProfileID) error {
+// SetProfile notes a profile, "" for the organisation's default, as assigned at
+// the given time. profiles.Assign calls it, and has checked that the profile is
+// of the same organisation.
+func SetProfile(ctx context.Context, tx *db.Tx, by access.Caller, id ID, profile access.ProfileID, at time.Time) error {
 	u, err := Find(ctx, tx, id)
 	if err != nil {
 		return err
@@ -293,7 +293,7 @@ func SetProfile(ctx context.Context, tx *db.Tx, by access.Caller, id ID, profile
 	if err := manage(ctx, tx, by, u, audit.Change("profile", u.Profile, profile)); err != nil {
 		return err
 	}
-	u.Profile, u.ProfileAt, u.UpdatedAt = profile, tx.Now(), tx.Now()
+	u.Profile, u.ProfileAt, u.UpdatedAt = profile, at, tx.Now()
 	if err := update(ctx, tx, u); err != nil {
 		return fmt.Errorf("assigning profile %s to account %s: %w", profile, id, err)
 	}

@@ -1,0 +1,286 @@
+package profiles_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/db/dbtest"
+	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/profiles"
+)
+
+var system = access.System("test")
+
+type world struct {
+	*testing.T
+	d     *db.DB
+	ring  *keys.Ring
+	org   orgs.Org
+	first profiles.Profile
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	ring, err := keys.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, d: dbtest.New(t), ring: ring}
+	w.write(func(tx *db.Tx) error {
+		if w.org, err = orgs.Create(t.Context(), tx, system, ring, "Example"); err != nil {
+			return err
+		}
+		w.first, err = profiles.Create(t.Context(), tx, system, w.org.ID, "Default", "", profile.Defaults())
+		return err
+	})
+	return w
+}
+
+func (w *world) write(f func(*db.Tx) error) {
+	w.Helper()
+	if err := w.d.Write(w.Context(), f); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) create(by access.Caller, org orgs.ID, name string, s profile.Settings) (p profiles.Profile, err error) {
+	err = w.d.Write(w.Context(), func(tx *db.Tx) (err error) {
+		p, err = profiles.Create(w.Context(), tx, by, org, name, "", s)
+		return err
+	})
+	return p, err
+}
+
+func (w *world) save(by access.Caller, id profiles.ID, revision int64, c profiles.Changes) (p profiles.Profile, err error) {
+	err = w.d.Write(w.Context(), func(tx *db.Tx) (err error) {
+		p, err = profiles.Save(w.Context(), tx, by, id, revision, c)
+		return err
+	})
+	return p, err
+}
+
+func (w *world) user(name string) (u accounts.User) {
+	w.Helper()
+	w.write(func(tx *db.Tx) (err error) {
+		u, err = accounts.Create(w.Context(), tx, system, w.ring, accounts.New{Org: w.org.ID, Kind: access.UserKind, Username: name})
+		return err
+	})
+	return u
+}
+
+func (w *world) of(id accounts.ID) (e profiles.Effective) {
+	w.Helper()
+	err := w.d.Read(w.Context(), func(tx *db.Tx) error {
+		u, err := accounts.Find(w.Context(), tx, id)
+		if err != nil {
+			return err
+		}
+		e, err = profiles.Of(w.Context(), tx, u)
+		return err
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return e
+}
+
+func admin(org orgs.ID, role access.Role) access.Caller {
+	return access.Caller{Kind: access.AdminKind, User: "a", Org: org, Role: role, Name: "ada"}
+}
+
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if !w.first.Default || w.first.Revision != 1 {
+		t.Errorf("the first profile is %+v", w.first)
+	}
+	second, err := w.create(admin(w.org.ID, access.OrgAdmin), w.org.ID, "  Laboratory ", profile.Defaults())
+	if err != nil || second.Default || second.Name != "Laboratory" {
+		t.Errorf("the second is %+v, %v", second, err)
+	}
+	wrong := profile.Defaults()
+	wrong.IntervalMinutes = 1
+	for _, c := range []struct {
+		name string
+		by   access.Caller
+		org  orgs.ID
+		p    string
+		s    profile.Settings
+		want errs.Kind
+	}{
+		{"a name in another case", system, w.org.ID, "LABORATORY", profile.Defaults(), errs.Conflict},
+		{"no name", system, w.org.ID, " ", profile.Defaults(), errs.Invalid},
+		{"a control character", system, w.org.ID, "a\x00", profile.Defaults(), errs.Invalid},
+		{"wrong settings", system, w.org.ID, "x", wrong, errs.Invalid},
+		{"a viewer", admin(w.org.ID, access.Viewer), w.org.ID, "x", profile.Defaults(), errs.Forbidden},
+		{"from another organisation", admin("other", access.OrgAdmin), w.org.ID, "x", profile.Defaults(), errs.NotFound},
+	} {
+		if _, err := w.create(c.by, c.org, c.p, c.s); errs.KindOf(err) != c.want {
+			t.Errorf("%s: %v, want kind %d", c.name, err, c.want)
+		}
+	}
+}
+
+func TestSave(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	by := admin(w.org.ID, access.OrgAdmin)
+	s := profile.Defaults()
+	s.WebRestore = false
+	s.Folders = []profile.Folder{{Path: "/srv", Mandatory: true}}
+	saved, err := w.save(by, w.first.ID, 1, profiles.Changes{Settings: &s, Reason: "the works council asked"})
+	if err != nil || saved.Revision != 2 || !saved.UpdatedAt.After(w.first.UpdatedAt) {
+		t.Fatalf("saved %+v, %v", saved, err)
+	}
+	w.write(func(tx *db.Tx) error {
+		got, err := profiles.View(t.Context(), tx, by, w.first.ID)
+		if err != nil || got.Settings.WebRestore || len(got.Settings.Folders) != 1 || got.Revision != 2 {
+			t.Errorf("found %+v, %v", got, err)
+		}
+		list, err := profiles.Revisions(t.Context(), tx, by, w.first.ID)
+		if err != nil || len(list) != 2 || list[0].Revision != 2 || list[0].AuthorName != "ada" || list[0].Reason == "" ||
+			list[0].Settings.WebRestore || !list[1].Settings.WebRestore {
+			t.Errorf("revisions %+v, %v", list, err)
+		}
+		rows, err := audit.List(t.Context(), tx, system, audit.Filter{Object: "profile/" + string(w.first.ID), Limit: 1})
+		if err != nil || len(rows) != 1 || len(rows[0].Details) != 3 {
+			t.Errorf("audit %+v, %v", rows, err)
+		}
+		return nil
+	})
+	again, err := w.save(by, w.first.ID, 2, profiles.Changes{Settings: &s})
+	if err != nil || again.Revision != 2 {
+		t.Errorf("the same again: revision %d, %v; want 2", again.Revision, err)
+	}
+	name := "Other"
+	if _, err := w.save(system, w.first.ID, 1, profiles.Changes{Name: &name}); errs.KindOf(err) != errs.Conflict || errs.Find(err).Args["author"] != "ada" {
+		t.Errorf("upon an old revision: %v, want Conflict that names ada", err)
+	}
+	if _, err := w.create(system, w.org.ID, "Taken", profile.Defaults()); err != nil {
+		t.Fatal(err)
+	}
+	name = "taken"
+	if _, err := w.save(by, w.first.ID, 2, profiles.Changes{Name: &name}); errs.KindOf(err) != errs.Conflict {
+		t.Errorf("with another's name: %v, want Conflict", err)
+	}
+	for _, c := range []struct {
+		by   access.Caller
+		want errs.Kind
+	}{{admin(w.org.ID, access.Viewer), errs.Forbidden}, {admin("other", access.OrgAdmin), errs.NotFound},
+		{access.Caller{Kind: access.UserKind, User: "u", Org: w.org.ID}, errs.NotFound}} {
+		if _, err := w.save(c.by, w.first.ID, 2, profiles.Changes{Settings: &s}); errs.KindOf(err) != c.want {
+			t.Errorf("by %s %s: %v, want kind %d", c.by.Kind, c.by.Role, err, c.want)
+		}
+	}
+}
+
+// The version grows with every save, with every assignment, in both directions,
+// and when the clock goes back.
+func TestOf(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	w.d.Now = func() time.Time { return now }
+	u := w.user("una")
+	lab, err := w.create(system, w.org.ID, "Laboratory", profile.Defaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.of(u.ID); got.ID != w.first.ID {
+		t.Errorf("a new user has profile %s, want the default", got.Name)
+	}
+	last := w.of(u.ID).Version
+	grows := func(what string, want profiles.ID) {
+		t.Helper()
+		got := w.of(u.ID)
+		if got.Version <= last || got.ID != want {
+			t.Errorf("%s: version %d after %d, profile %s", what, got.Version, last, got.Name)
+		}
+		last = got.Version
+	}
+	assign := func(id profiles.ID) {
+		w.write(func(tx *db.Tx) error { return profiles.Assign(t.Context(), tx, system, u.ID, id) })
+	}
+	// The default was made by the real clock, which is later than this one.
+	assign(lab.ID)
+	grows("assigned", lab.ID)
+	now = now.Add(time.Second)
+	s := profile.Defaults()
+	s.WebRestore = false
+	if lab, err = w.save(system, lab.ID, 1, profiles.Changes{Settings: &s}); err != nil {
+		t.Fatal(err)
+	}
+	grows("saved", lab.ID)
+	now = now.Add(-time.Minute)
+	s.MaxDevices = 3
+	if lab, err = w.save(system, lab.ID, 2, profiles.Changes{Settings: &s}); err != nil {
+		t.Fatal(err)
+	}
+	grows("saved with the clock gone back", lab.ID)
+	now = now.Add(time.Hour)
+	assign("")
+	grows("back to the default", w.first.ID)
+}
+
+func TestAssign(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("una")
+	var foreign profiles.Profile
+	w.write(func(tx *db.Tx) error {
+		other, err := orgs.Create(t.Context(), tx, system, w.ring, "Other")
+		if err != nil {
+			return err
+		}
+		foreign, err = profiles.Create(t.Context(), tx, system, other.ID, "Default", "", profile.Defaults())
+		return err
+	})
+	for _, c := range []struct {
+		by   access.Caller
+		id   profiles.ID
+		want errs.Kind
+	}{
+		{system, foreign.ID, errs.Invalid},
+		{system, "none", errs.NotFound},
+		{u.Caller(access.Caller{}), w.first.ID, errs.Forbidden},
+	} {
+		err := w.d.Write(t.Context(), func(tx *db.Tx) error { return profiles.Assign(t.Context(), tx, c.by, u.ID, c.id) })
+		if errs.KindOf(err) != c.want {
+			t.Errorf("Assign(%s) by %s = %v, want kind %d", c.id, c.by.Kind, err, c.want)
+		}
+	}
+}
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	lab, err := w.create(system, w.org.ID, "a laboratory", profile.Defaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.user("one")
+	two, gone := w.user("two"), w.user("gone")
+	w.write(func(tx *db.Tx) error {
+		if err := profiles.Assign(t.Context(), tx, system, two.ID, lab.ID); err != nil {
+			return err
+		}
+		return accounts.SetState(t.Context(), tx, system, gone.ID, accounts.Deleted, "left")
+	})
+	w.write(func(tx *db.Tx) error {
+		list, err := profiles.List(t.Context(), tx, admin(w.org.ID, access.Viewer), w.org.ID)
+		if err != nil || len(list) != 2 || list[0].ID != lab.ID || list[0].Users != 1 || list[1].Users != 1 {
+			t.Errorf("list %+v, %v", list, err)
+		}
+		if _, err := profiles.List(t.Context(), tx, admin("other", access.OrgAdmin), w.org.ID); errs.KindOf(err) != errs.NotFound {
+			t.Errorf("from another organisation: %v", err)
+		}
+		return nil
+	})
+}
