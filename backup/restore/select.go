@@ -1,0 +1,105 @@
+package restore
+
+import (
+	"context"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay/backup/catalog"
+	"github.com/backstay/backstay/errs"
+)
+
+// selection checks that the snapshot has all the paths, and returns them in the
+// order of a walk, without those that lie below others. Nothing means everything.
+func selection(ctx context.Context, c *catalog.Reader, paths []string) ([]string, error) {
+	var clean []string
+	for _, p := range paths {
+		if !strings.HasPrefix(p, "/") {
+			return nil, errs.Of(errs.NoSuchSnapshot, "what", p)
+		}
+		if p = path.Clean(p); p == "/" {
+			return nil, nil
+		}
+		if _, err := c.Lookup(ctx, p); err != nil {
+			return nil, sourceError(err)
+		}
+		clean = append(clean, p)
+	}
+	// As a folder, a path stands before everything below it, and after it
+	// comes what is not.
+	slices.SortFunc(clean, func(a, b string) int { return catalog.Compare(a, "", b, "") })
+	var top []string
+	for _, p := range clean {
+		if len(top) == 0 || !catalog.Inside(top[len(top)-1], p) {
+			top = append(top, p)
+		}
+	}
+	return top, nil
+}
+
+// each calls do for every selected entry, a folder always before what is in it:
+// for everything in catalog order, for paths with the folders above them.
+func (r *restorer) each(ctx context.Context, paths []string, do func(*catalog.Entry) error) error {
+	if len(paths) == 0 {
+		return r.within(ctx, "", "/", do)
+	}
+	above := "" // the last path whose ancestors are done
+	for _, p := range paths {
+		for i := 1; i < len(p); i++ {
+			if p[i] != '/' || catalog.Inside(p[:i], above) {
+				continue
+			}
+			if err := r.one(ctx, p[:i], do); err != nil {
+				return err
+			}
+		}
+		above = p
+		e, err := r.cfg.Catalog.Lookup(ctx, p)
+		if err != nil {
+			return sourceError(err)
+		}
+		if err := do(e); err != nil {
+			return err
+		}
+		if e.Type != catalog.Folder {
+			continue
+		}
+		// No name is so small: the first entry in p, or after it.
+		if err := r.within(ctx, catalog.Join(p, "\x00"), p, do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *restorer) one(ctx context.Context, p string, do func(*catalog.Entry) error) error {
+	e, err := r.cfg.Catalog.Lookup(ctx, p)
+	if err != nil {
+		return sourceError(err)
+	}
+	return do(e)
+}
+
+// within calls do for the entries from a path on as long as they lie in folder
+// or below it: in catalog order they stand together.
+func (r *restorer) within(ctx context.Context, from, folder string, do func(*catalog.Entry) error) error {
+	c := r.cfg.Catalog.Cursor(ctx, from)
+	defer c.Close()
+	for {
+		e, err := c.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return sourceError(err)
+		}
+		if !catalog.Inside(folder, e.Folder) {
+			return nil
+		}
+		if err := do(e); err != nil {
+			return err
+		}
+	}
+}
