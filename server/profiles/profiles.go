@@ -192,7 +192,11 @@ func Save(ctx context.Context, tx *db.Tx, by access.Caller, id ID, revision int6
 		return Profile{}, err
 	}
 	p.Revision++
-	p.UpdatedAt = later(tx.Now(), old.UpdatedAt)
+	newest, err := lastAssigned(ctx, tx, p.Org)
+	if err != nil {
+		return Profile{}, err
+	}
+	p.UpdatedAt = later(later(tx.Now(), old.UpdatedAt), newest)
 	if err := update(ctx, tx, p); err != nil {
 		return Profile{}, fmt.Errorf("saving profile %s: %w", id, err)
 	}
@@ -203,7 +207,7 @@ func Save(ctx context.Context, tx *db.Tx, by access.Caller, id ID, revision int6
 }
 
 // later is now, or the next instant after before, should the clock have gone
-// back: a device takes a profile for newer by its time.
+// back: a device takes a profile for newer by its time, and never for older.
 func later(now, before time.Time) time.Time {
 	if now.After(before) {
 		return now

@@ -73,6 +73,15 @@ func lastAuthor(ctx context.Context, tx *db.Tx, id ID) (name string, err error) 
 	return name, nil
 }
 
+// lastAssigned is when a user of the organisation was last given a profile.
+func lastAssigned(ctx context.Context, tx *db.Tx, org orgs.ID) (time.Time, error) {
+	var at int64
+	if err := tx.QueryRow(ctx, "SELECT COALESCE(max(profile_at), 0) FROM users WHERE org = $1", org).Scan(&at); err != nil {
+		return time.Time{}, fmt.Errorf("looking for the last assignment of a profile: %w", err)
+	}
+	return db.Time(at), nil
+}
+
 // Listed is a profile with how many users have it, the default one's with those
 // who have none of their own. Deleted accounts do not count.
 type Listed struct {
