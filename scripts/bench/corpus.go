@@ -70,7 +70,8 @@ func (c *corpus) add(name string, part corpus) {
 }
 
 // copyTree copies regular files and links, in the order of their names, until
-// limit bytes are copied. What may not be read is left out.
+// limit bytes are copied. What may not be read is left out, and so is a file
+// that would be more than a quarter of all: it would push the others out.
 func copyTree(ctx context.Context, from, to string, limit int64, c *corpus) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrPermission) {
@@ -100,6 +101,10 @@ func copyTree(ctx context.Context, from, to string, limit int64, c *corpus) erro
 			}
 			return os.Symlink(link, target)
 		case d.Type().IsRegular():
+			info, err := d.Info()
+			if err != nil || info.Size() > limit/4 {
+				return err
+			}
 			n, err := copyFile(path, target)
 			if errors.Is(err, fs.ErrPermission) {
 				return nil
