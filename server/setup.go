@@ -4,10 +4,12 @@ import (
 	"context"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/profiles"
 )
 
 // EnsureOrg returns the organisation of this name, and makes it when there is
@@ -19,11 +21,17 @@ func (s *Server) EnsureOrg(ctx context.Context, by access.Caller, name string) (
 		if !made {
 			return err
 		}
-		o, err = orgs.Create(ctx, tx, by, s.Keys, name)
+		if o, err = orgs.Create(ctx, tx, by, s.Keys, name); err != nil {
+			return err
+		}
+		_, err = profiles.Create(ctx, tx, by, o.ID, firstProfile, "", profile.Defaults())
 		return err
 	})
 	return o, made, err
 }
+
+// firstProfile is the name of the profile that a new organisation has.
+const firstProfile = "Default"
 
 // NewAccount makes an account that can log in with password.
 func (s *Server) NewAccount(ctx context.Context, by access.Caller, n accounts.New, password string) (u accounts.User, err error) {
