@@ -130,7 +130,7 @@ func (q *quickstart) prepare() error {
 	if q.data, err = filepath.EvalSymlinks(q.data); err != nil {
 		return err
 	}
-	if inside(q.data, q.folder) || inside(q.folder, q.data) {
+	if inside(q.folder, q.data) {
 		return errs.New(errs.Invalid, "quickstart.data_inside", "data", q.data, "folder", q.folder)
 	}
 	return nil
@@ -269,6 +269,9 @@ func (q *quickstart) work(ctx context.Context) (same bool, err error) {
 	}
 	fmt.Fprintln(q.out, q.say.T("quickstart.reading", "folder", q.folder))
 	trees := &trees{}
+	if inside(q.data, q.folder) {
+		trees.without = q.data
+	}
 	if err := trees.readBefore(ctx, q.folder); err != nil {
 		return false, err
 	}

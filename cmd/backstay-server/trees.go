@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/backstay/backstay/e2e/oracle"
 )
@@ -14,6 +16,8 @@ import (
 // trees are the folder as it was before and after the backup, and how the
 // restored one differs.
 type trees struct {
+	without string // a folder below it that is left out, "" for none
+
 	before, after, restored *oracle.Tree
 
 	changed   map[string]bool // paths that somebody changed meanwhile
@@ -23,13 +27,29 @@ type trees struct {
 }
 
 func (t *trees) readBefore(ctx context.Context, folder string) (err error) {
-	t.before, err = readTree(ctx, folder)
+	t.before, err = t.read(ctx, folder)
 	return err
 }
 
 func (t *trees) readAfter(ctx context.Context, folder string) (err error) {
-	t.after, err = readTree(ctx, folder)
+	t.after, err = t.read(ctx, folder)
 	return err
+}
+
+// read reads the tree of folder, but for what is left out.
+func (t *trees) read(ctx context.Context, folder string) (*oracle.Tree, error) {
+	tree, err := readTree(ctx, folder)
+	if err != nil || t.without == "" {
+		return tree, err
+	}
+	rel, err := filepath.Rel(folder, t.without)
+	if err != nil {
+		return nil, err
+	}
+	out := func(path string) bool { return path == rel || strings.HasPrefix(path, rel+"/") }
+	tree.Entries = slices.DeleteFunc(tree.Entries, func(e *oracle.Entry) bool { return out(e.Path) })
+	tree.Problems = slices.DeleteFunc(tree.Problems, func(p oracle.Problem) bool { return out(p.Path) })
+	return tree, nil
 }
 
 // readTree lets go when somebody interrupts; the read then ends with the
