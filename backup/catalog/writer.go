@@ -347,12 +347,14 @@ func (c *cutter) after(level uint8, folder, name string) bool {
 // it, and a Writer then takes equal pages over as they are. It is safe for
 // concurrent use.
 type Known struct {
+	Except map[backup.ID]bool // pages that have to be sealed again all the same
+
 	mu    sync.Mutex
 	pages map[[sha256.Size]byte]backup.Ref
 }
 
 func (k *Known) add(plain []byte, ref backup.Ref) {
-	if k == nil {
+	if k == nil || k.Except[ref.ID] {
 		return
 	}
 	sum := sha256.Sum256(plain)

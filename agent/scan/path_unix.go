@@ -1,0 +1,7 @@
+//go:build !windows
+
+package scan
+
+func catalogPath(path string) string { return path }
+
+func systemPath(path string) string { return path }

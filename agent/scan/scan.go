@@ -1,0 +1,129 @@
+// Package scan walks the file system for a backup: it finds what is there, in
+// catalog order, and opens what is to be read. It is the archiver's Source.
+//
+// A walk covers roots, the folders to back up, and their ancestors, of which
+// only the names on the way are listed. Several folders are listed side by
+// side, a bounded number of entries ahead of the consumer; the result does not
+// depend on it.
+//
+// What is left out, apart from the patterns of Exclude:
+//
+//   - the paths in Skip, such as the program's own state folder;
+//   - the content of pseudo file systems (proc, sysfs, cgroup, debugfs and
+//     their kind, and a file system mounted at /dev): the folder itself is kept,
+//     empty. Other mounted file systems are walked like folders.
+//
+// A folder that cannot be listed, an item that cannot be looked at, and a root
+// that does not exist are reported, never passed over: what the last backup
+// knew there is kept (R23). An item that vanishes during the walk is simply not
+// there.
+//
+// Nothing is followed. A folder is listed, and a file read, only when device,
+// inode and type of what was opened are those seen before (R16), or when no
+// link was on the way to it; so nobody who can rename things in a folder of his
+// can lead a walk with higher rights elsewhere. Only regular files are opened,
+// without waiting (R17).
+package scan
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"github.com/backstay/backstay/backup/archive"
+	"github.com/backstay/backstay/backup/catalog"
+	"github.com/backstay/backstay/errs"
+)
+
+// Config is what to walk.
+type Config struct {
+	Roots   []string // absolute paths of folders or files
+	Exclude []string // patterns, see NewRules
+	Skip    []string // absolute paths that are left out with all they contain
+}
+
+var errReplaced = errors.New("it was replaced by something else while it was read")
+
+// Walk is one walk.
+type Walk struct {
+	roots  []string // as they are in the catalog: no links on the way, none inside another
+	rules  *Rules
+	skip   map[string]bool
+	owners *owners
+	walker *walker
+	ahead  []archive.Item // taken from the walker
+}
+
+var _ archive.Source = (*Walk)(nil)
+
+// New begins a walk; it must be closed.
+func New(cfg Config) (*Walk, error) {
+	rules, err := NewRules(cfg.Exclude)
+	if err != nil {
+		return nil, err
+	}
+	w := &Walk{roots: Roots(cfg.Roots), rules: rules, skip: map[string]bool{}, owners: newOwners()}
+	for _, path := range cfg.Skip {
+		w.skip[catalogPath(real(path))] = true
+	}
+	w.walker = startWalker(w)
+	return w, nil
+}
+
+// Close ends the walk. It need not have come to its end.
+func (w *Walk) Close() { w.walker.stop() }
+
+// Next returns the next item, io.EOF after the last.
+func (w *Walk) Next(ctx context.Context) (archive.Item, error) {
+	if len(w.ahead) == 0 {
+		var err error
+		if w.ahead, err = w.walker.take(ctx); err != nil {
+			return archive.Item{}, err
+		}
+	}
+	item := w.ahead[0]
+	w.ahead = w.ahead[1:]
+	return item, nil
+}
+
+// Roots returns paths as a walk has them: as they are in the catalog, without
+// links on the way, without those that are inside another, in catalog order. A
+// path that cannot be resolved stays as it is.
+func Roots(paths []string) []string {
+	var roots []string
+	for _, path := range paths {
+		roots = append(roots, catalogPath(real(path)))
+	}
+	slices.SortFunc(roots, catalog.ComparePaths)
+	return slices.DeleteFunc(slices.Compact(roots), func(path string) bool {
+		return slices.ContainsFunc(roots, func(other string) bool {
+			return other != path && catalog.Inside(other, path)
+		})
+	})
+}
+
+// Resolve checks a folder that somebody asks to back up, and returns its
+// absolute path without links.
+func Resolve(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", errs.New(errs.Invalid, "scan.folder.missing", "path", path).Because(err)
+	}
+	resolved, err := filepath.EvalSymlinks(abs)
+	if errors.Is(err, fs.ErrPermission) {
+		return "", errs.New(errs.Local, "scan.folder.denied", "path", path).Because(err)
+	}
+	if err != nil {
+		return "", errs.New(errs.Invalid, "scan.folder.missing", "path", path).Because(err)
+	}
+	return resolved, nil
+}
+
+func real(path string) string {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		return resolved
+	}
+	return filepath.Clean(path)
+}

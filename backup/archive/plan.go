@@ -1,0 +1,349 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/backup/catalog"
+)
+
+// planner merges the source with the previous catalog.
+type planner struct {
+	*run
+	ctx    context.Context
+	batch  []slot
+	old    *catalog.Cursor // nil without a previous catalog
+	since  catalog.Time
+	lost   []string // paths at and below which nothing is known, or only below
+	inodes map[inode]*twins
+}
+
+// inode is a file with several names.
+type inode struct{ dev, ino uint64 }
+
+// twins is what is remembered of such a file until all its names were seen.
+type twins struct {
+	first        *slot
+	size         uint64
+	mtime, ctime catalog.Time
+	left         uint32
+}
+
+// plan makes the slots, in catalog order, and sends files to the readers.
+func (r *run) plan(ctx context.Context) error {
+	defer close(r.slots)
+	defer close(r.reads)
+	p := &planner{run: r, ctx: ctx, inodes: map[inode]*twins{}}
+	if !r.Since.IsZero() {
+		p.since = catalog.TimeOf(r.Since.Add(-clockTick))
+	}
+	if r.Previous != nil {
+		p.old = r.Previous.Cursor(ctx, "")
+		defer p.old.Close()
+	}
+	if err := p.merge(); err != nil {
+		return err
+	}
+	return p.flush()
+}
+
+func (p *planner) merge() error {
+	item, err := p.next()
+	if err != nil && err != io.EOF {
+		return err
+	}
+	found := err == nil
+	old, err := p.nextOld()
+	if err != nil {
+		return err
+	}
+	for found || old != nil {
+		order := -1
+		if !found {
+			order = 1
+		} else if old != nil {
+			order = item.compare(old)
+		}
+		switch {
+		case order < 0:
+			err = p.item(&item, nil)
+		case order > 0:
+			err = p.oldOnly(old)
+		default:
+			err = p.item(&item, old)
+		}
+		if err != nil {
+			return err
+		}
+		if order <= 0 {
+			if item, err = p.next(); err != nil && err != io.EOF {
+				return err
+			}
+			found = err == nil
+		}
+		if order >= 0 {
+			if old, err = p.nextOld(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *planner) next() (Item, error) { return p.Source.Next(p.ctx) }
+
+// nextOld returns nil at the end.
+func (p *planner) nextOld() (*catalog.Entry, error) {
+	if p.old == nil {
+		return nil, nil
+	}
+	e, err := p.old.Next()
+	if err == io.EOF {
+		return nil, nil
+	}
+	return e, err
+}
+
+// compare places an item among entries. A failed listing stands before the
+// folder's first child.
+func (i *Item) compare(e *catalog.Entry) int {
+	switch {
+	case i.Entry != nil:
+		return i.Entry.Compare(e)
+	case i.Listing:
+		return catalog.Compare(i.Path, "", e.Folder, e.Name)
+	}
+	folder, name := catalog.Split(i.Path)
+	return catalog.Compare(folder, name, e.Folder, e.Name)
+}
+
+// item decides about something that the source found.
+func (p *planner) item(i *Item, old *catalog.Entry) error {
+	switch {
+	case i.Entry == nil:
+		return p.unknown(i, old)
+	case old == nil || !p.unchanged(i.Entry, old):
+		return p.fresh(i.Entry, old)
+	}
+	s, err := p.slot(carry, old, old)
+	if err == nil && old.Type == catalog.File && old.Nlink > 1 {
+		p.remember(s)
+	}
+	return err
+}
+
+// unknown takes note of a path that could not be looked at. What the previous
+// catalog has there stays, marked unreadable: not knowing is not deletion (R23).
+func (p *planner) unknown(i *Item, old *catalog.Entry) error {
+	p.lost = append(p.lost, i.Path)
+	work := nothing
+	if old != nil {
+		work = lost
+	}
+	s, err := p.slot(work, old, old)
+	if err == nil {
+		s.path, s.err = i.Path, i.Err
+	}
+	return err
+}
+
+// oldOnly decides about an entry that the source did not find. Usually it was
+// deleted.
+func (p *planner) oldOnly(old *catalog.Entry) error {
+	path := old.Path()
+	if inside(p.lost, path) {
+		_, err := p.slot(lost, old, old)
+		return err
+	}
+	if inside(p.Walked, path) || !above(p.Carried, path) && !inside(p.Carried, path) {
+		return nil
+	}
+	_, err := p.slot(carry, old, old)
+	return err
+}
+
+// inside reports whether path is one of folders or below one.
+func inside(folders []string, path string) bool {
+	for _, f := range folders {
+		if catalog.Inside(f, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// above reports whether one of folders is below path.
+func above(folders []string, path string) bool {
+	for _, f := range folders {
+		if catalog.Inside(path, f) {
+			return true
+		}
+	}
+	return false
+}
+
+// unchanged reports whether the old entry holds for what was found. It never
+// does for one that was not read well.
+func (p *planner) unchanged(e, old *catalog.Entry) bool {
+	if e.Type != old.Type || e.Size != old.Size || e.Mtime != old.Mtime || e.Ctime != old.Ctime || e.Ino != old.Ino || old.Flags != 0 {
+		return false
+	}
+	return !p.renewed(old) && (e.Type != catalog.File || !p.recent(old))
+}
+
+// recent reports whether a file had changed so shortly before it was read that
+// its times cannot tell whether it has changed since.
+func (p *planner) recent(old *catalog.Entry) bool {
+	return p.since != catalog.Time{} && (!old.Ctime.Before(p.since) || !old.Mtime.Before(p.since))
+}
+
+// renewed reports whether an entry needs an object that must not be relied on.
+func (r *run) renewed(e *catalog.Entry) bool {
+	if len(r.Renew) == 0 {
+		return false
+	}
+	for i := range e.Extents {
+		if r.Renew[e.Extents[i].Ref.ID] {
+			return true
+		}
+	}
+	for i := range e.Lists {
+		if r.Renew[e.Lists[i].ID] {
+			return true
+		}
+	}
+	return len(e.Lists) > 0 || e.AttrsRef != nil && r.Renew[e.AttrsRef.ID]
+}
+
+// fresh makes the slot of an entry that is new or has changed.
+func (p *planner) fresh(e, old *catalog.Entry) error {
+	if e.Type == catalog.File && e.Nlink > 1 {
+		if first := p.twin(e); first != nil {
+			s, err := p.slot(twin, e, old)
+			if err == nil {
+				s.first = first
+			}
+			return err
+		}
+	}
+	if e.Type == catalog.File && e.Size > 0 {
+		return p.file(e, old)
+	}
+	if e.Type == catalog.File {
+		e.Hash = emptyHash
+	}
+	err := p.Source.Complete(e)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	work := carry
+	if err != nil {
+		work = lost
+	} else if err := p.storeAttrs(p.ctx, e); err != nil {
+		return err
+	}
+	s, slotErr := p.slot(work, e, old)
+	if slotErr == nil {
+		s.err = err
+	}
+	return slotErr
+}
+
+// file makes the slot of a file to be read, and sends it to the readers. Room
+// for a small one is taken in order; while waiting for it, nothing that collect
+// needs may be held back.
+func (p *planner) file(e, old *catalog.Entry) error {
+	need := 0
+	if e.Size < backup.MinChunk {
+		need = int(e.Size)
+	}
+	if !p.room.TryAcquire(int64(need)) {
+		if err := p.flush(); err != nil {
+			return err
+		}
+		if err := p.room.Acquire(p.ctx, int64(need)); err != nil {
+			return err
+		}
+	}
+	s, err := p.slot(content, e, old)
+	if err != nil {
+		return err
+	}
+	s.room, s.done = need, make(chan struct{})
+	if e.Nlink > 1 {
+		p.remember(s)
+	}
+	select {
+	case p.reads <- s:
+		return nil
+	default:
+	}
+	if err := p.flush(); err != nil {
+		return err
+	}
+	select {
+	case p.reads <- s:
+		return nil
+	case <-p.ctx.Done():
+		return context.Cause(p.ctx)
+	}
+}
+
+// twin returns the slot of another name of the same file, when it was found in
+// the same state.
+func (p *planner) twin(e *catalog.Entry) *slot {
+	t := p.inodes[inode{e.Dev, e.Ino}]
+	if t == nil || t.size != e.Size || t.mtime != e.Mtime || t.ctime != e.Ctime {
+		return nil
+	}
+	p.seen(t, e)
+	return t.first
+}
+
+// remember keeps the slot of a file with several names for the others.
+func (p *planner) remember(s *slot) {
+	e := s.entry
+	key := inode{e.Dev, e.Ino}
+	if t := p.inodes[key]; t != nil {
+		p.seen(t, e)
+	} else if len(p.inodes) < maxHardLink {
+		p.inodes[key] = &twins{s, e.Size, e.Mtime, e.Ctime, e.Nlink - 1}
+	}
+}
+
+// seen counts one more name, and forgets the file after the last.
+func (p *planner) seen(t *twins, e *catalog.Entry) {
+	if t.left--; t.left == 0 {
+		delete(p.inodes, inode{e.Dev, e.Ino})
+	}
+}
+
+// slot appends a slot. It is sent with the others of its batch, and may be
+// changed until the next call.
+func (p *planner) slot(t task, e, old *catalog.Entry) (*slot, error) {
+	if len(p.batch) == cap(p.batch) {
+		if err := p.flush(); err != nil {
+			return nil, err
+		}
+		p.batch = make([]slot, 0, slotRun)
+	}
+	p.batch = append(p.batch, slot{task: t, entry: e, old: old})
+	return &p.batch[len(p.batch)-1], nil
+}
+
+// flush sends what is there of the batch; the rest of its memory is used on.
+func (p *planner) flush() error {
+	if len(p.batch) == 0 {
+		return nil
+	}
+	select {
+	case p.slots <- p.batch:
+		p.batch = p.batch[len(p.batch):]
+		return nil
+	case <-p.ctx.Done():
+		return context.Cause(p.ctx)
+	}
+}
