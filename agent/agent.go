@@ -5,8 +5,8 @@ package agent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"sync"
@@ -16,6 +16,7 @@ import (
 	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/version"
 	"github.com/backstay/backstay/wire"
 )
@@ -35,9 +36,8 @@ type Config struct {
 	pace int
 }
 
-// uploader makes one backup: it walks the folders in walk, carries over the
-// rest of folders, and returns what became of it.
-type uploader func(ctx context.Context, a *Agent, folders, walk []string, progress func(wire.Progress)) (*control.Result, error)
+// uploader makes one backup of what job says.
+type uploader func(ctx context.Context, a *Agent, job job, progress func(wire.Progress)) (*control.Result, error)
 
 // Agent is one device of one server.
 type Agent struct {
@@ -88,7 +88,7 @@ func New(cfg Config) (*Agent, error) {
 		a.facts.LastDone, a.facts.LastTry = run.LastDone, run.Ended
 	}
 	if p, err := cfg.State.Profile(); err == nil {
-		a.profile, a.facts.Interval = p.Version, interval(p.Settings)
+		a.profile, a.facts.Interval = p.Version, Interval(p)
 	}
 	return a, nil
 }
@@ -111,23 +111,26 @@ func (a *Agent) Client() *wire.Client { return a.client }
 // a computer sleeps.
 func (a *Agent) now() time.Time { return a.cfg.Now().Round(0) }
 
-// interval reads the backup interval out of a profile's settings.
-func interval(settings json.RawMessage) time.Duration {
-	var s struct {
-		Interval int64 `json:"interval_seconds"`
+// settings are those in force: the server's last, or the defaults while it has
+// never been heard.
+func settings(p state.Profile) (profile.Settings, error) {
+	if p.Version == 0 {
+		return profile.Defaults(), nil
 	}
-	if json.Unmarshal(settings, &s) != nil {
-		return 0
+	s, err := profile.Decode(p.Settings)
+	if err != nil {
+		return s, fmt.Errorf("reading the profile: %w", err)
 	}
-	return time.Duration(s.Interval) * time.Second
+	return s, nil
 }
 
 // Interval is the time between two backups that the settings ask for.
 func Interval(p state.Profile) time.Duration {
-	if d := interval(p.Settings); d > 0 {
-		return d
+	s, err := settings(p)
+	if err != nil {
+		return schedule.DefaultInterval
 	}
-	return schedule.DefaultInterval
+	return time.Duration(s.IntervalMinutes) * time.Minute
 }
 
 // Live tells how the agent is doing.
@@ -189,11 +192,12 @@ func (a *Agent) refreshProfile(ctx context.Context) error {
 		return err
 	}
 	a.cfg.Log.Info("new settings", "profile", p.Name, "version", p.Version)
-	if err := a.state.SetProfile(state.Profile{Version: p.Version, Name: p.Name, Settings: p.Settings}); err != nil {
+	kept := state.Profile{Version: p.Version, Name: p.Name, Settings: p.Settings}
+	if err := a.state.SetProfile(kept); err != nil {
 		return err
 	}
 	a.mu.Lock()
-	a.profile, a.facts.Interval = p.Version, interval(p.Settings)
+	a.profile, a.facts.Interval = p.Version, Interval(kept)
 	a.mu.Unlock()
 	a.poke()
 	return nil
@@ -201,7 +205,7 @@ func (a *Agent) refreshProfile(ctx context.Context) error {
 
 // status is a heartbeat.
 func (a *Agent) status() wire.Status {
-	folders, _ := a.state.Folders()
+	folders, _ := Folders(a.state)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := wire.Status{State: wire.StateIdle, Folders: folders, Hardware: Hardware(), ClientVersion: version.Number()}

@@ -123,17 +123,14 @@ func (a *Agent) backup(ctx context.Context, walk []string, progress func(wire.Pr
 	if err := a.refreshProfile(ctx); err != nil {
 		return nil, err
 	}
-	all, err := a.state.AddFolders(walk...)
+	job, err := a.plan(walk)
 	if err != nil {
 		return nil, err
 	}
-	if len(all) == 0 {
-		return nil, errs.New(errs.Invalid, "backup.folders.none")
-	}
-	a.cfg.Log.Info("backing up", "device", a.device, "folders", len(all), "walked", len(walk))
-	result, err := a.cfg.upload(ctx, a, all, walk, progress)
+	a.cfg.Log.Info("backing up", "device", a.device, "folders", len(job.folders), "walked", len(walk))
+	result, err := a.cfg.upload(ctx, a, job, progress)
 	if err != nil {
-		if e := errs.Find(err); e != nil && (e.Code == errs.CannotConnect || e.Code == errs.DeviceDeactivated) {
+		if errs.Is(err, errs.CannotConnect) || errs.Is(err, errs.DeviceDeactivated) {
 			a.heard(err)
 		}
 		return nil, err

@@ -201,7 +201,7 @@ func (a *Agent) keepSchedule(ctx context.Context) {
 // hasFolders reports whether there is anything to back up: a computer that was
 // activated a minute ago may have nothing on its list yet.
 func (a *Agent) hasFolders() bool {
-	folders, err := a.state.Folders()
+	folders, err := Folders(a.state)
 	return err != nil || len(folders) > 0
 }
 

@@ -8,6 +8,6 @@ import (
 	"github.com/backstay/backstay/wire"
 )
 
-func upload(ctx context.Context, a *Agent, folders, walk []string, progress func(wire.Progress)) (*control.Result, error) {
+func upload(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*control.Result, error) {
 	return nil, errors.New("not there yet")
 }

@@ -49,7 +49,7 @@ func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
 	if s.device, err = st.Device(); err != nil {
 		return s, err
 	}
-	if s.folders, err = st.Folders(); err != nil {
+	if s.folders, err = agent.Folders(st); err != nil {
 		return s, err
 	}
 	if s.run, s.ran, err = st.LastRun(); err != nil {

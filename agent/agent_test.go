@@ -1,0 +1,388 @@
+package agent
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
+	"github.com/backstay/backstay/wire"
+)
+
+// fake is a server as far as an agent's loop sees it.
+type fake struct {
+	*httptest.Server
+	mu       sync.Mutex
+	profile  wire.Profile
+	inactive bool
+	requests []wire.Request
+	outcomes []string
+	statuses []wire.Status
+	changed  chan struct{}
+}
+
+func newFake(t *testing.T) *fake {
+	t.Helper()
+	f := &fake{changed: make(chan struct{}), profile: wire.Profile{Version: 1, Settings: profile.Defaults().Encode()}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /agent/v1/challenge", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, wire.Challenge{Challenge: make([]byte, 32)})
+	})
+	mux.HandleFunc("POST /agent/v1/token", f.known(func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, wire.Token{Token: "bsa_x", ExpiresAt: time.Now().Add(15 * time.Minute)})
+	}))
+	mux.HandleFunc("GET /agent/v1/profile", f.known(func(w http.ResponseWriter, _ *http.Request) { answer(w, f.profile) }))
+	mux.HandleFunc("PUT /agent/v1/status", f.known(func(w http.ResponseWriter, r *http.Request) {
+		var s wire.Status
+		json.NewDecoder(r.Body).Decode(&s)
+		f.statuses = append(f.statuses, s)
+		answer(w, wire.StatusAnswer{ProfileVersion: f.profile.Version, ServerTime: time.Now()})
+	}))
+	mux.HandleFunc("POST /agent/v1/requests/{n}", f.known(func(w http.ResponseWriter, r *http.Request) {
+		var out wire.Outcome
+		json.NewDecoder(r.Body).Decode(&out)
+		f.outcomes = append(f.outcomes, r.PathValue("n")+" "+out.State+out.Code)
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	mux.HandleFunc("GET /agent/v1/next", f.next)
+	f.Server = httptest.NewTLSServer(mux)
+	t.Cleanup(f.Close)
+	return f
+}
+
+func answer(w http.ResponseWriter, v any) {
+	w.Header().Set(wire.HeaderVersion, "0.1")
+	json.NewEncoder(w).Encode(v)
+}
+
+// known answers devices that are active, one at a time.
+func (f *fake) known(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.inactive {
+			w.Header().Set("Content-Type", wire.MediaTypeProblem)
+			w.WriteHeader(http.StatusForbidden)
+			json.NewEncoder(w).Encode(wire.Problem{Code: "E1208"})
+			return
+		}
+		h(w, r)
+	}
+}
+
+func (f *fake) next(w http.ResponseWriter, r *http.Request) {
+	after, _ := strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
+	for {
+		f.mu.Lock()
+		var out wire.Next
+		out.ProfileVersion = f.profile.Version
+		for _, q := range f.requests {
+			if q.Number > after {
+				out.Requests = append(out.Requests, q)
+			}
+		}
+		inactive, changed := f.inactive, f.changed
+		f.mu.Unlock()
+		if inactive || len(out.Requests) > 0 {
+			f.known(func(w http.ResponseWriter, _ *http.Request) { answer(w, out) })(w, r)
+			return
+		}
+		select {
+		case <-changed:
+		case <-time.After(200 * time.Millisecond):
+			answer(w, out)
+			return
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func (f *fake) change(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *fake) ask(r wire.Request) { f.change(func() { f.requests = append(f.requests, r) }) }
+
+// device activates a device of f's in a new state folder, with a folder to
+// back up.
+func device(t *testing.T, f *fake) *state.State {
+	t.Helper()
+	st, err := state.Open(filepath.Join(t.TempDir(), "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, private, _ := ed25519.GenerateKey(nil)
+	d := &state.Device{Server: f.URL, Fingerprint: wire.Fingerprint(f.Certificate()), ID: backup.UUID{1}, Name: "laptop", Signing: private}
+	if err := st.SetDevice(d); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.AddFolders(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// runs stands in for the upload: it notes what it is given, and does what do
+// says.
+type runs struct {
+	mu   sync.Mutex
+	jobs []job
+	do   func(ctx context.Context, n int, progress func(wire.Progress)) error
+}
+
+func (r *runs) upload(ctx context.Context, _ *Agent, j job, progress func(wire.Progress)) (*control.Result, error) {
+	r.mu.Lock()
+	r.jobs = append(r.jobs, j)
+	n := len(r.jobs)
+	r.mu.Unlock()
+	if r.do != nil {
+		if err := r.do(ctx, n, progress); err != nil {
+			return nil, err
+		}
+	}
+	return &control.Result{Snapshot: fmt.Sprint("snapshot ", n), Files: int64(n)}, nil
+}
+
+func (r *runs) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.jobs)
+}
+
+// newAgent makes an agent for which time passes a thousand times as fast.
+func newAgent(t *testing.T, st *state.State, r *runs) *Agent {
+	t.Helper()
+	began := time.Now()
+	now := func() time.Time { return began.Add(1000 * time.Since(began)) }
+	a, err := New(Config{State: st, Now: now, upload: r.upload, pace: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.client.Close)
+	return a
+}
+
+// start runs the agent until the end of the test.
+func start(t *testing.T, a *Agent) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 500 {
+		if ok() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("it never happened that %s", what)
+}
+
+func TestFirstBackupAndServersRequests(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	st, r := device(t, f), &runs{}
+	a := newAgent(t, st, r)
+	start(t, a)
+	eventually(t, "the first backup was made", func() bool { return r.count() == 1 })
+	f.ask(wire.Request{Number: 7, Kind: wire.RequestBackup})
+	f.ask(wire.Request{Number: 8, Kind: "dance"})
+	outcomes := func() []string {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return slices.Sorted(slices.Values(f.outcomes))
+	}
+	want := []string{"7 done", "7 taken", "8 unsupported"}
+	eventually(t, "the server was told "+fmt.Sprint(want), func() bool { return slices.Equal(outcomes(), want) })
+	if n := r.count(); n != 2 {
+		t.Errorf("%d backups, want 2", n)
+	}
+	run, ok, err := st.LastRun()
+	if err != nil || !ok || run.State != state.RunDone || run.Snapshot != "snapshot 2" || !run.LastDone.Equal(run.Ended) {
+		t.Errorf("LastRun = %+v, %v, %v", run, ok, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.statuses) == 0 || len(f.statuses[0].Folders) != 1 || f.statuses[0].Hardware.Hostname == "" {
+		t.Errorf("heartbeats %+v", f.statuses)
+	}
+}
+
+func TestFailedBackupIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	st := device(t, f)
+	r := &runs{do: func(_ context.Context, n int, _ func(wire.Progress)) error {
+		if n < 3 {
+			return errs.Of(errs.StorageFull).Because(&wire.Refusal{Status: 507})
+		}
+		return nil
+	}}
+	a := newAgent(t, st, r)
+	start(t, a)
+	eventually(t, "the third try was made", func() bool { return r.count() == 3 })
+	eventually(t, "it succeeded", func() bool { run, _, _ := st.LastRun(); return run.State == state.RunDone })
+}
+
+func TestDeactivatedDeviceStops(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	r := &runs{}
+	a := newAgent(t, device(t, f), r)
+	start(t, a)
+	eventually(t, "the first backup was made", func() bool { return r.count() == 1 })
+	f.change(func() { f.inactive = true })
+	eventually(t, "the agent knew", func() bool {
+		live := a.Live()
+		return live.Failure != nil && live.Failure.Code == errs.DeviceDeactivated
+	})
+	a.mu.Lock()
+	a.facts.Asked = true
+	a.mu.Unlock()
+	a.poke()
+	time.Sleep(50 * time.Millisecond)
+	if n := r.count(); n != 1 {
+		t.Errorf("%d backups, want none after the deactivation", n-1)
+	}
+	f.change(func() { f.inactive = false })
+	eventually(t, "it went on when it was active again", func() bool { return r.count() == 2 })
+}
+
+func TestCommandsHandTheirWorkOver(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	st := device(t, f)
+	extra := t.TempDir()
+	r := &runs{do: func(ctx context.Context, n int, progress func(wire.Progress)) error {
+		if n == 1 {
+			progress(wire.Progress{Files: 1, Folder: "/secret"})
+			time.Sleep(300 * time.Millisecond)
+		}
+		if n == 3 {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return nil
+	}}
+	a := newAgent(t, st, r)
+	stop := start(t, a)
+	eventually(t, "the first backup runs", func() bool { return a.Live().Progress != nil })
+	// Asked for in the middle of another: that one's progress, then ours.
+	var seen []int64
+	answer, err := control.Ask(t.Context(), st.Dir(), control.Request{Do: control.Backup, Folders: [][]byte{[]byte(extra)}},
+		func(p wire.Progress) { seen = append(seen, p.Files) })
+	if err != nil || answer.Result.Snapshot != "snapshot 2" || len(seen) == 0 {
+		t.Errorf("Ask = %+v, %v, progress %v", answer, err, seen)
+	}
+	r.mu.Lock()
+	if j := r.jobs[1]; !slices.Equal(j.walk, []string{extra}) || len(j.folders) != 2 {
+		t.Errorf("walked %v of %v, want %v of two", j.walk, j.folders, extra)
+	}
+	r.mu.Unlock()
+	f.mu.Lock()
+	for _, s := range f.statuses {
+		if s.Progress != nil && s.Progress.Folder != "" {
+			t.Errorf("the server was told the folder %q", s.Progress.Folder)
+		}
+	}
+	f.mu.Unlock()
+	// The asker goes away.
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := control.Ask(ctx, st.Dir(), control.Request{Do: control.Backup}, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Ask = %v", err)
+	}
+	eventually(t, "the run was cancelled", func() bool { run, _, _ := st.LastRun(); return run.State == state.RunCancelled })
+	stop()
+	if _, err := os.Stat(filepath.Join(st.Dir(), "control.sock")); !os.IsNotExist(err) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	st := device(t, f)
+	broken := errs.Of(errs.LocalDiskFull)
+	a := newAgent(t, st, &runs{do: func(context.Context, int, func(wire.Progress)) error { return broken }})
+	if _, err := a.Once(t.Context(), nil, nil); !errs.Is(err, errs.LocalDiskFull) {
+		t.Errorf("Once = %v, want E1505", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := f.statuses[len(f.statuses)-1]
+	if last.State != wire.StateFailed || last.Code != "E1505" {
+		t.Errorf("the last heartbeat says %s %s, want failed E1505", last.State, last.Code)
+	}
+}
+
+func TestProfileDecidesAboutFolders(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	st := device(t, f)
+	mandatory, missing := t.TempDir(), filepath.Join(t.TempDir(), "missing")
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(mandatory, link); err != nil {
+		t.Fatal(err)
+	}
+	s := profile.Defaults()
+	s.UserCanAdd = false
+	s.Folders = []profile.Folder{{Path: link, Mandatory: true}, {Path: missing}, {Path: missing + "-too", Mandatory: true}}
+	f.profile = wire.Profile{Version: 2, Settings: s.Encode()}
+	r := &runs{}
+	a := newAgent(t, st, r)
+	if _, err := a.Backup(t.Context(), []string{t.TempDir()}, nil); errs.KindOf(err) != errs.Forbidden {
+		t.Errorf("Backup of a folder of one's own = %v, want a refusal", err)
+	}
+	if _, err := a.Backup(t.Context(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := r.jobs[0].folders, slices.Sorted(slices.Values([]string{mandatory, missing + "-too"})); !slices.Equal(got, want) {
+		t.Errorf("folders %v, want %v", got, want)
+	}
+}
+
+func TestFind(t *testing.T) {
+	t.Parallel()
+	list := []wire.Snapshot{{Hash: "ab12"}, {Hash: "ab34"}, {Hash: "cd56"}}
+	for id, want := range map[string]string{"": "ab12", "latest": "ab12", "ab3": "ab34", "CD": "cd56", "ab": "", "x": ""} {
+		got, err := Find(list, id)
+		if got.Hash != want || (err == nil) != (want != "") {
+			t.Errorf("Find(%q) = %q, %v, want %q", id, got.Hash, err, want)
+		}
+	}
+	if _, err := Find(nil, "latest"); !errs.Is(err, errs.NoSuchSnapshot) {
+		t.Errorf("Find in nothing = %v, want E1504", err)
+	}
+}
