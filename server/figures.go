@@ -36,7 +36,7 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 		return err
 	})
 	if err != nil {
-		f.server.cfg.Log.Error("reading figures", "err", err)
+		f.server.cfg.Log.Error("reading figures", "error", err)
 		ch <- prometheus.NewInvalidMetric(storedBytes, err)
 		return
 	}

@@ -41,7 +41,7 @@ func (s *Server) probe(part string, err error) string {
 	if err == nil {
 		return "ok"
 	}
-	s.cfg.Log.Error("health check failed", "part", part, "err", err)
+	s.cfg.Log.Error("health check failed", "part", part, "error", err)
 	return "failed"
 }
 

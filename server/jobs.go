@@ -28,7 +28,7 @@ func (s *Server) cleanUp(ctx context.Context) {
 		case <-time.After(pause):
 		}
 		if err := s.expire(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Log.Error("clean-up failed", "err", err)
+			s.cfg.Log.Error("clean-up failed", "error", err)
 		}
 	}
 }

@@ -97,7 +97,7 @@ func (c *certificates) get() *tls.Certificate {
 	defer c.mu.Unlock()
 	if c.now().Sub(c.checked).Abs() >= time.Minute {
 		if err := c.refresh(); err != nil {
-			c.log.Error("certificate not refreshed", "err", err)
+			c.log.Error("certificate not refreshed", "error", err)
 		}
 	}
 	return c.current
