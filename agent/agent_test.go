@@ -258,10 +258,10 @@ func TestFailedBackupIsTriedAgain(t *testing.T) {
 func TestDeactivatedDeviceStops(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
-	r := &runs{}
-	a := newAgent(t, device(t, f), r)
+	st, r := device(t, f), &runs{}
+	a := newAgent(t, st, r)
 	start(t, a)
-	eventually(t, "the first backup was made", func() bool { return r.count() == 1 })
+	eventually(t, "the first backup was made", func() bool { run, ok, _ := st.LastRun(); return ok && run.State == state.RunDone })
 	f.change(func() { f.inactive = true })
 	eventually(t, "the agent knew", func() bool {
 		live := a.Live()
@@ -274,6 +274,9 @@ func TestDeactivatedDeviceStops(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	if n := r.count(); n != 1 {
 		t.Errorf("%d backups, want none after the deactivation", n-1)
+	}
+	if run, _, _ := st.LastRun(); run.State != state.RunDone {
+		t.Errorf("a backup was tried after the deactivation: %+v", run)
 	}
 	f.change(func() { f.inactive = false })
 	eventually(t, "it went on when it was active again", func() bool { return r.count() == 2 })
