@@ -34,7 +34,8 @@ func ParseFingerprint(s string) (string, error) {
 // trust makes the TLS settings for host: the system's roots, or one pinned key.
 func trust(host, fingerprint string, now func() time.Time) (*tls.Config, error) {
 	cfg := &tls.Config{
-		MinVersion: tls.VersionTLS13,
+		// The server decides whether 1.2 will do; see protocol.md.
+		MinVersion: tls.VersionTLS12,
 		Time:       now,
 		// Full records from the first byte: nearly everything here is bulk.
 		DynamicRecordSizingDisabled: true,

@@ -27,7 +27,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(cmd *cobra.Command, args []string) error {
 		found, _, err := root.Find(args)
-		if err != nil {
+		if err != nil || found == root && len(args) > 0 {
 			return usageError(root, errs.New(errs.Invalid, "cli.usage.command", "name", safe(strings.Join(args, " "))))
 		}
 		return found.Help()
