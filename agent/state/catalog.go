@@ -74,10 +74,10 @@ func (p *Previous) Close() error {
 func (s *State) Previous(set, user backup.UUID) (*Previous, error) {
 	head, root, err := s.readHead(set)
 	if errors.Is(err, ErrDamaged) {
-		return &Previous{Damaged: err}, nil
+		return &Previous{Damaged: err, user: user}, nil
 	}
 	if err != nil || head.Seq == 0 {
-		return &Previous{}, err
+		return &Previous{user: user}, err
 	}
 	p := &Previous{Head: head, Root: root, user: user}
 	f, err := os.Open(filepath.Join(s.setDir(set), catalogName(root.ID)))
@@ -91,7 +91,7 @@ func (s *State) Previous(set, user backup.UUID) (*Previous, error) {
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrDamaged) {
 		return nil, fmt.Errorf("opening the remembered catalog: %w", foreign(s.dir, err))
 	}
-	return &Previous{Head: head, Damaged: err}, nil
+	return &Previous{Head: head, Damaged: err, user: user}, nil
 }
 
 func (p *Previous) load(f *os.File) error {
@@ -236,6 +236,29 @@ func (c *Catalog) Carry(id backup.ID) error {
 	return nil
 }
 
+// Fetch reads objects that were added or that the previous catalog has: a
+// backup.FetchFunc by which a catalog can be looked at before it is committed.
+// No object may be added meanwhile.
+func (c *Catalog) Fetch(ctx context.Context, kind backup.Kind, refs []backup.Ref, each func(i int, plain []byte) error) error {
+	var sealed, plain []byte
+	for i, ref := range refs {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		var err error
+		if sealed, err = c.sealed(ref.ID, sealed); err != nil {
+			return err
+		}
+		if plain, err = crypt.Open(plain[:0], c.prev.user, kind, ref, sealed); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if err := each(i, plain); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close ends the gathering, committed or not.
 func (c *Catalog) Close() {
 	if c.stage != nil {
@@ -252,7 +275,8 @@ func (c *Catalog) Close() {
 // may be added and committed afterwards.
 func (c *Catalog) Commit(root backup.Ref, head Head, refs []backup.ID) error {
 	name := catalogName(root.ID)
-	if !c.prev.Known() || c.prev.Root.ID != root.ID {
+	// A partial committed meanwhile has removed the previous catalog's file.
+	if !c.prev.Known() || c.prev.Root.ID != root.ID || !slices.Contains(c.s.catalogs(c.set), name) {
 		if _, ok := c.index[root.ID]; !ok {
 			return fmt.Errorf("writing the catalog: its root %s is not in it", root.ID)
 		}

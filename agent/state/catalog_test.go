@@ -125,6 +125,14 @@ func TestCatalogFromRunToRun(t *testing.T) {
 		t.Errorf("after the partial, Previous = %+v", p)
 	}
 	must(t, c.Add(d), c.Add(root2))
+	var got []string
+	must(t, c.Fetch(context.Background(), backup.Page, []backup.Ref{a.Ref, d.Ref}, func(_ int, plain []byte) error {
+		got = append(got, string(plain))
+		return nil
+	}))
+	if want := []string{"page a", "page d"}; !slices.Equal(got, want) {
+		t.Errorf("Fetch of a carried and an added page gave %q, want %q", got, want)
+	}
 	must(t, c.Commit(root2.Ref, state.Head{Seq: 3}, sorted(root2, a, d)))
 	c.Close()
 	two := previous(t, s)
@@ -147,6 +155,14 @@ func TestCatalogFromRunToRun(t *testing.T) {
 	}
 	if p := previous(t, s); p.Head.Seq != 4 || !p.Known() {
 		t.Errorf("Previous = %+v", p)
+	}
+	// A run whose partial removed the previous catalog ends with the same one.
+	c = catalog(t, s, two)
+	must(t, c.Carry(a.Ref.ID), c.Carry(d.Ref.ID), c.Carry(root2.Ref.ID), c.Add(partial))
+	must(t, c.Commit(partial.Ref, state.Head{Seq: 5}, sorted(partial, a)))
+	must(t, c.Commit(root2.Ref, state.Head{Seq: 6}, sorted(root2, a, d)))
+	if p := previous(t, s); p.Head.Seq != 6 || !p.Known() || p.Root != root2.Ref {
+		t.Errorf("after a partial and the old root again, Previous = %+v", p)
 	}
 	must(t, s.Forget(set))
 	if p := previous(t, s); p.Known() || p.Head.Seq != 0 || p.Damaged != nil {
