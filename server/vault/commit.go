@@ -21,8 +21,8 @@ import (
 	"github.com/backstay/backstay/wire"
 )
 
-// maxRefs bounds the refs of one commit: eight million objects.
-const maxRefs = 8<<20*32 + 64
+// MaxRefs bounds the refs of one commit: eight million objects.
+const MaxRefs = 8<<20*32 + 64
 
 // commit is a snapshot on its way to be visible.
 type commit struct {
@@ -90,10 +90,10 @@ func (v *Vault) readCommit(ctx context.Context, c *commit, body io.Reader) (rele
 		return nil, broken(err)
 	}
 	size := binary.BigEndian.Uint64(n[:])
-	if size > maxRefs {
+	if size > MaxRefs {
 		return nil, errs.New(errs.TooLarge, "refs.size")
 	}
-	if c.refs, err = readPart(body, size, maxRefs); err == nil {
+	if c.refs, err = readPart(body, size, MaxRefs); err == nil {
 		err = atEnd(body)
 	}
 	if err != nil {
@@ -261,7 +261,7 @@ func (v *Vault) materialise(ctx context.Context, c *commit, b *base) error {
 
 // storedRefs reads refs back from the store, in full.
 func (v *Vault) storedRefs(ctx context.Context, id backup.Hash, depth uint8) ([]backup.ID, error) {
-	raw, err := blob.Read(ctx, v.blobs, refsName(id), maxRefs)
+	raw, err := blob.Read(ctx, v.blobs, refsName(id), MaxRefs)
 	if err != nil {
 		return nil, fmt.Errorf("reading refs %s: %w", id.Short(), err)
 	}

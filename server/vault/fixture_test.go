@@ -30,7 +30,7 @@ import (
 // world is a vault on a fresh database and folder, with an organisation.
 type world struct {
 	*Vault
-	t     *testing.T
+	t     testing.TB
 	dsn   string
 	ring  *keys.Ring
 	store *disk.Store
@@ -38,7 +38,7 @@ type world struct {
 	clock time.Time
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	ring, err := keys.Open(t.TempDir())
 	if err != nil {
