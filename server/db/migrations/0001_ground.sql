@@ -82,6 +82,8 @@ CREATE TABLE users (
 CREATE INDEX users_email ON users (email_key);
 CREATE INDEX users_org ON users (org, kind, username_key);
 CREATE INDEX users_profile ON users (profile);
+CREATE INDEX users_state_at ON users (state_at);
+CREATE INDEX users_profile_at ON users (profile_at);
 
 CREATE TABLE login_sessions (
 	id           TEXT PRIMARY KEY,

@@ -1,0 +1,230 @@
+package devices
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/wire"
+)
+
+// Activation is a computer that wants to become a device.
+type Activation struct {
+	RequestID     string // a UUID of the client's, makes the call repeatable
+	Name          string // the host name when empty
+	RenameIfTaken bool   // or fail with E1201
+	Hardware      wire.Hardware
+	ClientVersion string
+	System        bool
+	SigningKey    []byte // Ed25519
+	EnrolmentKey  []byte // X-Wing, for this once
+}
+
+// Activated is a device and what it needs to write.
+type Activated struct {
+	Device  Device
+	Set     string
+	Epoch   uint64
+	Secrets []byte // sealed to the enrolment key, docs/format.md 8
+}
+
+// Activate makes a computer a device of u, who has just proved to be u; by is
+// that user. It fails with E1202 and E1203 when the profile does not allow
+// another device, with E1201 when the name is taken. The same request with the
+// same signing key gets the same device, its secrets sealed again.
+func Activate(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, a Activation) (Activated, error) {
+	if err := a.normalise(); err != nil {
+		return Activated{}, err
+	}
+	if u.Kind != access.UserKind || u.State != accounts.Active {
+		return Activated{}, errs.Of(errs.AuthFailed)
+	}
+	if err := audit.See(by, access.Activate, u.Org, u.ID, "user/"+string(u.ID)); err != nil {
+		return Activated{}, err
+	}
+	d, err := findWhere(ctx, tx, "d.user_id = $1 AND d.request_id = $2", u.ID, a.RequestID)
+	if err == nil {
+		return again(ctx, tx, ring, u, d, a)
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return Activated{}, fmt.Errorf("looking for activation %s: %w", a.RequestID, err)
+	}
+	if err := admit(ctx, tx, u); err != nil {
+		return Activated{}, err
+	}
+	name, err := freeName(ctx, tx, u.ID, a.Name, a.RenameIfTaken)
+	if err != nil {
+		return Activated{}, err
+	}
+	return create(ctx, tx, by, ring, u, name, a)
+}
+
+func (a *Activation) normalise() (err error) {
+	if _, err := uuid.Parse(a.RequestID); err != nil {
+		return errs.New(errs.Invalid, "device.request.invalid")
+	}
+	if err := checkHardware(a.Hardware, a.ClientVersion); err != nil {
+		return err
+	}
+	if strings.TrimSpace(a.Name) == "" {
+		a.Name = a.Hardware.Hostname
+	}
+	if a.Name, err = checkName(a.Name); err != nil {
+		return err
+	}
+	if len(a.SigningKey) != ed25519.PublicKeySize {
+		return errs.New(errs.Invalid, "device.key.invalid")
+	}
+	return nil
+}
+
+func checkHardware(h wire.Hardware, version string) error {
+	for _, s := range []string{h.MachineID, h.Serial, h.Hostname, h.OS, h.OSVersion, h.Arch, h.OSUser, version} {
+		if len(s) > maxField || !printable(s) {
+			return errs.New(errs.Invalid, "device.hardware.invalid", "n", maxField)
+		}
+	}
+	return nil
+}
+
+// admit asks the profile whether the user may have one more device. Licences
+// will be asked here, too.
+func admit(ctx context.Context, tx *db.Tx, u accounts.User) error {
+	p, err := profiles.Of(ctx, tx, u)
+	if err != nil {
+		return err
+	}
+	if !p.Settings.AllowAddDevices {
+		return errs.Of(errs.AddDeviceNotAllowed)
+	}
+	have, err := liveOf(ctx, tx, u.ID)
+	if err != nil {
+		return err
+	}
+	if limit := p.Settings.MaxDevices; len(have) >= limit {
+		candidates := make([]Candidate, len(have))
+		for i, d := range have {
+			candidates[i] = candidate(d)
+		}
+		return errs.Of(errs.TooManyDevices, "n", limit, "devices", candidates)
+	}
+	return nil
+}
+
+// Candidate is what a refused activation tells of a device that is in its way.
+type Candidate struct {
+	ID         ID         `json:"id"`
+	Name       string     `json:"name"`
+	OS         string     `json:"os"`
+	State      State      `json:"state"`
+	LastSeen   *time.Time `json:"last_seen,omitempty"`
+	LastBackup *time.Time `json:"last_backup,omitempty"`
+	Bytes      int64      `json:"bytes"`
+}
+
+func candidate(d Device) Candidate {
+	c := Candidate{ID: d.ID, Name: d.Name, OS: d.Hardware.OS, State: d.State, Bytes: d.StoredBytes}
+	if !d.LastSeenAt.IsZero() {
+		c.LastSeen = &d.LastSeenAt
+	}
+	if !d.LastBackupAt.IsZero() {
+		c.LastBackup = &d.LastBackupAt
+	}
+	return c
+}
+
+func sameName(d Device) error {
+	return errs.Of(errs.SameDeviceName, "device", candidate(d))
+}
+
+// freeName returns name, or name-2, name-3 and so on when it is taken and that
+// is wanted.
+func freeName(ctx context.Context, tx *db.Tx, user accounts.ID, name string, rename bool) (string, error) {
+	try := name
+	for n := 2; ; n++ {
+		other, taken, err := named(ctx, tx, user, try)
+		if err != nil {
+			return "", err
+		}
+		if !taken {
+			return try, nil
+		}
+		if !rename {
+			return "", sameName(other)
+		}
+		suffix := fmt.Sprintf("-%d", n)
+		base := []rune(name)
+		try = string(base[:min(len(base), maxName-len(suffix))]) + suffix
+	}
+}
+
+const firstSerial = 1
+
+func create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, name string, a Activation) (Activated, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Activated{}, fmt.Errorf("creating a device: %w", err)
+	}
+	set, err := uuid.NewV7()
+	if err != nil {
+		return Activated{}, fmt.Errorf("creating a set: %w", err)
+	}
+	d := Device{ID: ID(id.String()), Org: u.Org, User: u.ID, requestID: a.RequestID, State: Active, StateAt: tx.Now(), Name: name,
+		Hardware: a.Hardware, System: a.System, ClientVersion: a.ClientVersion, SigningKey: a.SigningKey, CertSerial: firstSerial,
+		LastSeenAt: tx.Now(), LastIP: by.IP, ChangedAt: tx.Now(), CreatedAt: tx.Now(), ActivatedAt: tx.Now()}
+	enrolled, err := ring.Enrol(keys.Enrolment{Org: u.Org, User: u.ID, Device: d.ID, Gen: u.Keys.Gen, Wrapped: u.Keys.Wrapped,
+		SigningKey: a.SigningKey, EnrolmentKey: a.EnrolmentKey, Serial: d.CertSerial, NotBefore: tx.Now()})
+	if err != nil {
+		return Activated{}, err
+	}
+	d.Cert = enrolled.Cert
+	err = audit.Check(ctx, tx, by, access.Activate, u.Org, u.ID, object(d.ID), audit.Change("name", nil, d.Name),
+		audit.Note("hostname", d.Hardware.Hostname), audit.Note("os", d.Hardware.OS), audit.Note("system", d.System))
+	if err != nil {
+		return Activated{}, err
+	}
+	if err := insert(ctx, tx, d); err != nil {
+		return Activated{}, fmt.Errorf("creating device %q: %w", name, err)
+	}
+	_, err = tx.Exec(ctx, "INSERT INTO sets (id, org, user_id, device, created_at) VALUES ($1, $2, $3, $4, $5)",
+		set.String(), d.Org, d.User, d.ID, db.Micros(tx.Now()))
+	if err != nil {
+		return Activated{}, fmt.Errorf("creating the set of device %q: %w", name, err)
+	}
+	return Activated{Device: d, Set: set.String(), Epoch: enrolled.Epoch, Secrets: enrolled.Sealed}, nil
+}
+
+// again answers a repeated activation. Who sends it may have lost the first
+// answer, and with it the enrolment key.
+func again(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User, d Device, a Activation) (Activated, error) {
+	if !bytes.Equal(d.SigningKey, a.SigningKey) {
+		return Activated{}, errs.New(errs.Conflict, "device.request.used")
+	}
+	if d.State != Active {
+		return Activated{}, errs.Of(errs.DeviceDeactivated)
+	}
+	set, err := SetOf(ctx, tx, d.ID)
+	if err != nil {
+		return Activated{}, err
+	}
+	enrolled, err := ring.Enrol(keys.Enrolment{Org: u.Org, User: u.ID, Device: d.ID, Gen: u.Keys.Gen, Wrapped: u.Keys.Wrapped,
+		SigningKey: d.SigningKey, EnrolmentKey: a.EnrolmentKey, Serial: d.CertSerial, NotBefore: d.ActivatedAt})
+	if err != nil {
+		return Activated{}, err
+	}
+	return Activated{Device: d, Set: set, Epoch: enrolled.Epoch, Secrets: enrolled.Sealed}, nil
+}

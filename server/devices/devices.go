@@ -1,0 +1,274 @@
+// Package devices knows every computer that may back up: how it is activated,
+// proves who it is, is renamed, stopped and retired, what it reports and what it
+// is asked to do. A device belongs to one user and has one set, the chain of its
+// snapshots.
+package devices
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/wire"
+)
+
+// ID identifies a device: a UUID as text.
+type ID = access.DeviceID
+
+// State says where a device is in its life.
+type State string
+
+// The states. Only an active device backs up.
+const (
+	Enrolling       State = "enrolling"
+	Waiting         State = "awaiting_approval"
+	Active          State = "active"
+	Disabled        State = "disabled"    // stopped by an administrator, its key still good
+	Deactivated     State = "deactivated" // its key revoked, data intact
+	Replaced        State = "replaced"    // another device went on with its set
+	Decommissioning State = "decommissioning"
+	Decommissioned  State = "decommissioned"
+	Deleted         State = "deleted"
+	Purged          State = "purged"
+)
+
+// gone are the states in which a device has no name any more and does not count
+// against its user's limit. The index devices_name says the same.
+var gone = []State{Replaced, Decommissioned, Deleted, Purged}
+
+// next is which states SetState may put after which. A deactivated device comes
+// back by proving its user again, not by a change of state.
+var next = map[State][]State{
+	Enrolling:       {Waiting, Active, Deleted},
+	Waiting:         {Active, Deleted},
+	Active:          {Disabled, Deactivated, Decommissioning, Deleted},
+	Disabled:        {Active, Deactivated, Deleted},
+	Deactivated:     {Deleted},
+	Replaced:        {Deleted},
+	Decommissioning: {Decommissioned, Deleted},
+	Decommissioned:  {Deleted},
+	Deleted:         {Purged},
+}
+
+// Device is a computer.
+type Device struct {
+	ID          ID
+	Org         orgs.ID
+	User        accounts.ID
+	State       State
+	StateAt     time.Time
+	StateReason string
+
+	Name          string // what people see, unique among the user's
+	Hardware      wire.Hardware
+	System        bool // backs up with the system's rights
+	ClientVersion string
+
+	SigningKey []byte // Ed25519
+	CertSerial uint64
+	Cert       []byte // docs/format.md 8
+
+	// As the device reports.
+	Folders    []string
+	LastSeenAt time.Time
+	LastIP     string
+	Status     string // wire.StateIdle and so on
+	StatusCode string // of the last failure
+	Progress   *wire.Progress
+	NextRunAt  time.Time
+
+	// As the vault notes.
+	LastBackupAt time.Time
+	LastSnapshot string
+	LastStatus   string
+	StoredBytes  int64
+	StoredFiles  int64
+
+	ProfileVersion int64     // fetched last
+	ChangedAt      time.Time // something that the device must be told
+	CreatedAt      time.Time
+	ActivatedAt    time.Time
+
+	requestID string
+}
+
+const (
+	maxName   = 100
+	maxField  = 200 // of a field of the hardware
+	maxReason = 1000
+)
+
+func object(id ID) string { return "device/" + string(id) }
+
+// Find returns a device and asks nobody's permission; View does.
+func Find(ctx context.Context, tx *db.Tx, id ID) (Device, error) {
+	d, err := findWhere(ctx, tx, "d.id = $1", string(id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return Device{}, errs.New(errs.NotFound, "device.unknown")
+	}
+	if err != nil {
+		return Device{}, fmt.Errorf("reading device %s: %w", id, err)
+	}
+	return d, nil
+}
+
+// View returns a device to its user and to administrators.
+func View(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (Device, error) {
+	d, err := Find(ctx, tx, id)
+	if err != nil {
+		return Device{}, err
+	}
+	if err := audit.See(by, access.ViewDevices, d.Org, d.User, object(id)); err != nil {
+		return Device{}, err
+	}
+	return d, nil
+}
+
+// Rename gives the device the name people see. Names are unique among a user's
+// devices without regard to case, so that a restore cannot pick the wrong one.
+func Rename(ctx context.Context, tx *db.Tx, by access.Caller, id ID, name string) error {
+	d, err := Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	old := d.Name
+	if d.Name, err = checkName(name); err != nil {
+		return err
+	}
+	if err := audit.Check(ctx, tx, by, access.ManageDevices, d.Org, d.User, object(id), audit.Change("name", old, d.Name)); err != nil {
+		return err
+	}
+	other, taken, err := named(ctx, tx, d.User, d.Name)
+	if err != nil {
+		return err
+	}
+	if taken && other.ID != d.ID && !slices.Contains(gone, d.State) {
+		return sameName(other)
+	}
+	_, err = tx.Exec(ctx, "UPDATE devices SET name = $2, name_key = $3, search = $4, changed_at = $5 WHERE id = $1",
+		id, d.Name, orgs.Fold(d.Name), d.searchText(), db.Micros(tx.Now()))
+	if err != nil {
+		return fmt.Errorf("renaming device %s: %w", id, err)
+	}
+	return nil
+}
+
+func checkName(name string) (string, error) {
+	name = strings.TrimSpace(norm.NFC.String(name))
+	if name == "" {
+		return "", errs.New(errs.Invalid, "device.name.empty")
+	}
+	if !printable(name) || utf8.RuneCountInString(name) > maxName {
+		return "", errs.New(errs.Invalid, "device.name.invalid", "n", maxName)
+	}
+	return name, nil
+}
+
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// SetState moves a device to another state, for a reason that is recorded. Who
+// waits for the device's requests hears of it within seconds, and every request
+// looks at the state again, on every server. A user can only deactivate a
+// device; the rest is for administrators.
+func SetState(ctx context.Context, tx *db.Tx, by access.Caller, id ID, to State, reason string) error {
+	d, err := Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if len(reason) > maxReason || !utf8.ValidString(reason) || strings.ContainsRune(reason, 0) {
+		return errs.New(errs.Invalid, "device.reason.invalid", "n", maxReason)
+	}
+	err = audit.Check(ctx, tx, by, access.ManageDevices, d.Org, d.User, object(id), audit.Change("state", d.State, to), audit.Note("reason", reason))
+	if err != nil {
+		return err
+	}
+	if by.Kind == access.UserKind && to != Deactivated {
+		return errs.New(errs.Forbidden, "access.denied").
+			Because(&audit.Denial{Action: access.ManageDevices, Org: d.Org, Owner: d.User, Object: object(id)})
+	}
+	if !slices.Contains(next[d.State], to) {
+		return errs.New(errs.Conflict, "device.state.impossible", "from", string(d.State), "to", string(to))
+	}
+	if err := revoke(ctx, tx, id, to); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "UPDATE devices SET state = $2, state_at = $3, state_reason = $4, changed_at = $3 WHERE id = $1",
+		id, to, db.Micros(tx.Now()), reason)
+	if err != nil {
+		return fmt.Errorf("changing the state of device %s: %w", id, err)
+	}
+	return nil
+}
+
+// revoke takes away what a device could use. Its own tokens stay until they
+// end: a device that is not active is told so when it shows one. They are gone
+// before it becomes active again.
+func revoke(ctx context.Context, tx *db.Tx, id ID, to State) error {
+	if err := accounts.EndTokens(ctx, tx, id); err != nil {
+		return err
+	}
+	tables := []string{"device_challenges"}
+	if to == Active {
+		tables = append(tables, "device_tokens")
+	}
+	for _, table := range tables {
+		if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE device = $1", id); err != nil {
+			return fmt.Errorf("revoking what device %s has: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// Backup is what the vault notes of a snapshot that became visible.
+type Backup struct {
+	Snapshot string // its id, as people see it
+	Status   string
+	At       time.Time
+	Bytes    int64
+	Files    int64
+}
+
+// Committed notes a device's newest snapshot, in the transaction that makes it
+// visible.
+func Committed(ctx context.Context, tx *db.Tx, id ID, b Backup) error {
+	_, err := tx.Exec(ctx, `UPDATE devices SET last_backup_at = $2, last_snapshot = $3, last_status = $4, stored_bytes = $5, stored_files = $6,
+		last_seen_at = $7 WHERE id = $1`, id, db.Micros(b.At), b.Snapshot, b.Status, b.Bytes, b.Files, db.Micros(tx.Now()))
+	if err != nil {
+		return fmt.Errorf("noting a backup of device %s: %w", id, err)
+	}
+	return nil
+}
+
+// SetOf returns the id of a device's set.
+func SetOf(ctx context.Context, tx *db.Tx, id ID) (string, error) {
+	var set string
+	err := tx.QueryRow(ctx, "SELECT id FROM sets WHERE device = $1 ORDER BY created_at DESC, id DESC LIMIT 1", id).Scan(&set)
+	if err != nil {
+		return "", fmt.Errorf("looking for the set of device %s: %w", id, err)
+	}
+	return set, nil
+}
+
+func decodeFolders(text string) (folders []string, err error) {
+	if text != "" {
+		err = json.Unmarshal([]byte(text), &folders)
+	}
+	return folders, err
+}

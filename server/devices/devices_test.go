@@ -1,0 +1,628 @@
+package devices_test
+
+import (
+	"crypto/ed25519"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/backup/crypt"
+	"github.com/backstay/backstay/backup/snapshot"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/db/dbtest"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/wire"
+)
+
+var (
+	system = access.System("test")
+	from   = access.Caller{IP: "192.0.2.9", RequestID: "r"}
+	store  = backup.UUID{1, 2, 3}
+)
+
+// world is an organisation with a profile and a user.
+type world struct {
+	*testing.T
+	d       *db.DB
+	dsn     string
+	ring    *keys.Ring
+	dir     string // of the ring
+	org     orgs.Org
+	profile profiles.Profile
+	una     accounts.User
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{T: t, dsn: dbtest.DSN(t), dir: t.TempDir()}
+	w.d = dbtest.Open(t, w.dsn)
+	var err error
+	if w.ring, err = keys.Open(w.dir); err != nil {
+		t.Fatal(err)
+	}
+	w.write(func(tx *db.Tx) error {
+		if w.org, err = orgs.Create(t.Context(), tx, system, w.ring, "Example"); err != nil {
+			return err
+		}
+		w.profile, err = profiles.Create(t.Context(), tx, system, w.org.ID, "Default", "", profile.Defaults())
+		return err
+	})
+	w.una = w.user("una")
+	return w
+}
+
+// clock makes the database's time stand still until it is moved.
+func (w *world) clock() (move func(time.Duration)) {
+	now := time.Now().UTC().Truncate(time.Microsecond).Add(time.Minute)
+	w.d.Now = func() time.Time { return now }
+	return func(d time.Duration) { now = now.Add(d) }
+}
+
+func (w *world) write(f func(*db.Tx) error) {
+	w.Helper()
+	if err := w.d.Write(w.Context(), f); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) read(f func(*db.Tx) error) {
+	w.Helper()
+	if err := w.d.Read(w.Context(), f); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) user(name string) (u accounts.User) {
+	w.Helper()
+	hash, err := (&accounts.Hasher{Time: 1, Memory: 8}).Hash(w.Context(), "Correct horse 1")
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.write(func(tx *db.Tx) (err error) {
+		u, err = accounts.Create(w.Context(), tx, system, w.ring, accounts.New{Org: w.org.ID, Kind: access.UserKind, Username: name,
+			FirstName: "First", LastName: strings.ToUpper(name), PasswordHash: hash})
+		return err
+	})
+	return u
+}
+
+// computer is one that can be activated.
+type computer struct {
+	activation devices.Activation
+	signing    ed25519.PrivateKey
+	enrolment  []byte
+}
+
+func (w *world) computer(name string) computer {
+	w.Helper()
+	public, signing, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+	private, enrolment, err := crypt.GenerateKey()
+	if err != nil {
+		w.Fatal(err)
+	}
+	return computer{signing: signing, enrolment: private, activation: devices.Activation{RequestID: uuid.NewString(), Name: name,
+		Hardware:      wire.Hardware{MachineID: "m-" + name, Serial: "s-" + name, Hostname: name + ".example.org", OS: "linux", OSVersion: "12", Arch: "amd64", OSUser: "una"},
+		ClientVersion: "0.1", SigningKey: public, EnrolmentKey: enrolment}}
+}
+
+func (w *world) activate(u accounts.User, c computer) (a devices.Activated, err error) {
+	w.Helper()
+	err = w.d.Write(w.Context(), func(tx *db.Tx) (err error) {
+		a, err = devices.Activate(w.Context(), tx, u.Caller(from), w.ring, u, c.activation)
+		return err
+	})
+	return a, err
+}
+
+// device is one that is active.
+func (w *world) device(u accounts.User, name string) (devices.Device, computer) {
+	w.Helper()
+	c := w.computer(name)
+	a, err := w.activate(u, c)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return a.Device, c
+}
+
+func (w *world) find(id devices.ID) (d devices.Device) {
+	w.Helper()
+	w.read(func(tx *db.Tx) (err error) {
+		d, err = devices.Find(w.Context(), tx, id)
+		return err
+	})
+	return d
+}
+
+func (w *world) setState(by access.Caller, id devices.ID, to devices.State) error {
+	w.Helper()
+	return w.d.Write(w.Context(), func(tx *db.Tx) error { return devices.SetState(w.Context(), tx, by, id, to, "because") })
+}
+
+func (w *world) settings(change func(*profile.Settings)) {
+	w.Helper()
+	s := w.profile.Settings
+	change(&s)
+	w.write(func(tx *db.Tx) (err error) {
+		w.profile, err = profiles.Save(w.Context(), tx, system, w.profile.ID, w.profile.Revision, profiles.Changes{Settings: &s})
+		return err
+	})
+}
+
+func admin(w *world, role access.Role) access.Caller {
+	return access.Caller{Kind: access.AdminKind, User: "a", Org: w.org.ID, Role: role, Name: "ada"}
+}
+
+func TestActivate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.computer("Laptop")
+	c.activation.System = true
+	a, err := w.activate(w.una, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := w.find(a.Device.ID)
+	if d.State != devices.Active || d.Name != "Laptop" || d.User != w.una.ID || d.Org != w.org.ID || d.Hardware != c.activation.Hardware ||
+		!d.System || d.LastIP != from.IP || d.CertSerial != 1 || d.ActivatedAt.IsZero() || !d.LastBackupAt.IsZero() {
+		t.Errorf("found %+v", d)
+	}
+	w.read(func(tx *db.Tx) error {
+		set, err := devices.SetOf(t.Context(), tx, d.ID)
+		if err != nil || set != a.Set {
+			t.Errorf("SetOf = %s, %v; want %s", set, err, a.Set)
+		}
+		rows, err := audit.List(t.Context(), tx, system, audit.Filter{Object: "device/" + string(d.ID)})
+		if err != nil || len(rows) != 1 || rows[0].Action != access.Activate || rows[0].ActorID != string(w.una.ID) || rows[0].Owner != w.una.ID {
+			t.Errorf("audit %+v, %v", rows, err)
+		}
+		return nil
+	})
+	// The device can read its secrets, and check who it belongs to.
+	user, _ := backup.ParseUUID(string(w.una.ID))
+	device, _ := backup.ParseUUID(string(d.ID))
+	secrets, err := crypt.OpenEnrolment(c.enrolment, user, device, c.activation.SigningKey, a.Secrets)
+	if err != nil || secrets.KeyGen != 1 || secrets.Epoch != a.Epoch {
+		t.Errorf("secrets %d/%d, %v", secrets.KeyGen, secrets.Epoch, err)
+	}
+	org, err := snapshot.DecodeOrgRecord(w.org.Record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	userCert, err := snapshot.DecodeUserCert(w.una.Keys.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deviceCert, err := snapshot.DecodeDeviceCert(d.Cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := snapshot.VerifyChain(org, userCert, deviceCert); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestActivateIsRepeatable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.computer("laptop")
+	first, err := w.activate(w.una, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The answer was lost, the enrolment key with it.
+	private, public, err := crypt.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.activation.EnrolmentKey = public
+	second, err := w.activate(w.una, c)
+	if err != nil || second.Device.ID != first.Device.ID || second.Set != first.Set || string(second.Device.Cert) != string(first.Device.Cert) {
+		t.Errorf("again: %s, %v; want device %s", second.Device.ID, err, first.Device.ID)
+	}
+	user, _ := backup.ParseUUID(string(w.una.ID))
+	device, _ := backup.ParseUUID(string(first.Device.ID))
+	if _, err := crypt.OpenEnrolment(private, user, device, c.activation.SigningKey, second.Secrets); err != nil {
+		t.Error(err)
+	}
+	other := w.computer("other")
+	other.activation.RequestID = c.activation.RequestID
+	if _, err := w.activate(w.una, other); errs.KindOf(err) != errs.Conflict {
+		t.Errorf("the same request with another key: %v, want Conflict", err)
+	}
+	// Another user's request of the same id is another.
+	other.activation.RequestID = c.activation.RequestID
+	if a, err := w.activate(w.user("vic"), other); err != nil || a.Device.ID == first.Device.ID {
+		t.Errorf("another user's: %v", err)
+	}
+	if err := w.setState(system, first.Device.ID, devices.Deactivated); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.activate(w.una, c); !errs.Is(err, errs.DeviceDeactivated) {
+		t.Errorf("of a deactivated device: %v, want E1208", err)
+	}
+}
+
+func TestActivateRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.device(w.una, "Laptop")
+	vic := w.user("vic")
+	disabled := w.user("disabled")
+	disabled.State = accounts.Disabled
+	for _, c := range []struct {
+		name   string
+		by     access.Caller
+		change func(*devices.Activation)
+		kind   errs.Kind
+	}{
+		{"no request id", w.una.Caller(from), func(a *devices.Activation) { a.RequestID = "" }, errs.Invalid},
+		{"no name at all", w.una.Caller(from), func(a *devices.Activation) { a.Name, a.Hardware.Hostname = " ", "" }, errs.Invalid},
+		{"a long name", w.una.Caller(from), func(a *devices.Activation) { a.Name = strings.Repeat("é", 101) }, errs.Invalid},
+		{"a line break in the name", w.una.Caller(from), func(a *devices.Activation) { a.Name = "a\nb" }, errs.Invalid},
+		{"not UTF-8", w.una.Caller(from), func(a *devices.Activation) { a.Hardware.OS = "\xff" }, errs.Invalid},
+		{"a zero in the serial", w.una.Caller(from), func(a *devices.Activation) { a.Hardware.Serial = "\x00" }, errs.Invalid},
+		{"a long host name", w.una.Caller(from), func(a *devices.Activation) { a.Hardware.Hostname = strings.Repeat("a", 201) }, errs.Invalid},
+		{"a short signing key", w.una.Caller(from), func(a *devices.Activation) { a.SigningKey = a.SigningKey[1:] }, errs.Invalid},
+		{"no enrolment key", w.una.Caller(from), func(a *devices.Activation) { a.EnrolmentKey = nil }, errs.Invalid},
+		{"the name in another case", w.una.Caller(from), func(a *devices.Activation) { a.Name = "LAPTOP" }, errs.Conflict},
+		{"another user", vic.Caller(from), func(*devices.Activation) {}, errs.NotFound},
+		{"an administrator", admin(w, access.ServerAdmin), func(*devices.Activation) {}, errs.Forbidden},
+	} {
+		computer := w.computer("new")
+		c.change(&computer.activation)
+		err := w.d.Write(t.Context(), func(tx *db.Tx) error {
+			_, err := devices.Activate(t.Context(), tx, c.by, w.ring, w.una, computer.activation)
+			return err
+		})
+		if errs.KindOf(err) != c.kind {
+			t.Errorf("%s: %v, want kind %d", c.name, err, c.kind)
+		}
+	}
+	if _, err := w.activate(disabled, w.computer("x")); !errs.Is(err, errs.AuthFailed) {
+		t.Errorf("a disabled user: %v", err)
+	}
+	// Nothing of all that is left.
+	w.read(func(tx *db.Tx) error {
+		n, err := devices.Count(t.Context(), tx, system, devices.Filter{})
+		if n != 1 {
+			t.Errorf("%d devices, want 1", n)
+		}
+		return err
+	})
+}
+
+func TestNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, _ := w.device(w.una, "Laptop")
+	_, err := w.activate(w.una, w.computer("laptop"))
+	if !errs.Is(err, errs.SameDeviceName) {
+		t.Fatalf("a taken name: %v, want E1201", err)
+	}
+	if c, ok := errs.Find(err).Args["device"].(devices.Candidate); !ok || c.ID != first.ID || c.Name != "Laptop" {
+		t.Errorf("the candidate is %+v", errs.Find(err).Args["device"])
+	}
+	for _, want := range []string{"laptop-2", "laptop-3"} {
+		c := w.computer("laptop")
+		c.activation.RenameIfTaken = true
+		if a, err := w.activate(w.una, c); err != nil || a.Device.Name != want {
+			t.Errorf("renamed to %q, %v; want %q", a.Device.Name, err, want)
+		}
+	}
+	long := w.computer(strings.Repeat("é", 100))
+	long.activation.RenameIfTaken, long.activation.Hardware.Hostname = true, "host"
+	for range 2 {
+		long.activation.RequestID = uuid.NewString()
+		if a, err := w.activate(w.una, long); err != nil || len([]rune(a.Device.Name)) > 100 {
+			t.Errorf("a long name became %q, %v", a.Device.Name, err)
+		}
+	}
+	// Another user's devices are in nobody's way, and neither are those that are gone.
+	w.device(w.user("vic"), "laptop")
+	if err := w.setState(system, first.ID, devices.Deactivated); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.activate(w.una, w.computer("Laptop")); !errs.Is(err, errs.SameDeviceName) {
+		t.Errorf("the name of a deactivated device: %v, want E1201", err)
+	}
+	if err := w.setState(system, first.ID, devices.Deleted); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.activate(w.una, w.computer("Laptop")); err != nil {
+		t.Errorf("the name of a deleted device: %v", err)
+	}
+	if got := w.find(w.onlyNamed("no name")).Name; got != "no name.example.org" {
+		t.Errorf("without a name it is called %q, want the host's", got)
+	}
+}
+
+// onlyNamed activates a computer that has only its host's name.
+func (w *world) onlyNamed(host string) devices.ID {
+	w.Helper()
+	c := w.computer(host)
+	c.activation.Name = ""
+	a, err := w.activate(w.una, c)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return a.Device.ID
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first, c := w.device(w.una, "one")
+	w.settings(func(s *profile.Settings) { s.MaxDevices = 2 })
+	w.device(w.una, "two")
+	_, err := w.activate(w.una, w.computer("three"))
+	if !errs.Is(err, errs.TooManyDevices) || errs.Find(err).Args["n"] != 2 || len(errs.Find(err).Args["devices"].([]devices.Candidate)) != 2 {
+		t.Errorf("a third: %v, want E1203 with two candidates", err)
+	}
+	// A repeated activation is no new device; a disabled one counts, a deleted does not.
+	if _, err := w.activate(w.una, c); err != nil {
+		t.Errorf("the first again: %v", err)
+	}
+	if err := w.setState(system, first.ID, devices.Disabled); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.activate(w.una, w.computer("three")); !errs.Is(err, errs.TooManyDevices) {
+		t.Errorf("beside a disabled one: %v, want E1203", err)
+	}
+	if err := w.setState(system, first.ID, devices.Deleted); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.activate(w.una, w.computer("three")); err != nil {
+		t.Errorf("beside a deleted one: %v", err)
+	}
+	w.settings(func(s *profile.Settings) { s.AllowAddDevices, s.MaxDevices = false, 100 })
+	if _, err := w.activate(w.una, w.computer("four")); !errs.Is(err, errs.AddDeviceNotAllowed) {
+		t.Errorf("when none may be added: %v, want E1202", err)
+	}
+}
+
+// Many computers of one name at once get many names, and no more than allowed.
+func TestActivateAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.settings(func(s *profile.Settings) { s.MaxDevices = 5 })
+	second := dbtest.Open(t, w.dsn)
+	results := make(chan error)
+	const tries = 8
+	computers := make([]computer, tries)
+	for i := range computers {
+		computers[i] = w.computer("laptop")
+		computers[i].activation.RenameIfTaken = true
+	}
+	for i, c := range computers {
+		d := []*db.DB{w.d, second}[i%2]
+		go func() {
+			results <- d.Write(t.Context(), func(tx *db.Tx) error {
+				_, err := devices.Activate(t.Context(), tx, w.una.Caller(from), w.ring, w.una, c.activation)
+				return err
+			})
+		}()
+	}
+	made := 0
+	for range tries {
+		err := <-results
+		if err == nil {
+			made++
+		} else if !errs.Is(err, errs.TooManyDevices) {
+			t.Error(err)
+		}
+	}
+	if made != 5 {
+		t.Errorf("%d were activated, want 5", made)
+	}
+}
+
+func TestRename(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, _ := w.device(w.una, "one")
+	w.device(w.una, "two")
+	rename := func(by access.Caller, name string) error {
+		return w.d.Write(t.Context(), func(tx *db.Tx) error { return devices.Rename(t.Context(), tx, by, one.ID, name) })
+	}
+	for _, c := range []struct {
+		by   access.Caller
+		name string
+		kind errs.Kind
+	}{
+		{w.una.Caller(from), "Two", errs.Conflict},
+		{w.una.Caller(from), "", errs.Invalid},
+		{admin(w, access.Viewer), "x", errs.Forbidden},
+		{w.user("vic").Caller(from), "x", errs.NotFound},
+		{access.Caller{Kind: access.DeviceKind, User: w.una.ID, Org: w.org.ID, Device: one.ID}, "x", errs.Forbidden},
+	} {
+		if err := rename(c.by, c.name); errs.KindOf(err) != c.kind {
+			t.Errorf("to %q by %s %s: %v, want kind %d", c.name, c.by.Kind, c.by.Role, err, c.kind)
+		}
+	}
+	for by, name := range map[access.Caller]string{w.una.Caller(from): "ONE", admin(w, access.OrgAdmin): " Études "} {
+		if err := rename(by, name); err != nil || w.find(one.ID).Name != strings.TrimSpace(name) {
+			t.Errorf("to %q: %v", name, err)
+		}
+	}
+}
+
+func TestStates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d, _ := w.device(w.una, "one")
+	for _, c := range []struct {
+		by   access.Caller
+		to   devices.State
+		kind errs.Kind
+	}{
+		{w.una.Caller(from), devices.Disabled, errs.Forbidden},
+		{w.una.Caller(from), devices.Deleted, errs.Forbidden},
+		{w.user("vic").Caller(from), devices.Deactivated, errs.NotFound},
+		{admin(w, access.Viewer), devices.Disabled, errs.Forbidden},
+		{admin(w, access.OrgAdmin), devices.Active, errs.Conflict},
+		{admin(w, access.OrgAdmin), "none", errs.Conflict},
+		{admin(w, access.OrgAdmin), devices.Disabled, 0},
+		{w.una.Caller(from), devices.Active, errs.Forbidden},
+		{admin(w, access.OrgAdmin), devices.Active, 0},
+		{w.una.Caller(from), devices.Deactivated, 0},
+		// Nobody takes a revocation back: the user proves themselves again.
+		{w.una.Caller(from), devices.Active, errs.Forbidden},
+		{admin(w, access.ServerAdmin), devices.Active, errs.Conflict},
+		{admin(w, access.ServerAdmin), devices.Deleted, 0},
+		{admin(w, access.ServerAdmin), devices.Purged, 0},
+	} {
+		before := w.find(d.ID)
+		err := w.setState(c.by, d.ID, c.to)
+		if c.kind == 0 && err != nil || c.kind != 0 && errs.KindOf(err) != c.kind {
+			t.Errorf("%s to %s by %s %s: %v, want kind %d", before.State, c.to, c.by.Kind, c.by.Role, err, c.kind)
+		}
+		after := w.find(d.ID)
+		if changed := after.State != before.State; changed != (c.kind == 0) || changed && (after.StateReason != "because" || !after.ChangedAt.After(before.ChangedAt)) {
+			t.Errorf("%s to %s: it is %s now, changed at %v", before.State, c.to, after.State, after.ChangedAt)
+		}
+	}
+}
+
+func TestCommitted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d, _ := w.device(w.una, "one")
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	w.write(func(tx *db.Tx) error {
+		return devices.Committed(t.Context(), tx, d.ID, devices.Backup{Snapshot: "0123456789abcdef", Status: "complete", At: at, Bytes: 1 << 40, Files: 9})
+	})
+	got := w.find(d.ID)
+	if got.LastSnapshot != "0123456789abcdef" || got.LastStatus != "complete" || !got.LastBackupAt.Equal(at) || got.StoredBytes != 1<<40 || got.StoredFiles != 9 {
+		t.Errorf("found %+v", got)
+	}
+}
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	vic := w.user("vic")
+	w.device(w.una, "b_1")
+	w.device(w.una, "bx1")
+	w.device(vic, "A")
+	w.device(vic, "bx1") // the same name twice in a list
+	gone, _ := w.device(vic, "gone")
+	if err := w.setState(system, gone.ID, devices.Deleted); err != nil {
+		t.Fatal(err)
+	}
+	list := func(by access.Caller, f devices.Filter) (names, after string, err error) {
+		err = w.d.Read(t.Context(), func(tx *db.Tx) error {
+			all, next, err := devices.List(t.Context(), tx, by, f)
+			if err != nil {
+				return err
+			}
+			for _, d := range all {
+				names += d.Username + ":" + d.Name + " "
+			}
+			after = next
+			n, err := devices.Count(t.Context(), tx, by, f)
+			if f.Limit == 0 && n != len(all) {
+				t.Errorf("Count(%+v) = %d, the list has %d", f, n, len(all))
+			}
+			return err
+		})
+		return names, after, err
+	}
+	for _, c := range []struct {
+		name string
+		by   access.Caller
+		f    devices.Filter
+		want string
+	}{
+		{"all", system, devices.Filter{}, "vic:A una:b_1 una:bx1 vic:bx1 "},
+		{"an organisation's", admin(w, access.Viewer), devices.Filter{Org: w.org.ID}, "vic:A una:b_1 una:bx1 vic:bx1 "},
+		{"a user's", admin(w, access.Viewer), devices.Filter{Org: w.org.ID, User: vic.ID}, "vic:A vic:bx1 "},
+		{"one's own", vic.Caller(from), devices.Filter{User: vic.ID}, "vic:A vic:bx1 "},
+		{"deleted ones", system, devices.Filter{State: devices.Deleted}, "vic:gone "},
+		{"by name", system, devices.Filter{Search: "B_1"}, "una:b_1 "},
+		{"by user", system, devices.Filter{Search: "first vic"}, "vic:A vic:bx1 "},
+		{"by both", system, devices.Filter{Search: "una x1"}, "una:bx1 "},
+		{"by host", system, devices.Filter{Search: "a.example.org"}, "vic:A "},
+	} {
+		got, _, err := list(c.by, c.f)
+		if err != nil || got != c.want {
+			t.Errorf("%s: %q, %v; want %q", c.name, got, err, c.want)
+		}
+	}
+	var all, after string
+	for range 10 {
+		names, next, err := list(system, devices.Filter{Limit: 1, After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all += names
+		if after = next; after == "" {
+			break
+		}
+	}
+	if want := "vic:A una:b_1 una:bx1 vic:bx1 "; all != want {
+		t.Errorf("page by page: %q, want %q", all, want)
+	}
+	for name, c := range map[string]struct {
+		by access.Caller
+		f  devices.Filter
+	}{
+		"a colleague's":      {vic.Caller(from), devices.Filter{User: w.una.ID}},
+		"everybody's":        {vic.Caller(from), devices.Filter{}},
+		"another's":          {access.Caller{Kind: access.AdminKind, User: "a", Org: "other", Role: access.OrgAdmin}, devices.Filter{Org: w.org.ID}},
+		"the whole server's": {admin(w, access.OrgAdmin), devices.Filter{}},
+	} {
+		if _, _, err := list(c.by, c.f); errs.KindOf(err) != errs.NotFound {
+			t.Errorf("%s: %v, want NotFound", name, err)
+		}
+	}
+}
+
+func TestSums(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	vic := w.user("vic")
+	one, _ := w.device(w.una, "one")
+	two, _ := w.device(w.una, "two")
+	w.device(w.una, "three")
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	w.write(func(tx *db.Tx) error {
+		if err := devices.Committed(t.Context(), tx, one.ID, devices.Backup{At: now, Bytes: 5}); err != nil {
+			return err
+		}
+		return devices.Committed(t.Context(), tx, two.ID, devices.Backup{At: now.Add(-48 * time.Hour), Bytes: 6})
+	})
+	w.read(func(tx *db.Tx) error {
+		all, err := devices.Summaries(t.Context(), tx, []accounts.ID{w.una.ID, vic.ID})
+		if err != nil || len(all) != 1 || all[w.una.ID] != (devices.Summary{Devices: 3, LastBackupAt: now, StoredBytes: 11}) {
+			t.Errorf("Summaries = %+v, %v", all, err)
+		}
+		if none, err := devices.Summaries(t.Context(), tx, nil); err != nil || len(none) != 0 {
+			t.Errorf("Summaries of nobody = %+v, %v", none, err)
+		}
+		want := devices.Totals{Devices: 3, Recent: 1, Never: 1, StoredBytes: 11}
+		for _, org := range []orgs.ID{w.org.ID, ""} {
+			if got, err := devices.Sum(t.Context(), tx, system, org); err != nil || got != want {
+				t.Errorf("Sum(%q) = %+v, %v; want %+v", org, got, err, want)
+			}
+		}
+		if got, err := devices.Sum(t.Context(), tx, system, "other"); err != nil || got != (devices.Totals{}) {
+			t.Errorf("Sum of another = %+v, %v", got, err)
+		}
+		return nil
+	})
+}

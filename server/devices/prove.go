@@ -1,0 +1,199 @@
+package devices
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/backup/crypt"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+)
+
+const (
+	// TokenPrefix begins every device token.
+	TokenPrefix = "bsa_"
+
+	tokenLife     = 15 * time.Minute
+	challengeLife = time.Minute
+	challengeSize = 32
+)
+
+// NewChallenge makes 32 random bytes for the device to sign within a minute,
+// once. For a device that is not known it makes them as well, so that nobody
+// learns which are.
+func NewChallenge(ctx context.Context, tx *db.Tx, id ID) ([]byte, error) {
+	challenge := make([]byte, challengeSize)
+	rand.Read(challenge)
+	if _, err := Find(ctx, tx, id); errs.KindOf(err) == errs.NotFound {
+		return challenge, nil
+	} else if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(challenge)
+	_, err := tx.Exec(ctx, "INSERT INTO device_challenges (challenge, device, expires_at) VALUES ($1, $2, $3)",
+		sum[:], id, db.Micros(tx.Now().Add(challengeLife)))
+	if err != nil {
+		return nil, fmt.Errorf("making a challenge for device %s: %w", id, err)
+	}
+	return challenge, nil
+}
+
+// Prove gives a token to a device that has signed its challenge for this vault:
+// docs/protocol.md, POST token. The challenge is used up whatever comes of it. A
+// device that is known by its signature and may not work is told why; every
+// other failure is Unauthenticated.
+func Prove(ctx context.Context, d *db.DB, store backup.UUID, id ID, challenge, signature []byte, from access.Caller) (token string, expires time.Time, err error) {
+	wrong := errs.New(errs.Unauthenticated, "device.proof.wrong")
+	if len(challenge) != challengeSize || len(signature) != ed25519.SignatureSize {
+		return "", time.Time{}, wrong
+	}
+	uid, err := backup.ParseUUID(string(id))
+	if err != nil {
+		return "", time.Time{}, wrong
+	}
+	var refused error
+	err = d.Write(ctx, func(tx *db.Tx) error {
+		refused = nil
+		sum := sha256.Sum256(challenge)
+		n, err := tx.Changed(ctx, "DELETE FROM device_challenges WHERE challenge = $1 AND device = $2 AND expires_at > $3",
+			sum[:], id, db.Micros(tx.Now()))
+		if err != nil {
+			return fmt.Errorf("using a challenge of device %s: %w", id, err)
+		}
+		if n != 1 {
+			refused = wrong
+			return nil
+		}
+		device, err := Find(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		message := append(append(append([]byte{}, uid[:]...), store[:]...), challenge...)
+		if err := crypt.VerifySignature(device.SigningKey, "token", message, signature); err != nil {
+			refused = wrong
+			return refuse(ctx, tx, device, from, "signature", wrong)
+		}
+		if refused, err = allowed(ctx, tx, device); err != nil {
+			return err
+		}
+		if refused != nil {
+			return refuse(ctx, tx, device, from, "state_"+string(device.State), errs.Find(refused))
+		}
+		token, expires, err = issue(ctx, tx, id)
+		return err
+	})
+	if err == nil {
+		err = refused
+	}
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	return token, expires, nil
+}
+
+func issue(ctx context.Context, tx *db.Tx, id ID) (string, time.Time, error) {
+	token, hash := accounts.NewToken(TokenPrefix)
+	expires := tx.Now().Add(tokenLife)
+	_, err := tx.Exec(ctx, "INSERT INTO device_tokens (token, device, created_at, expires_at) VALUES ($1, $2, $3, $4)",
+		hash, id, db.Micros(tx.Now()), db.Micros(expires))
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("issuing a token to device %s: %w", id, err)
+	}
+	return token, expires, nil
+}
+
+func refuse(ctx context.Context, tx *db.Tx, d Device, from access.Caller, reason string, told *errs.Error) error {
+	return audit.Record(ctx, tx, from, audit.Event{Action: access.Login, Org: d.Org, Owner: d.User, Object: object(d.ID),
+		Outcome: audit.Refuse, Code: told.Code, Details: []audit.Detail{audit.Note("reason", reason)}})
+}
+
+// allowed says why a device may not work, nil when it may: its own state, and
+// its user's.
+func allowed(ctx context.Context, tx *db.Tx, d Device) (refused, err error) {
+	u, err := accounts.Find(ctx, tx, d.User)
+	if err != nil {
+		return nil, err
+	}
+	return verdict(d.State, u.State), nil
+}
+
+func verdict(device State, user accounts.State) error {
+	switch device {
+	case Active:
+	case Disabled:
+		return errs.New(errs.Forbidden, "device.disabled")
+	case Enrolling, Waiting:
+		return errs.New(errs.Forbidden, "device.waiting")
+	default:
+		return errs.Of(errs.DeviceDeactivated)
+	}
+	switch user {
+	case accounts.Active:
+		return nil
+	case accounts.Disabled:
+		return errs.Of(errs.AccountDisabled)
+	case accounts.Preserved:
+		return errs.Of(errs.AccountPreserved)
+	}
+	return errs.Of(errs.DeviceDeactivated)
+}
+
+// Verify returns the device that a token belongs to, as a caller. It looks at
+// the device and its user each time, so that a revocation holds from the next
+// request on, on every server: then the answer is E1208, or the reason that
+// applies. A token that is none, or over, is Unauthenticated; the device gets
+// another by signing a challenge.
+func Verify(ctx context.Context, tx *db.Tx, token string, from access.Caller) (access.Caller, error) {
+	ended := errs.New(errs.Unauthenticated, "device.token.ended")
+	hash, ok := accounts.HashToken(TokenPrefix, token)
+	if !ok {
+		return access.Caller{}, ended
+	}
+	c := access.Caller{Kind: access.DeviceKind, IP: from.IP, RequestID: from.RequestID}
+	var device State
+	var user accounts.State
+	err := tx.QueryRow(ctx, `SELECT d.id, d.user_id, d.org, d.name, d.state, u.state
+		FROM device_tokens t JOIN devices d ON d.id = t.device JOIN users u ON u.id = d.user_id
+		WHERE t.token = $1 AND t.expires_at > $2`, hash, db.Micros(tx.Now())).
+		Scan(&c.Device, &c.User, &c.Org, &c.Name, &device, &user)
+	if errors.Is(err, sql.ErrNoRows) {
+		return access.Caller{}, ended
+	}
+	if err != nil {
+		return access.Caller{}, fmt.Errorf("looking for a device token: %w", err)
+	}
+	// The caller is known even when it is refused: the record names it.
+	return c, verdict(device, user)
+}
+
+// Expire deletes challenges and tokens that are over, and requests that ended
+// long ago; it returns how many.
+func Expire(ctx context.Context, tx *db.Tx) (int64, error) {
+	var all int64
+	now := tx.Now()
+	for _, s := range []struct {
+		statement string
+		before    time.Time
+	}{
+		{"DELETE FROM device_challenges WHERE expires_at <= $1", now},
+		{"DELETE FROM device_tokens WHERE expires_at <= $1", now},
+		{"DELETE FROM device_requests WHERE done_at > 0 AND done_at <= $1", now.Add(-keepRequests)},
+	} {
+		n, err := tx.Changed(ctx, s.statement, db.Micros(s.before))
+		if err != nil {
+			return 0, fmt.Errorf("cleaning up after devices: %w", err)
+		}
+		all += n
+	}
+	return all, nil
+}

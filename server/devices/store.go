@@ -1,0 +1,99 @@
+package devices
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/wire"
+)
+
+const columns = `d.id, d.org, d.user_id, d.request_id, d.state, d.state_at, d.state_reason, d.name, d.machine_id, d.serial, d.hostname,
+	d.os, d.os_version, d.arch, d.os_user, d.is_system, d.client_version, d.signing_key, d.cert_serial, d.cert, d.folders, d.last_seen_at,
+	d.last_ip, d.status, d.status_code, d.progress, d.next_run_at, d.last_backup_at, d.last_snapshot, d.last_status, d.stored_bytes,
+	d.stored_files, d.profile_version, d.changed_at, d.created_at, d.activated_at`
+
+func scan(row interface{ Scan(...any) error }, more ...any) (d Device, err error) {
+	var state, seen, next, backup, changed, created, activated int64
+	var folders, progress string
+	h := &d.Hardware
+	err = row.Scan(append([]any{&d.ID, &d.Org, &d.User, &d.requestID, &d.State, &state, &d.StateReason, &d.Name, &h.MachineID, &h.Serial, &h.Hostname,
+		&h.OS, &h.OSVersion, &h.Arch, &h.OSUser, &d.System, &d.ClientVersion, &d.SigningKey, &d.CertSerial, &d.Cert, &folders, &seen,
+		&d.LastIP, &d.Status, &d.StatusCode, &progress, &next, &backup, &d.LastSnapshot, &d.LastStatus, &d.StoredBytes,
+		&d.StoredFiles, &d.ProfileVersion, &changed, &created, &activated}, more...)...)
+	if err != nil {
+		return Device{}, err
+	}
+	d.StateAt, d.LastSeenAt, d.NextRunAt, d.LastBackupAt = db.Time(state), db.Time(seen), db.Time(next), db.Time(backup)
+	d.ChangedAt, d.CreatedAt, d.ActivatedAt = db.Time(changed), db.Time(created), db.Time(activated)
+	if d.Folders, err = decodeFolders(folders); err != nil {
+		return Device{}, fmt.Errorf("reading the folders of device %s: %w", d.ID, err)
+	}
+	if progress != "" {
+		d.Progress = new(wire.Progress)
+		if err := json.Unmarshal([]byte(progress), d.Progress); err != nil {
+			return Device{}, fmt.Errorf("reading the progress of device %s: %w", d.ID, err)
+		}
+	}
+	return d, nil
+}
+
+func findWhere(ctx context.Context, tx *db.Tx, where string, args ...any) (Device, error) {
+	return scan(tx.QueryRow(ctx, "SELECT "+columns+" FROM devices d WHERE "+where, args...))
+}
+
+// live is the condition that a device has its name and counts.
+const live = "d.state NOT IN ('replaced', 'decommissioned', 'deleted', 'purged')"
+
+// named returns the user's live device of this name, if there is one.
+func named(ctx context.Context, tx *db.Tx, user accounts.ID, name string) (Device, bool, error) {
+	d, err := findWhere(ctx, tx, "d.user_id = $1 AND d.name_key = $2 AND "+live, user, orgs.Fold(name))
+	if errors.Is(err, sql.ErrNoRows) {
+		return Device{}, false, nil
+	}
+	if err != nil {
+		return Device{}, false, fmt.Errorf("looking for a device called %q: %w", name, err)
+	}
+	return d, true, nil
+}
+
+// liveOf returns a user's live devices by name.
+func liveOf(ctx context.Context, tx *db.Tx, user accounts.ID) ([]Device, error) {
+	rows, err := tx.Query(ctx, "SELECT "+columns+" FROM devices d WHERE d.user_id = $1 AND "+live+" ORDER BY d.name_key", user)
+	if err != nil {
+		return nil, fmt.Errorf("listing the devices of user %s: %w", user, err)
+	}
+	defer rows.Close()
+	var list []Device
+	for rows.Next() {
+		d, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("listing the devices of user %s: %w", user, err)
+		}
+		list = append(list, d)
+	}
+	return list, rows.Err()
+}
+
+func (d Device) searchText() string {
+	return orgs.Fold(d.Name + "\n" + d.Hardware.Hostname + "\n" + d.Hardware.Serial)
+}
+
+func insert(ctx context.Context, tx *db.Tx, d Device) error {
+	h := d.Hardware
+	_, err := tx.Exec(ctx, `INSERT INTO devices (id, org, user_id, request_id, state, state_at, state_reason, name, name_key, search,
+			machine_id, serial, hostname, os, os_version, arch, os_user, is_system, client_version, signing_key, cert_serial, cert, folders,
+			last_seen_at, last_ip, status, status_code, progress, next_run_at, last_backup_at, last_snapshot, last_status, stored_bytes,
+			stored_files, profile_version, changed_at, created_at, activated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, '',
+			$6, $22, '', '', '', 0, 0, '', '', 0, 0, 0, $6, $6, $6)`,
+		d.ID, d.Org, d.User, d.requestID, d.State, db.Micros(d.CreatedAt), d.Name, orgs.Fold(d.Name), d.searchText(),
+		h.MachineID, h.Serial, h.Hostname, h.OS, h.OSVersion, h.Arch, h.OSUser, d.System, d.ClientVersion, d.SigningKey, int64(d.CertSerial), d.Cert,
+		d.LastIP)
+	return err
+}
