@@ -11,6 +11,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -64,6 +65,11 @@ func (u User) Name() string {
 		return name
 	}
 	return u.Username
+}
+
+// LogValue logs which account it is, and nothing else.
+func (u User) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("id", string(u.ID)), slog.String("username", u.Username))
 }
 
 // Caller is the account as one who asks, from where from came.

@@ -325,7 +325,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	long := w.computer(strings.Repeat("é", 100))
-	long.activation.RenameIfTaken, long.activation.Hardware.Hostname = true, "host"
+	long.activation.RenameIfTaken, long.activation.Hardware = true, wire.Hardware{Hostname: "host"}
 	for range 2 {
 		long.activation.RequestID = uuid.NewString()
 		if a, err := w.activate(w.una, long); err != nil || len([]rune(a.Device.Name)) > 100 {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -48,6 +49,12 @@ type Ring struct {
 	mu   sync.Mutex
 	orgs map[backup.UUID][]generation // as read so far, oldest first
 }
+
+// Format prints nothing of what is in the ring.
+func (r *Ring) Format(s fmt.State, _ rune) { fmt.Fprint(s, "[keys]") }
+
+// LogValue logs nothing of what is in the ring.
+func (r *Ring) LogValue() slog.Value { return slog.StringValue("[keys]") }
 
 type generation struct {
 	gen  uint64
