@@ -11,8 +11,11 @@ import (
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/blob"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/orgs"
 )
 
 // certs is who signs a manifest, and to whom it must be sealed.
@@ -24,12 +27,22 @@ type certs struct {
 	device *snapshot.DeviceCert
 }
 
+// certsOf reads what certifies a device.
 func (v *Vault) certsOf(ctx context.Context, tx *db.Tx, by access.Caller) (c certs, err error) {
-	err = tx.QueryRow(ctx, `SELECT o.record, u.user_cert, d.cert FROM devices d JOIN users u ON u.id = d.user_id JOIN orgs o ON o.id = d.org
-		WHERE d.id = $1`, string(by.Device)).Scan(&c.rawOrg, &c.rawUser, &c.rawDevice)
-	if err == nil {
-		c.org, err = snapshot.DecodeOrgRecord(c.rawOrg)
+	device, err := devices.Find(ctx, tx, by.Device)
+	if err != nil {
+		return certs{}, err
 	}
+	user, err := accounts.Find(ctx, tx, by.User)
+	if err != nil {
+		return certs{}, err
+	}
+	org, err := orgs.Find(ctx, tx, by.Org)
+	if err != nil {
+		return certs{}, err
+	}
+	c.rawOrg, c.rawUser, c.rawDevice = org.Record, user.Keys.Cert, device.Cert
+	c.org, err = snapshot.DecodeOrgRecord(c.rawOrg)
 	if err == nil {
 		c.user, err = snapshot.DecodeUserCert(c.rawUser)
 	}

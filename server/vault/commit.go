@@ -18,6 +18,7 @@ import (
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/blob"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -388,6 +389,9 @@ func (v *Vault) makeVisible(ctx context.Context, tx *db.Tx, c *commit) (wire.Com
 	if err != nil {
 		return wire.Committed{}, err
 	}
+	if err := stillActive(ctx, tx, c.by); err != nil {
+		return wire.Committed{}, err
+	}
 	if err := follows(ctx, tx, c.m); err != nil {
 		return wire.Committed{}, err
 	}
@@ -453,6 +457,12 @@ func (v *Vault) insert(ctx context.Context, tx *db.Tx, c *commit, s session, rec
 	}
 	if _, err := tx.Exec(ctx, `INSERT INTO snapshot_refs (snapshot, refs) VALUES ($1, $2)`, number, raw); err != nil {
 		return fmt.Errorf("adding the refs of snapshot %s: %w", c.hash.Short(), err)
+	}
+	err = devices.Committed(ctx, tx, s.device, devices.Backup{
+		Snapshot: c.hash.Short(), Status: m.Status.String(), At: tx.Now(), Bytes: int64(m.Bytes), Files: int64(m.Files),
+	})
+	if err != nil {
+		return err
 	}
 	return audit.Check(ctx, tx, c.by, access.Backup, s.org, s.user, "snapshot/"+c.hash.Short())
 }

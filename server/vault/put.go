@@ -168,6 +168,9 @@ func (v *Vault) settle(ctx context.Context, tx *db.Tx, by access.Caller, id, put
 	if err != nil {
 		return err
 	}
+	if err := stillActive(ctx, tx, by); err != nil {
+		return err
+	}
 	first, err := answered(ctx, tx, id, putID)
 	if err != nil {
 		return err

@@ -14,7 +14,9 @@ import (
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -82,16 +84,31 @@ func (v *Vault) Begin(ctx context.Context, by access.Caller, set string) (wire.S
 	return answer, err
 }
 
-// ownSet checks that a set is the caller's, on the device it calls from.
+// ownSet checks that a set is the one of the device that asks.
 func ownSet(ctx context.Context, tx *db.Tx, by access.Caller, set string) error {
-	var n int
-	err := tx.QueryRow(ctx, `SELECT count(*) FROM sets WHERE id = $1 AND device = $2 AND user_id = $3 AND org = $4`,
-		set, string(by.Device), string(by.User), string(by.Org)).Scan(&n)
+	own, err := devices.SetOf(ctx, tx, by.Device)
 	if err != nil {
-		return fmt.Errorf("looking for set %s: %w", set, err)
+		return err
 	}
-	if n == 0 {
+	if set != own {
 		return errs.New(errs.NotFound, "set.unknown")
+	}
+	return nil
+}
+
+// stillActive refuses a device that was stopped since its request began. A body
+// may take hours; what it brings counts only if its sender is still allowed.
+func stillActive(ctx context.Context, tx *db.Tx, by access.Caller) error {
+	device, err := devices.Find(ctx, tx, by.Device)
+	if err != nil {
+		return err
+	}
+	user, err := accounts.Find(ctx, tx, by.User)
+	if err != nil {
+		return err
+	}
+	if device.State != devices.Active || user.State != accounts.Active {
+		return errs.Of(errs.DeviceDeactivated)
 	}
 	return nil
 }

@@ -1,0 +1,185 @@
+package api
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/backup/snapshot"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/vault"
+	"github.com/backstay/backstay/wire"
+)
+
+func (a *API) openSession(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	var in wire.OpenSession
+	if err := read(w, r, &in); err != nil {
+		return err
+	}
+	s, err := a.Vault.Begin(r.Context(), by, in.SetID)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, s)
+}
+
+func (a *API) have(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	ids, err := readIDs(w, r, false)
+	if err != nil {
+		return err
+	}
+	has, err := a.Vault.Have(r.Context(), by, r.PathValue("session"), ids)
+	if err != nil {
+		return err
+	}
+	body := make([]byte, len(has))
+	for i, yes := range has {
+		if yes {
+			body[i] = 1
+		}
+	}
+	w.Header().Set("Content-Type", wire.MediaTypeOctets)
+	w.Write(body)
+	return nil
+}
+
+// readIDs reads ids until the body ends, after their count when counted.
+func readIDs(w http.ResponseWriter, r *http.Request, counted bool) ([]backup.ID, error) {
+	body, err := octets(w, r, 4+32*wire.MaxHave)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return nil, unread(err)
+	}
+	n := len(data) / 32
+	if counted {
+		if len(data) < 4 {
+			return nil, errs.New(errs.Invalid, "request.body")
+		}
+		n, data = int(binary.BigEndian.Uint32(data)), data[4:]
+	}
+	if n > wire.MaxHave || len(data) != 32*n {
+		return nil, errs.New(errs.Invalid, "request.body")
+	}
+	ids := make([]backup.ID, n)
+	for i := range ids {
+		copy(ids[i][:], data[32*i:])
+	}
+	return ids, nil
+}
+
+func (a *API) put(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	class, err := backup.ParseClass(r.URL.Query().Get("class"))
+	if err != nil {
+		return errs.New(errs.Invalid, "put.class").Because(err)
+	}
+	// One byte more, so that the vault can say what is wrong.
+	body, err := octets(w, r, wire.PackBytes+1)
+	if err != nil {
+		return err
+	}
+	done, err := a.Vault.Put(r.Context(), by, r.PathValue("session"), r.PathValue("put"), class, &counted{body, a.Received})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, done)
+}
+
+// counted tells of what is read as it is read.
+type counted struct {
+	io.Reader
+	tell func(int)
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.tell(n)
+	return n, err
+}
+
+func (a *API) commit(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	body, err := octets(w, r, 4+snapshot.MaxManifest+8+vault.MaxRefs+1)
+	if err != nil {
+		return err
+	}
+	done, err := a.Vault.Commit(r.Context(), by, r.PathValue("session"), body)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, done)
+}
+
+// snapshots lists the device's own.
+func (a *API) snapshots(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	out := wire.Snapshots{Snapshots: []wire.Snapshot{}}
+	err := a.DB.Read(r.Context(), func(tx *db.Tx) error {
+		list, err := a.Vault.Snapshots(r.Context(), tx, by, vault.Filter{Device: by.Device})
+		for _, s := range list {
+			out.Snapshots = append(out.Snapshots, wire.Snapshot{
+				Snapshot: s.Hash.Short(), Hash: s.Hash.String(), Seq: s.Seq, DeviceID: string(s.Device), Status: s.Status,
+				StartedAt: s.StartedAt, CommittedAt: s.CommittedAt,
+				Entries: s.Entries, Files: s.Files, Bytes: s.Bytes, Unreadable: s.Unreadable,
+			})
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, out)
+}
+
+func (a *API) openSnapshot(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	var in wire.Open
+	if err := read(w, r, &in); err != nil {
+		return err
+	}
+	hash, err := backup.ParseHash(r.PathValue("hash"))
+	if err != nil {
+		return errs.Of(errs.NoSuchSnapshot, "what", r.PathValue("hash"))
+	}
+	opening, err := a.Vault.OpeningFor(r.Context(), by, hash, in.RecipientKey)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, opening)
+}
+
+func (a *API) readObjects(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	ids, err := readIDs(w, r, true)
+	if err != nil {
+		return err
+	}
+	if !a.reading.begin(by.User) {
+		return errs.New(errs.Unavailable, "read.busy")
+	}
+	defer a.reading.end(by.User)
+	w.Header().Set("Content-Type", wire.MediaTypeOctets)
+	out := &started{Writer: w}
+	err = a.Vault.Read(r.Context(), by, ids, out)
+	if err != nil && out.any {
+		// What was sent looks whole up to here; only an aborted answer tells.
+		if !errors.Is(err, r.Context().Err()) && r.Context().Err() == nil {
+			a.Log.ErrorContext(r.Context(), "reading broke off", "request", by.RequestID, "error", err)
+		}
+		panic(http.ErrAbortHandler)
+	}
+	return err
+}
+
+// started knows whether anything was written.
+type started struct {
+	io.Writer
+	any bool
+}
+
+func (s *started) Write(p []byte) (int, error) {
+	s.any = true
+	return s.Writer.Write(p)
+}

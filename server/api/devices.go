@@ -1,0 +1,246 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/wire"
+)
+
+// device makes a call of a device out of one that shows its token.
+func (a *API) device(c call) call {
+	return func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+		err := a.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+			by, err = devices.Verify(r.Context(), tx, bearer(r), by)
+			return err
+		})
+		if err == nil {
+			err = c(w, r, by)
+		}
+		return refusalOf(err, by, access.Backup)
+	}
+}
+
+// user makes a call of a user at their device out of one that shows the tokens
+// of both.
+func (a *API) user(c call) call {
+	return a.device(func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+		device := by
+		err := a.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+			by, err = accounts.FindToken(r.Context(), tx, r.Header.Get(wire.HeaderUserToken), device.Device, device)
+			return err
+		})
+		if err != nil {
+			return refusalOf(err, device, access.ReadOwnData)
+		}
+		return refusalOf(c(w, r, by), by, access.ReadOwnData)
+	})
+}
+
+// refusalOf makes the failure of a caller who is known one that can be recorded.
+func refusalOf(err error, by access.Caller, action access.Action) error {
+	if err == nil || by.Device == "" {
+		return err
+	}
+	return &refusal{err, by, action, "device/" + string(by.Device)}
+}
+
+func bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return token
+}
+
+func (a *API) activate(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	var in wire.Activate
+	if err := read(w, r, &in); err != nil {
+		return err
+	}
+	u, err := accounts.Login(r.Context(), a.DB, a.Hasher, accounts.ToClient, in.Username, in.Password, by)
+	if err != nil {
+		return err
+	}
+	by = u.Caller(by)
+	out, err := a.enrol(r.Context(), by, u, in)
+	if err != nil {
+		return &refusal{err, by, access.Activate, "user/" + string(u.ID)}
+	}
+	return answer(w, http.StatusCreated, out)
+}
+
+func (a *API) enrol(ctx context.Context, by access.Caller, u accounts.User, in wire.Activate) (out wire.Activated, err error) {
+	if u.MustChangePassword {
+		return out, errs.Of(errs.PasswordChange)
+	}
+	err = a.DB.Write(ctx, func(tx *db.Tx) error {
+		done, err := devices.Activate(ctx, tx, by, a.Keys, u, devices.Activation{
+			RequestID: in.RequestID, Name: in.Name, RenameIfTaken: in.RenameIfTaken, Hardware: in.Hardware,
+			ClientVersion: in.ClientVersion, System: in.System, SigningKey: in.SigningKey, EnrolmentKey: in.EnrolmentKey,
+		})
+		if err != nil {
+			return err
+		}
+		org, err := orgs.Find(ctx, tx, u.Org)
+		if err != nil {
+			return err
+		}
+		p, err := profiles.Of(ctx, tx, u)
+		if err != nil {
+			return err
+		}
+		if err := devices.Fetched(ctx, tx, access.Caller{Device: done.Device.ID}, p.Version); err != nil {
+			return err
+		}
+		out = wire.Activated{
+			DeviceID: string(done.Device.ID), DeviceName: done.Device.Name, SetID: done.Set,
+			UserID: string(u.ID), Username: u.Username, OrgID: string(u.Org), StoreID: a.Vault.StoreID().Hex(),
+			KeyGen: u.Keys.Gen, Epoch: done.Epoch, ScopeID: string(u.ID), UserKey: u.Keys.PublicKey,
+			SealedSecrets: done.Secrets, DeviceCert: done.Device.Cert, UserCert: u.Keys.Cert, OrgRecord: org.Record,
+		}
+		out.Profile, err = message(p)
+		return err
+	})
+	return out, err
+}
+
+func message(p profiles.Effective) (wire.Profile, error) {
+	settings, err := json.Marshal(p.Settings)
+	if err != nil {
+		return wire.Profile{}, fmt.Errorf("encoding profile %s: %w", p.ID, err)
+	}
+	return wire.Profile{Version: p.Version, Name: p.Name, Settings: settings}, nil
+}
+
+func (a *API) challenge(w http.ResponseWriter, r *http.Request, _ access.Caller) error {
+	var in wire.ChallengeRequest
+	if err := read(w, r, &in); err != nil {
+		return err
+	}
+	var out wire.Challenge
+	err := a.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
+		out.Challenge, err = devices.NewChallenge(r.Context(), tx, devices.ID(in.DeviceID))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, out)
+}
+
+func (a *API) token(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	var in wire.TokenRequest
+	if err := read(w, r, &in); err != nil {
+		return err
+	}
+	token, expires, err := devices.Prove(r.Context(), a.DB, a.Vault.StoreID(), devices.ID(in.DeviceID), in.Challenge, in.Signature, by)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, wire.Token{Token: token, ExpiresAt: expires})
+}
+
+// userToken asks for the password of the device's user.
+func (a *API) userToken(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	var in wire.UserTokenRequest
+	if err := read(w, r, &in); err != nil {
+		return err
+	}
+	u, err := accounts.Confirm(r.Context(), a.DB, a.Hasher, accounts.ToClient, by.User, in.Password, by)
+	if err != nil {
+		return recorded{err}
+	}
+	if u.MustChangePassword {
+		return errs.Of(errs.PasswordChange)
+	}
+	var out wire.Token
+	err = a.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
+		out.Token, out.ExpiresAt, err = accounts.IssueToken(r.Context(), tx, by, u, by.Device)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, out)
+}
+
+// recorded is a refusal that the feature has recorded itself.
+type recorded struct{ error }
+
+func (r recorded) Unwrap() error { return r.error }
+
+func (a *API) profile(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	var p profiles.Effective
+	err := a.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		p, err = devices.Profile(r.Context(), tx, by)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = a.DB.Write(r.Context(), func(tx *db.Tx) error { return devices.Fetched(r.Context(), tx, by, p.Version) })
+	if err != nil {
+		return err
+	}
+	tag := strconv.Quote(strconv.FormatInt(p.Version, 10))
+	w.Header().Set("ETag", tag)
+	if r.Header.Get("If-None-Match") == tag {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	out, err := message(p)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, out)
+}
+
+func (a *API) status(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	var in wire.Status
+	if err := read(w, r, &in); err != nil {
+		return err
+	}
+	if err := devices.Report(r.Context(), a.DB, by, in); err != nil {
+		return err
+	}
+	out := wire.StatusAnswer{ServerTime: a.DB.Now().UTC().Truncate(time.Millisecond)}
+	err := a.DB.Read(r.Context(), func(tx *db.Tx) error {
+		p, err := devices.Profile(r.Context(), tx, by)
+		out.ProfileVersion = p.Version
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, out)
+}
+
+func (a *API) outcome(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	number, err := strconv.ParseInt(r.PathValue("number"), 10, 64)
+	if err != nil {
+		return errs.New(errs.NotFound, "device.request.unknown")
+	}
+	var in wire.Outcome
+	if err := read(w, r, &in); err != nil {
+		return err
+	}
+	err = a.DB.Write(r.Context(), func(tx *db.Tx) error { return devices.Answer(r.Context(), tx, by, number, in) })
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,144 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/wire"
+)
+
+// next is the long poll: it answers as soon as there is something to tell, at
+// the latest after as long as the device wants to wait. A device that waits
+// costs nothing but its connection; Run wakes it.
+func (a *API) next(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	wait, err := number(r, "wait")
+	if err != nil {
+		return err
+	}
+	after, err := number(r, "after")
+	if err != nil {
+		return err
+	}
+	wake := a.waiting.begin(by.Device)
+	defer a.waiting.end(by.Device, wake)
+	end := time.NewTimer(time.Duration(min(wait, wire.MaxWait)) * time.Second)
+	defer end.Stop()
+	for over := wait == 0; ; {
+		var n wire.Next
+		var news bool
+		err := a.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+			// The token was good when the wait began.
+			if _, err := devices.Verify(r.Context(), tx, bearer(r), by); err != nil {
+				return err
+			}
+			n, news, err = devices.Next(r.Context(), tx, by, after)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if news || over {
+			return answer(w, http.StatusOK, n)
+		}
+		select {
+		case <-wake:
+		case <-end.C:
+			over = true
+		case <-a.waiting.stop:
+			over = true
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+	}
+}
+
+// number is a number in the query, 0 when it is not there.
+func number(r *http.Request, name string) (int64, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, errs.New(errs.Invalid, "request.body")
+	}
+	return n, nil
+}
+
+// Waiting is how many devices wait in a long poll.
+func (a *API) Waiting() int { return a.waiting.count() }
+
+const (
+	// lookEvery is how often the database is asked for news, once for all that
+	// wait.
+	lookEvery = time.Second
+
+	// lookBack is how much older than the last look news may be: transactions
+	// become visible in the order of their ends, and the clocks of several
+	// servers differ.
+	lookBack = 15 * time.Second
+)
+
+// Run wakes waiting devices when something is to be told them, whichever server
+// it was done on. When ctx ends, all who wait are answered, and Run returns.
+func (a *API) Run(ctx context.Context) {
+	defer close(a.waiting.stop)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	told := map[devices.ID]time.Time{}
+	since := a.DB.Now()
+	for failed := false; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		now := a.DB.Now()
+		if a.waiting.count() == 0 {
+			// Whoever comes looks for themselves first.
+			since = now
+			clear(told)
+			continue
+		}
+		if err := a.look(ctx, since.Add(-lookBack), told); err != nil {
+			if !failed && ctx.Err() == nil {
+				a.Log.ErrorContext(ctx, "looking for news for waiting devices", "error", err)
+			}
+			failed = true
+			continue
+		}
+		failed, since = false, now
+	}
+}
+
+// look wakes the devices that something changed for after since, but for what
+// they were told already.
+func (a *API) look(ctx context.Context, since time.Time, told map[devices.ID]time.Time) error {
+	var changes []devices.Change
+	err := a.DB.Read(ctx, func(tx *db.Tx) (err error) {
+		changes, err = devices.Changed(ctx, tx, since)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if at, ok := told[c.Device]; ok && !c.At.After(at) {
+			continue
+		}
+		told[c.Device] = c.At
+		a.waiting.wake(c.Device)
+	}
+	for device, at := range told {
+		if at.Before(since) {
+			delete(told, device)
+		}
+	}
+	return nil
+}

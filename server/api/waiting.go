@@ -1,0 +1,90 @@
+package api
+
+import (
+	"sync"
+
+	"github.com/backstay/backstay/server/access"
+)
+
+// waiting is who waits in a long poll, on this server.
+type waiting struct {
+	stop chan struct{} // closed when nobody is to wait any more
+
+	mu      sync.Mutex
+	devices map[access.DeviceID]map[chan struct{}]bool
+	n       int
+}
+
+// begin makes a device's wait. wake has a value when there may be something to
+// tell.
+func (w *waiting) begin(device access.DeviceID) (wake chan struct{}) {
+	wake = make(chan struct{}, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.devices == nil {
+		w.devices = map[access.DeviceID]map[chan struct{}]bool{}
+	}
+	if w.devices[device] == nil {
+		w.devices[device] = map[chan struct{}]bool{}
+	}
+	w.devices[device][wake] = true
+	w.n++
+	return wake
+}
+
+func (w *waiting) end(device access.DeviceID, wake chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.n--
+	delete(w.devices[device], wake)
+	if len(w.devices[device]) == 0 {
+		delete(w.devices, device)
+	}
+}
+
+func (w *waiting) wake(device access.DeviceID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for wake := range w.devices[device] {
+		select {
+		case wake <- struct{}{}:
+		default: // it has been told already
+		}
+	}
+}
+
+func (w *waiting) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.n
+}
+
+// streams bounds how many reads a user has at once, so that slow ones of one
+// user do not take the memory of all.
+type streams struct {
+	mu    sync.Mutex
+	users map[access.UserID]int
+}
+
+const maxStreams = 16
+
+func (s *streams) begin(user access.UserID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users[user] >= maxStreams {
+		return false
+	}
+	if s.users == nil {
+		s.users = map[access.UserID]int{}
+	}
+	s.users[user]++
+	return true
+}
+
+func (s *streams) end(user access.UserID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.users[user]--; s.users[user] == 0 {
+		delete(s.users, user)
+	}
+}
