@@ -136,3 +136,16 @@ func (s *Site) takeFlash(w http.ResponseWriter, r *http.Request) *Flash {
 	}
 	return f
 }
+
+// StartSession gives the browser a log-in session's token. It ends with the
+// browser; the server ends it earlier when it likes.
+func StartSession(w http.ResponseWriter, name, token string) {
+	SetCookie(w, name, token, time.Time{})
+}
+
+// EndSession takes the token away, with everything the browser may still keep
+// of the pages. Language, theme and zone are no secrets and stay.
+func EndSession(w http.ResponseWriter, name string) {
+	DropCookie(w, name)
+	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+}

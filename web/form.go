@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
@@ -65,4 +66,19 @@ func args(pairs ...any) (map[string]any, error) {
 		m[name] = pairs[i+1]
 	}
 	return m, nil
+}
+
+// AddTo is Add for failures that name no field: the one whose key begins with
+// a key of fields belongs to that field.
+func (f *Form) AddTo(p *locale.Printer, err error, fields map[string]string) bool {
+	expected := errs.Find(err)
+	if expected != nil {
+		for prefix, name := range fields {
+			if strings.HasPrefix(expected.Key, prefix) {
+				f.AddField(name, p.Error(err))
+				return true
+			}
+		}
+	}
+	return f.Add(p, err)
 }

@@ -1,57 +1,45 @@
 package web
 
-import (
-	"net/http"
-	"net/url"
-	"strconv"
-)
+import "net/http"
 
-// Pages is where a list stands that is shown page by page, with the links to
-// its neighbours. Everything else in the address, filters above all, stays.
+// Pages are the links of a list that is shown part by part. The place in the
+// list is the last entry seen, so that nothing is shown twice or left out when
+// the list changes meanwhile. Everything else in the address, filters above
+// all, stays.
 type Pages struct {
-	Offset, Size, Total int
-	url                 *url.URL
+	First string // address of the list's beginning, "" there
+	Next  string // address of what follows, "" at the end
+	Shown int
+	Total int64 // 0 when it is not known
 }
 
-// PagesOf reads the place in a list from the address: ?from=N.
-func PagesOf(r *http.Request, size int) Pages {
-	n, err := strconv.Atoi(r.URL.Query().Get("from"))
-	if err != nil || n < 0 || n > 1<<30 {
-		n = 0
+// After is where the part that r asks for begins, "" for the beginning.
+func After(r *http.Request) string { return r.URL.Query().Get("after") }
+
+// PagesOf makes the links for a request: after is where the next part begins,
+// "" when this is the last.
+func PagesOf(r *http.Request, shown int, total int64, after string) Pages {
+	p := Pages{Shown: shown, Total: total}
+	if After(r) != "" {
+		p.First = at(r, "")
 	}
-	return Pages{Offset: n, Size: size, url: r.URL}
+	if after != "" {
+		p.Next = at(r, after)
+	}
+	return p
 }
 
-// Needed reports whether the list has more than one page.
-func (p Pages) Needed() bool { return p.Total > p.Size || p.Offset > 0 }
+// Needed reports whether the list has more than one part.
+func (p Pages) Needed() bool { return p.First != "" || p.Next != "" }
 
-// From is the number of the first entry shown, counted from one.
-func (p Pages) From() int { return min(p.Offset+1, p.Total) }
-
-// To is the number of the last entry shown.
-func (p Pages) To() int { return min(p.Offset+p.Size, p.Total) }
-
-// Previous is the address of the page before, or "".
-func (p Pages) Previous() string {
-	if p.Offset == 0 {
-		return ""
+func at(r *http.Request, after string) string {
+	q := r.URL.Query()
+	q.Del("after")
+	if after != "" {
+		q.Set("after", after)
 	}
-	return p.at(max(p.Offset-p.Size, 0))
-}
-
-// Next is the address of the page after, or "".
-func (p Pages) Next() string {
-	if p.Offset+p.Size >= p.Total {
-		return ""
+	if len(q) == 0 {
+		return r.URL.Path
 	}
-	return p.at(p.Offset + p.Size)
-}
-
-func (p Pages) at(offset int) string {
-	q := p.url.Query()
-	q.Del("from")
-	if offset > 0 {
-		q.Set("from", strconv.Itoa(offset))
-	}
-	return p.url.Path + "?" + q.Encode()
+	return r.URL.Path + "?" + q.Encode()
 }

@@ -105,7 +105,7 @@ func (s *Site) parse(p *locale.Printer) (map[string]*template.Template, error) {
 func (s *Site) funcs(p *locale.Printer) template.FuncMap {
 	return template.FuncMap{
 		"T":       p.T,
-		"N":       p.N,
+		"N":       func(key string, n any, args ...any) string { return p.T(key, append([]any{"n", n}, args...)...) },
 		"bytes":   p.Bytes,
 		"number":  p.Number,
 		"visible": Visible,

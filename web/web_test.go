@@ -328,16 +328,16 @@ func TestForm(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	r := httptest.NewRequest(http.MethodGet, "/users?q=a+b&from=50", nil)
-	p := PagesOf(r, 50)
-	p.Total = 120
-	if p.From() != 51 || p.To() != 100 || p.Previous() != "/users?q=a+b" || p.Next() != "/users?from=100&q=a+b" {
-		t.Errorf("pages: %d-%d previous %q next %q", p.From(), p.To(), p.Previous(), p.Next())
+	r := httptest.NewRequest(http.MethodGet, "/users?q=a+b&after=m%C3%A9", nil)
+	if got := After(r); got != "mé" {
+		t.Errorf("After = %q, want mé", got)
 	}
-	for _, from := range []string{"-1", "x", "99999999999999999999"} {
-		if got := PagesOf(httptest.NewRequest(http.MethodGet, "/users?from="+from, nil), 50).Offset; got != 0 {
-			t.Errorf("offset of %q = %d, want 0", from, got)
-		}
+	p := PagesOf(r, 50, 120, "zed&x")
+	if !p.Needed() || p.First != "/users?q=a+b" || p.Next != "/users?after=zed%26x&q=a+b" {
+		t.Errorf("pages: first %q, next %q", p.First, p.Next)
+	}
+	if p := PagesOf(httptest.NewRequest(http.MethodGet, "/users", nil), 3, 3, ""); p.Needed() {
+		t.Errorf("a short list has pages: %+v", p)
 	}
 }
 

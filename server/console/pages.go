@@ -14,19 +14,6 @@ type loginPage struct {
 	Portal   string // where users find their files
 }
 
-// sign is a sentence with the sign before it.
-type sign struct {
-	Sign string // good, warn, bad, idle
-	Icon string
-	Text string
-}
-
-// state is a word with a coloured dot.
-type state struct {
-	Colour string
-	Text   string
-}
-
 type overviewPage struct {
 	web.Frame
 	Org        string
@@ -37,13 +24,13 @@ type overviewPage struct {
 	FirstUser  string
 	Attention  []attention
 	Bar        []bar
-	Legend     []sign
+	Legend     []web.Sign
 	Counts     []count
 }
 
 // attention is something that needs somebody, and where to see it.
 type attention struct {
-	sign
+	What web.Sign
 	Href string
 }
 
@@ -63,7 +50,7 @@ type user struct {
 	Devices                       int64
 	LastBackup, LastLogin         time.Time
 	Created                       time.Time
-	State                         state
+	State                         web.State
 	CanDisable, CanActivate       bool
 }
 
@@ -99,8 +86,8 @@ type userPage struct {
 type device struct {
 	ID, Name, System, Icon, Client  string
 	UserID, Username                string
-	Protection                      sign
-	State                           state
+	Protection                      web.Sign
+	State                           web.State
 	LastBackup, LastSeen, Activated time.Time
 	Bytes, Files                    int64
 	CanDeactivate                   bool
@@ -125,7 +112,7 @@ type snapshot struct {
 	Time         time.Time
 	Files, Bytes int64
 	Unreadable   int64
-	State        state
+	State        web.State
 }
 
 type confirmPage struct {
@@ -161,13 +148,13 @@ type profilePage struct {
 
 type auditPage struct {
 	web.Frame
-	Query string
-	Rows  []auditRow
-	Pages web.Pages
+	Denied bool // only what was refused
+	Rows   []auditRow
+	Pages  web.Pages
 }
 
 type auditRow struct {
-	At                          time.Time
-	Who, What, Object, Code, IP string
-	Outcome                     state
+	At                              time.Time
+	Who, What, Object, ID, Code, IP string
+	Outcome                         web.State
 }

@@ -16,19 +16,23 @@ var sampleNow = time.Date(2026, 11, 22, 12, 30, 0, 0, time.UTC)
 
 const hostile = `<img src=x onerror=alert(1)>"'` + "\u202egpj\xff"
 
+func aSign(sign, icon, text string) web.Sign { return web.Sign{Sign: sign, Icon: icon, Text: text} }
+
+func aState(colour, text string) web.State { return web.State{Colour: colour, Text: text} }
+
 func sampleDevices() []device {
 	return []device{
-		{ID: "1", Name: "ATELIER-07", System: "Windows 11 · x86-64", Icon: "device-laptop", Client: "0.1", UserID: "1", Username: "marie", State: state{"green", "Active"}, Protection: sign{"good", "shield-check", "Protected"}, LastBackup: sampleNow.Add(-12 * time.Minute), LastSeen: sampleNow, Activated: sampleNow.AddDate(0, -2, 0), Bytes: 61_659_000_000, Files: 214_880, CanDeactivate: true},
-		{ID: "2", Name: hostile, System: "Debian GNU/Linux 12 · x86-64", Icon: "server-2", UserID: "2", Username: "pierre.curie@example.org", State: state{"green", "Active"}, Protection: sign{"warn", "alert-triangle", "No backup for 5 days"}, LastBackup: sampleNow.Add(-5 * 24 * time.Hour), Bytes: 1_240_000, Files: 318},
-		{ID: "3", Name: "old-macbook", System: "macOS 15 · ARM64", Icon: "device-laptop", UserID: "1", Username: "marie", State: state{"secondary", "Deactivated"}, Protection: sign{"idle", "ban", "No longer backed up. Its snapshots are kept."}, LastBackup: sampleNow.AddDate(0, -4, 0), Bytes: 88_400_000_000, Files: 91_002},
+		{ID: "1", Name: "ATELIER-07", System: "Windows 11 · x86-64", Icon: "device-laptop", Client: "0.1", UserID: "1", Username: "marie", State: aState("green", "Active"), Protection: aSign("good", "shield-check", "Protected"), LastBackup: sampleNow.Add(-12 * time.Minute), LastSeen: sampleNow, Activated: sampleNow.AddDate(0, -2, 0), Bytes: 61_659_000_000, Files: 214_880, CanDeactivate: true},
+		{ID: "2", Name: hostile, System: "Debian GNU/Linux 12 · x86-64", Icon: "server-2", UserID: "2", Username: "pierre.curie@example.org", State: aState("green", "Active"), Protection: aSign("warn", "alert-triangle", "No backup for 5 days"), LastBackup: sampleNow.Add(-5 * 24 * time.Hour), Bytes: 1_240_000, Files: 318},
+		{ID: "3", Name: "old-macbook", System: "macOS 15 · ARM64", Icon: "device-laptop", UserID: "1", Username: "marie", State: aState("secondary", "Deactivated"), Protection: aSign("idle", "ban", "No longer backed up. Its snapshots are kept."), LastBackup: sampleNow.AddDate(0, -4, 0), Bytes: 88_400_000_000, Files: 91_002},
 	}
 }
 
 func sampleUsers() []user {
 	return []user{
-		{ID: "1", Username: "marie", FullName: "Marie Curie", Email: "marie@example.org", Profile: "Default", ProfileID: "1", Devices: 2, LastBackup: sampleNow.Add(-12 * time.Minute), Created: sampleNow.AddDate(0, -3, 0), LastLogin: sampleNow.Add(-time.Hour), State: state{"green", "Active"}, CanDisable: true},
-		{ID: "2", Username: "pierre.curie@example.org", Email: "pierre.curie@example.org", Profile: "Laboratory", ProfileID: "2", Devices: 1, LastBackup: sampleNow.AddDate(0, 0, -5), State: state{"orange", "Disabled"}, CanActivate: true},
-		{ID: "3", Username: `<script>alert("x")</script>`, Profile: "Default", State: state{"green", "Active"}},
+		{ID: "1", Username: "marie", FullName: "Marie Curie", Email: "marie@example.org", Profile: "Default", ProfileID: "1", Devices: 2, LastBackup: sampleNow.Add(-12 * time.Minute), Created: sampleNow.AddDate(0, -3, 0), LastLogin: sampleNow.Add(-time.Hour), State: aState("green", "Active"), CanDisable: true},
+		{ID: "2", Username: "pierre.curie@example.org", Email: "pierre.curie@example.org", Profile: "Laboratory", ProfileID: "2", Devices: 1, LastBackup: sampleNow.AddDate(0, 0, -5), State: aState("orange", "Disabled"), CanActivate: true},
+		{ID: "3", Username: `<script>alert("x")</script>`, Profile: "Default", State: aState("green", "Active")},
 	}
 }
 
@@ -41,17 +45,16 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	},
 	"overview": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "overview", overviewPage{Frame: in, Org: "Institut Curie",
-			Attention: []attention{{sign{"warn", "alert-triangle", "7 devices have had no backup for 5 days."}, "#"}, {sign{"bad", "shield-x", "2 devices have never been backed up."}, "#"}},
+			Attention: []attention{{aSign("warn", "alert-triangle", "7 devices have had no backup for 5 days."), "#"}, {aSign("bad", "shield-x", "2 devices have never been backed up."), "#"}},
 			Bar:       []bar{{"good", 0, 800}, {"warn", 800, 150}, {"bad", 950, 50}},
-			Legend:    []sign{{"good", "shield-check", "32 protected"}, {"warn", "alert-triangle", "6 at risk"}, {"bad", "shield-x", "2 never backed up"}},
+			Legend:    []web.Sign{aSign("good", "shield-check", "32 protected"), aSign("warn", "alert-triangle", "6 at risk"), aSign("bad", "shield-x", "2 never backed up")},
 			Counts:    []count{{"users", "Users", "31", "/admin/users"}, {"device-laptop", "Devices", "40", "/admin/devices"}, {"history", "Snapshots", "12,408", ""}, {"database", "Protected data", "4.1 TB", ""}}}
 	},
 	"overview-first": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "overview", overviewPage{Frame: in, Org: "Institut Curie", FirstSteps: true, Server: "https://backup.example", Users: 1, FirstUser: "marie"}
 	},
 	"users": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		p := web.PagesOf(r, 3)
-		p.Total = 31
+		p := web.PagesOf(r, 3, 31, "zebra")
 		return "users", usersPage{Frame: in, Users: sampleUsers(), Pages: p}
 	},
 	"users-none": func(out, in web.Frame, r *http.Request) (string, web.Page) { return "users", usersPage{Frame: in} },
@@ -78,8 +81,8 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	"devices-none": func(out, in web.Frame, r *http.Request) (string, web.Page) { return "devices", devicesPage{Frame: in} },
 	"device": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "device", devicePage{Frame: in, Device: sampleDevices()[0], Snapshots: []snapshot{
-			{ID: "9f2c41d07ab3e865", Time: sampleNow.Add(-12 * time.Minute), Files: 214_880, Bytes: 61_659_000_000, State: state{"green", "Complete"}},
-			{ID: "1b7d0c55e94fa210", Time: sampleNow.Add(-26 * time.Hour), Files: 214_102, Bytes: 61_600_000_000, Unreadable: 3, State: state{"orange", "Not finished"}},
+			{ID: "9f2c41d07ab3e865", Time: sampleNow.Add(-12 * time.Minute), Files: 214_880, Bytes: 61_659_000_000, State: aState("green", "Complete")},
+			{ID: "1b7d0c55e94fa210", Time: sampleNow.Add(-26 * time.Hour), Files: 214_102, Bytes: 61_600_000_000, Unreadable: 3, State: aState("orange", "Not finished")},
 		}}
 	},
 	"confirm": func(out, in web.Frame, r *http.Request) (string, web.Page) {
@@ -94,8 +97,8 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	},
 	"audit": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "audit", auditPage{Frame: in, Rows: []auditRow{
-			{At: sampleNow, Who: "admin", What: "Log in", Object: "console", Outcome: state{"green", "Done"}, IP: "192.0.2.7"},
-			{At: sampleNow.Add(-time.Minute), Who: hostile, What: "Read own data", Object: "device ATELIER-07", Outcome: state{"red", "Denied"}, Code: "E1106", IP: "2001:db8::1"},
+			{At: sampleNow, Who: "admin", What: "Log in", Object: "console", Outcome: aState("green", "Done"), IP: "192.0.2.7"},
+			{At: sampleNow.Add(-time.Minute), Who: hostile, What: "Read own data", Object: "Snapshot", ID: "0190b3f2-aaaa-7bbb-8ccc-123456789abc", Outcome: aState("red", "Denied"), Code: "E1106", IP: "2001:db8::1"},
 		}}
 	},
 }

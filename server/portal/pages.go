@@ -10,14 +10,8 @@ type loginPage struct {
 	web.Frame
 	Form     web.Form
 	Username string
-	Next     string // where to go after the log-in
-}
-
-// sign is a sentence with the sign before it.
-type sign struct {
-	Sign string // good, warn, bad, idle
-	Icon string
-	Text string
+	Next     string   // where to go after the log-in
+	Choice   []string // accounts of one address, when the password is right for several
 }
 
 // device is a computer as its owner sees it.
@@ -26,7 +20,7 @@ type device struct {
 	Name       string
 	System     string
 	Icon       string
-	Protection sign
+	Protection web.Sign
 	LastBackup time.Time
 	Bytes      int64
 	Files      int64

@@ -16,17 +16,18 @@ var sampleNow = time.Date(2026, 11, 22, 12, 30, 0, 0, time.UTC)
 
 const hostile = `<img src=x onerror=alert(1)>"'` + "\u202egpj\xff"
 
+func aSign(sign, icon, text string) web.Sign { return web.Sign{Sign: sign, Icon: icon, Text: text} }
+
 func sampleDevices() []device {
 	return []device{
-		{ID: "1", Name: "ATELIER-07", System: "Windows 11 · x86-64", Icon: "device-laptop", Protection: sign{"good", "shield-check", "Protected"}, LastBackup: sampleNow.Add(-12 * time.Minute), Bytes: 61_659_000_000, Files: 214_880},
-		{ID: "2", Name: hostile, System: "Debian GNU/Linux 12 · x86-64", Icon: "server-2", Protection: sign{"warn", "alert-triangle", "No backup for 5 days"}, LastBackup: sampleNow.Add(-5 * 24 * time.Hour), Bytes: 1_240_000, Files: 318},
-		{ID: "3", Name: "old-macbook", System: "macOS 15 · ARM64", Icon: "device-laptop", Protection: sign{"idle", "ban", "No longer backed up. Its snapshots are kept."}, LastBackup: sampleNow.AddDate(0, -4, 0), Bytes: 88_400_000_000, Files: 91_002},
+		{ID: "1", Name: "ATELIER-07", System: "Windows 11 · x86-64", Icon: "device-laptop", Protection: aSign("good", "shield-check", "Protected"), LastBackup: sampleNow.Add(-12 * time.Minute), Bytes: 61_659_000_000, Files: 214_880},
+		{ID: "2", Name: hostile, System: "Debian GNU/Linux 12 · x86-64", Icon: "server-2", Protection: aSign("warn", "alert-triangle", "No backup for 5 days"), LastBackup: sampleNow.Add(-5 * 24 * time.Hour), Bytes: 1_240_000, Files: 318},
+		{ID: "3", Name: "old-macbook", System: "macOS 15 · ARM64", Icon: "device-laptop", Protection: aSign("idle", "ban", "No longer backed up. Its snapshots are kept."), LastBackup: sampleNow.AddDate(0, -4, 0), Bytes: 88_400_000_000, Files: 91_002},
 	}
 }
 
 func sampleFolder(r *http.Request) folder {
-	pages := web.PagesOf(r, 10)
-	pages.Total = 4096
+	pages := web.PagesOf(r, 500, 0, "zebra")
 	return folder{
 		Crumbs: []crumb{{Name: "/", Href: "?"}, {Name: "home", Href: "?path=/home"}, {Name: "marie", Href: "?path=/home/marie", Here: true}},
 		Pages:  pages,

@@ -1,0 +1,125 @@
+package console
+
+import (
+	"net/http"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/web"
+)
+
+// figures are what the overview counts.
+type figures struct {
+	org            orgs.Org
+	users, devices int64
+	first          string // a username, for the command that activates
+	levels         map[web.Level]int64
+	bytes, files   int64
+}
+
+func (c *console) count(r *http.Request, tx *db.Tx, v *visit, f web.Frame) (x figures, err error) {
+	ctx := r.Context()
+	x.levels = map[web.Level]int64{}
+	if x.org, err = orgs.Find(ctx, tx, v.org()); err != nil {
+		return x, err
+	}
+	filter := accounts.Filter{Org: v.org(), Kind: access.UserKind}
+	users, err := accounts.Count(ctx, tx, v.caller, filter)
+	if err != nil {
+		return x, err
+	}
+	x.users = int64(users)
+	filter.Limit = 1
+	some, _, err := accounts.List(ctx, tx, v.caller, filter)
+	if err != nil {
+		return x, err
+	}
+	if len(some) > 0 {
+		x.first = some[0].Username
+	}
+	for after := ""; ; {
+		var list []devices.Listed
+		list, after, err = devices.List(ctx, tx, v.caller, devices.Filter{Org: v.org(), After: after, Limit: 500})
+		if err != nil {
+			return x, err
+		}
+		for _, d := range list {
+			x.devices++
+			x.bytes += d.StoredBytes
+			x.files += d.StoredFiles
+			x.levels[protectionOf(d.Device).Level(f.Now())]++
+		}
+		if after == "" {
+			break
+		}
+	}
+	return x, nil
+}
+
+func (c *console) overview(w http.ResponseWriter, r *http.Request, v *visit) {
+	page := overviewPage{Frame: c.frame(w, r, v, "console.overview"), Server: c.portal(r)}
+	var x figures
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		x, err = c.count(r, tx, v, page.Frame)
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	page.Org, page.Users, page.Devices, page.FirstUser = x.org.Name, x.users, x.devices, x.first
+	page.FirstSteps = x.users == 0 || x.devices == 0 || x.levels[web.Never] == x.devices
+	page.fill(x)
+	c.site.Render(w, r, http.StatusOK, "overview", page)
+}
+
+// fill says the figures in words and draws the bar.
+func (page *overviewPage) fill(x figures) {
+	p := page.Printer()
+	for _, l := range []struct {
+		level           web.Level
+		sign, icon, key string
+		attention       string
+	}{
+		{web.Protected, "good", "shield-check", "console.protected", ""},
+		{web.AtRisk, "warn", "alert-triangle", "console.risk", "console.attention.late"},
+		{web.Never, "bad", "shield-x", "console.never", "console.attention.never"},
+	} {
+		n := x.levels[l.level]
+		page.Legend = append(page.Legend, web.Sign{Sign: l.sign, Icon: l.icon, Text: p.N(l.key, n)})
+		if n == 0 {
+			continue
+		}
+		if l.attention != "" {
+			page.Attention = append(page.Attention, attention{Href: "/admin/devices?show=" + string(l.level),
+				What: web.Sign{Sign: l.sign, Icon: l.icon, Text: p.N(l.attention, n, "days", int(web.Late.Hours()/24))}})
+		}
+		page.Bar = append(page.Bar, bar{Class: l.sign, Width: n})
+	}
+	page.Bar = spread(page.Bar)
+	page.Counts = []count{
+		{"users", p.T("console.users"), p.Number(x.users), "/admin/users"},
+		{"device-laptop", p.T("console.devices"), p.Number(x.devices), "/admin/devices"},
+		{"files", p.T("console.files"), p.Number(x.files), ""},
+		{"database", p.T("console.protected_data"), p.Bytes(x.bytes), ""},
+	}
+}
+
+// spread lays the parts of a bar side by side over its width of 1000.
+func spread(parts []bar) []bar {
+	var total, at int64
+	for _, b := range parts {
+		total += b.Width
+	}
+	var sum int64
+	for i := range parts {
+		sum += parts[i].Width
+		end := sum * 1000 / total
+		parts[i].X, parts[i].Width = at, end-at
+		at = end
+	}
+	return parts
+}

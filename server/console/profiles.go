@@ -1,0 +1,132 @@
+package console
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/web"
+)
+
+func itemOf(p profiles.Listed) profileItem {
+	return profileItem{ID: string(p.ID), Name: p.Name, Description: p.Description, Users: p.Users, Revision: p.Revision,
+		Default: p.Default, WebRestore: p.Settings.WebRestore, Changed: p.UpdatedAt}
+}
+
+func (c *console) profiles(w http.ResponseWriter, r *http.Request, v *visit) {
+	page := profilesPage{Frame: c.frame(w, r, v, "console.profiles")}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		list, err := profiles.List(r.Context(), tx, v.caller, v.org())
+		page.Profiles = nil
+		for _, p := range list {
+			page.Profiles = append(page.Profiles, itemOf(p))
+		}
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, http.StatusOK, "profiles", page)
+}
+
+// findProfile is a profile with how many users have it.
+func (c *console) findProfile(r *http.Request, tx *db.Tx, v *visit) (profiles.Listed, error) {
+	p, err := profiles.View(r.Context(), tx, v.caller, profiles.ID(r.PathValue("profile")))
+	if err != nil {
+		return profiles.Listed{}, err
+	}
+	list, err := profiles.List(r.Context(), tx, v.caller, p.Org)
+	if err != nil {
+		return profiles.Listed{}, err
+	}
+	if i := slices.IndexFunc(list, func(l profiles.Listed) bool { return l.ID == p.ID }); i >= 0 {
+		return list[i], nil
+	}
+	return profiles.Listed{Profile: p}, nil
+}
+
+func (c *console) profile(w http.ResponseWriter, r *http.Request, v *visit) {
+	var p profiles.Listed
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		p, err = c.findProfile(r, tx, v)
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	page := profilePage{Frame: c.frame(w, r, v, "console.profiles"), Profile: itemOf(p), WebRestore: p.Settings.WebRestore,
+		Excludes: strings.Join(p.Settings.Exclude, "\n")}
+	page.Title = p.Name
+	var folders []string
+	for _, f := range p.Settings.Folders {
+		folders = append(folders, f.Path)
+	}
+	page.Folders = strings.Join(folders, "\n")
+	c.site.Render(w, r, http.StatusOK, "profile", page)
+}
+
+// fields of a profile's form, by the keys of what may be wrong.
+var profileFields = map[string]string{
+	"profile.folder": "folders", "profile.exclude": "excludes", "profile.text.": "reason",
+}
+
+// saveProfile saves what the form shows and leaves all other settings as they
+// are. Who changed the profile meanwhile is not overwritten.
+func (c *console) saveProfile(w http.ResponseWriter, r *http.Request, v *visit) {
+	ctx := r.Context()
+	page := profilePage{Folders: r.PostFormValue("folders"), Excludes: r.PostFormValue("excludes"),
+		WebRestore: r.PostFormValue("web_restore") == "on", Reason: r.PostFormValue("reason")}
+	var p profiles.Listed
+	err := c.DB.Write(ctx, func(tx *db.Tx) (err error) {
+		if p, err = c.findProfile(r, tx, v); err != nil {
+			return err
+		}
+		settings := p.Settings
+		settings.Folders = foldersOf(page.Folders, p.Settings.Folders)
+		settings.Exclude = lines(page.Excludes)
+		settings.WebRestore = page.WebRestore
+		_, err = profiles.Save(ctx, tx, v.caller, p.ID, revision(r), profiles.Changes{Settings: &settings, Reason: page.Reason})
+		return err
+	})
+	if err == nil {
+		c.site.Done(w, r, "/admin/profiles/"+string(p.ID), web.Flash{Key: "form.saved"})
+		return
+	}
+	page.Frame, page.Profile = c.frame(w, r, v, "console.profiles"), itemOf(p)
+	page.Profile.Revision = revision(r)
+	page.Title = p.Name
+	if !refused(&page.Form, page.Printer(), err, profileFields) {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, errs.Status(err), "profile", page)
+}
+
+// foldersOf reads one folder a line. One that was mandatory stays so.
+func foldersOf(text string, before []profile.Folder) []profile.Folder {
+	folders := []profile.Folder{}
+	for _, path := range lines(text) {
+		f := profile.Folder{Path: path}
+		if i := slices.IndexFunc(before, func(b profile.Folder) bool { return b.Path == path }); i >= 0 {
+			f = before[i]
+		}
+		folders = append(folders, f)
+	}
+	return folders
+}
+
+func lines(text string) []string {
+	list := []string{}
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			list = append(list, line)
+		}
+	}
+	return list
+}
