@@ -67,7 +67,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.upload == nil {
-		cfg.upload = upload
+		cfg.upload = send
 	}
 	cfg.pace = max(cfg.pace, 1)
 	device, err := cfg.State.Device()

@@ -2,12 +2,33 @@ package agent
 
 import (
 	"context"
-	"errors"
+	"crypto/sha256"
 
 	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/upload"
 	"github.com/backstay/backstay/wire"
 )
 
-func upload(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*control.Result, error) {
-	return nil, errors.New("not there yet")
+// makeBackup makes one backup of what the job says.
+func makeBackup(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*control.Result, error) {
+	r, err := upload.Run(ctx, upload.Config{
+		Client: a.client, State: a.state, Device: a.device,
+		Folders: j.folders, Walk: j.walk, Excluded: j.settings.Excluded(j.home), Policy: sha256.Sum256(j.settings.Encode()),
+		Progress: progress, Now: a.cfg.Now, Log: a.cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	result := &control.Result{
+		Snapshot: r.Snapshot, Hash: r.Hash, Seq: r.Seq, Status: r.Status.String(),
+		Entries: int64(r.Totals.Entries), Files: int64(r.Totals.Files), Bytes: int64(r.Totals.Bytes),
+		Read: int64(r.Read), Sent: r.Sent, Unreadable: int64(r.Unreadable),
+	}
+	for _, p := range r.Problems {
+		result.Problems = append(result.Problems, control.Problem{Path: p.Path, Reason: p.Err.Error()})
+	}
+	if r.Rediscovered != nil {
+		result.Rediscovered = r.Rediscovered.Error()
+	}
+	return result, nil
 }

@@ -6,7 +6,7 @@
 // side, a bounded number of entries ahead of the consumer; the result does not
 // depend on it.
 //
-// What is left out, apart from the patterns of Exclude:
+// What is left out, apart from what the profile excludes:
 //
 //   - the paths in Skip, such as the program's own state folder;
 //   - the content of pseudo file systems (proc, sysfs, cgroup, debugfs and
@@ -39,17 +39,20 @@ import (
 
 // Config is what to walk.
 type Config struct {
-	Roots   []string // absolute paths of folders or files
-	Exclude []string // patterns, see NewRules
-	Skip    []string // absolute paths that are left out with all they contain
+	Roots []string // absolute paths of folders or files
+	Skip  []string // absolute paths that are left out with all they contain
+	// Excluded reports whether the item at a path of the catalog is left out,
+	// with all it contains. It is asked for what is below the roots, on the way
+	// down, by several goroutines. Nil leaves out nothing.
+	Excluded func(path string) bool
 }
 
 var errReplaced = errors.New("it was replaced by something else while it was read")
 
 // Walk is one walk.
 type Walk struct {
+	cfg    Config
 	roots  []string // as they are in the catalog: no links on the way, none inside another
-	rules  *Rules
 	skip   map[string]bool
 	owners *owners
 	walker *walker
@@ -59,17 +62,13 @@ type Walk struct {
 var _ archive.Source = (*Walk)(nil)
 
 // New begins a walk; it must be closed.
-func New(cfg Config) (*Walk, error) {
-	rules, err := NewRules(cfg.Exclude)
-	if err != nil {
-		return nil, err
-	}
-	w := &Walk{roots: Roots(cfg.Roots), rules: rules, skip: map[string]bool{}, owners: newOwners()}
+func New(cfg Config) *Walk {
+	w := &Walk{cfg: cfg, roots: Roots(cfg.Roots), skip: map[string]bool{}, owners: newOwners()}
 	for _, path := range cfg.Skip {
 		w.skip[catalogPath(real(path))] = true
 	}
 	w.walker = startWalker(w)
-	return w, nil
+	return w
 }
 
 // Close ends the walk. It need not have come to its end.

@@ -280,7 +280,7 @@ func (wk *walker) look(f *folder, d *dir, names []string, children *[]*folder) [
 		case err != nil && (f.only != nil || !errors.Is(err, fs.ErrNotExist)):
 			items = append(items, archive.Item{Path: e.Path(), Err: err})
 		case err != nil || e.Type == 0: // it vanished, or is of a type that no catalog has
-		case f.only == nil && wk.w.rules.Match(f.path, name, e.Type == catalog.Folder):
+		case f.only == nil && wk.w.cfg.Excluded != nil && wk.w.cfg.Excluded(e.Path()):
 		default:
 			items = append(items, archive.Item{Entry: e})
 			if c := wk.child(f, d, e); c != nil {

@@ -1,0 +1,334 @@
+// Package upload makes one backup: it walks the device's folders, has the
+// archiver turn them into objects, sends the server what it lacks, and commits
+// the snapshot. It may be cut off at any point; the next one goes on from there.
+//
+// What was sent counts for the server's session, which lasts until a complete
+// snapshot is committed, whatever becomes of this process. So a run that was
+// cut off is repeated: it reads files again where no partial snapshot had come,
+// finds by the ids that their objects are there, and sends only the others. At
+// most the packs on the way are sent twice.
+//
+// The order of writes is what makes a crash harmless. The server commits first,
+// then the device replaces its catalog and then its head. Cut off between, the
+// device remembers the snapshot before; the server's head is one further on, and
+// the next run builds on that head while it compares with the older catalog.
+package upload
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/backstay/backstay/agent/scan"
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/backup/archive"
+	"github.com/backstay/backstay/backup/catalog"
+	"github.com/backstay/backstay/backup/crypt"
+	"github.com/backstay/backstay/backup/snapshot"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
+)
+
+// Config is what a backup needs.
+type Config struct {
+	Client *wire.Client
+	State  *state.State // locked by the caller
+	Device *state.Device
+
+	Folders  []string               // all that the device backs up
+	Walk     []string               // those to read now; all when empty, the others are carried over
+	Excluded func(path string) bool // what the profile leaves out, may be nil
+	Policy   backup.Hash            // SHA-256 of the profile's settings
+	Host     string                 // what this computer calls itself; asked of the system when empty
+
+	Interval time.Duration // between partial snapshots, ten minutes when 0
+	PutBytes int           // of one put, 16 MiB when 0
+
+	Progress func(wire.Progress) // called a few times a second, may be nil
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+func (c *Config) setDefaults() {
+	if c.Host == "" {
+		c.Host, _ = os.Hostname()
+	}
+	if c.Interval == 0 {
+		c.Interval = 10 * time.Minute
+	}
+	if c.PutBytes == 0 {
+		c.PutBytes = 16 << 20
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Result is what a backup came to.
+type Result struct {
+	Snapshot, Hash string
+	Seq            uint64
+	Status         snapshot.Status
+	Totals         catalog.Totals
+	New, Changed   uint64 // files
+	Read           uint64 // bytes of files
+	Sent           int64  // bytes of sealed objects
+	Unreadable     uint64 // what the manifest says
+	Problems       []archive.Problem
+	// Rediscovered says why what was remembered of the last backup could not
+	// be used, so that every file was read; nil when it could.
+	Rediscovered error
+}
+
+// run is one backup under way.
+type run struct {
+	Config
+	started  time.Time
+	prev     *state.Previous
+	session  wire.Session
+	sealer   *crypt.Sealer
+	catalog  *state.Catalog
+	sender   *sender
+	progress *archive.Progress
+	head     head
+	renew    map[backup.ID]bool // objects that are to be made again
+	last     *snapshot.Manifest // the last one committed
+}
+
+// head is the set's newest snapshot: the one that the next manifest follows,
+// and, when their objects are known, the one its refs are a difference to.
+type head struct {
+	hash  backup.Hash
+	seq   uint64
+	refs  backup.Hash
+	depth uint8
+	ids   []backup.ID // nil when they are not known
+}
+
+// attempts at one snapshot: after each but the last what the server misses is
+// made again.
+const attempts = 3
+
+// Run makes one backup. An error means that there is no new complete snapshot,
+// but what was sent is not lost. Files that cannot be read are no error.
+func Run(ctx context.Context, cfg Config) (*Result, error) {
+	cfg.setDefaults()
+	r := &run{Config: cfg, started: cfg.Now(), progress: &archive.Progress{}, renew: map[backup.ID]bool{}}
+	if err := r.open(ctx); err != nil {
+		return nil, err
+	}
+	defer r.close()
+	stop := r.report(ctx)
+	defer stop()
+
+	result, err := r.backup(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	return r.result(result), nil
+}
+
+// open gets everything ready: what is remembered, the session, the sender.
+func (r *run) open(ctx context.Context) (err error) {
+	for _, folder := range r.Walk {
+		if _, err := scan.Resolve(folder); err != nil {
+			return err
+		}
+	}
+	d := r.Device
+	if r.prev, err = r.State.Previous(d.Set, d.User); err != nil {
+		return err
+	}
+	if r.session, err = r.Client.OpenSession(ctx, d.Set.String()); err != nil {
+		r.prev.Close()
+		return fmt.Errorf("opening a backup session: %w", err)
+	}
+	r.Log.Info("session open", "session", r.session.SessionID, "resumed", r.session.Resumed, "catalog", r.prev.Known())
+	if err := r.follow(); err != nil {
+		r.prev.Close()
+		return err
+	}
+	for _, text := range r.session.Damaged {
+		if id, err := backup.ParseID(text); err == nil {
+			r.renew[id] = true
+		}
+	}
+	if r.catalog, err = r.State.NewCatalog(d.Set, r.prev); err != nil {
+		r.prev.Close()
+		return err
+	}
+	r.sealer = crypt.NewSealer(d.ScopeSecret, d.Scope, crypt.Profile1)
+	r.sender = newSender(ctx, r)
+	return nil
+}
+
+func (r *run) close() {
+	r.sender.close()
+	r.catalog.Close()
+	r.prev.Close()
+}
+
+// follow finds out which snapshot the next one follows. A server that shows
+// less than this device remembers, or another store, has lost history, or
+// somebody wants it to look so (security.md 5.9).
+func (r *run) follow() error {
+	mine, theirs := r.prev.Head, r.session.Head
+	store, err := state.ParseStore(r.session.StoreID)
+	if err != nil || len(r.session.Nonce) != 32 {
+		return fmt.Errorf("the server's session is not one (a nonce of %d bytes): %w", len(r.session.Nonce), err)
+	}
+	if store != r.Device.Store || mine.Seq > 0 && (theirs == nil || theirs.Seq < mine.Seq) {
+		return errs.Of(errs.OlderHistory)
+	}
+	if theirs == nil {
+		return nil
+	}
+	r.head.seq = theirs.Seq
+	if r.head.hash, err = backup.ParseHash(theirs.Hash); err != nil {
+		return fmt.Errorf("reading the server's session: %w", err)
+	}
+	if theirs.Seq == mine.Seq && r.head.hash != mine.Hash {
+		return errs.Of(errs.OlderHistory)
+	}
+	if r.prev.Known() {
+		r.head.refs, r.head.depth, r.head.ids = mine.RefsID, mine.RefsDepth, r.prev.Refs
+	}
+	return nil
+}
+
+// backup makes snapshots until the server has all that one needs.
+func (r *run) backup(ctx context.Context) (*archive.Result, error) {
+	previous, since := r.previous()
+	walk := r.Walk
+	for attempt := 1; ; attempt++ {
+		result, err := r.archive(previous, since, walk)
+		if err != nil {
+			return nil, err
+		}
+		missing, err := r.commit(ctx, result, snapshot.Complete)
+		if err == nil {
+			return result, nil
+		}
+		if len(missing) == 0 || attempt == attempts {
+			return nil, err
+		}
+		r.Log.Warn("the server misses objects that it had: making them again", "objects", len(missing))
+		for _, id := range missing {
+			r.renew[id] = true
+		}
+		r.sender.forget(missing)
+		// What was just made is known better than the last snapshot; only what
+		// needs the missing objects is read again, wherever it lies.
+		previous, since, walk = catalog.NewReader(result.Root, r.fetch), r.started, nil
+	}
+}
+
+// previous is the catalog to compare with, and when its making began.
+func (r *run) previous() (*catalog.Reader, time.Time) {
+	if !r.prev.Known() {
+		return nil, time.Time{}
+	}
+	return catalog.NewReader(r.prev.Root, r.prev.Fetch), r.prev.Head.Time
+}
+
+// archive walks the folders and makes the catalog of what is there. Without a
+// catalog to carry folders over from, all are walked.
+func (r *run) archive(previous *catalog.Reader, since time.Time, walk []string) (*archive.Result, error) {
+	if len(walk) == 0 || previous == nil {
+		walk = r.Folders
+	}
+	w := scan.New(scan.Config{Roots: walk, Skip: []string{r.State.Dir()}, Excluded: r.Excluded})
+	defer w.Close()
+	walked, carried := scan.Roots(walk), []string(nil)
+	for _, root := range scan.Roots(r.Folders) {
+		if !slices.ContainsFunc(walked, func(w string) bool { return catalog.Inside(w, root) }) {
+			carried = append(carried, root)
+		}
+	}
+	r.resetProgress()
+	result, err := archive.Run(r.sender.ctx, archive.Config{
+		Source: w, Sink: r.sender, Sealer: r.sealer, Secret: r.Device.ChunkerSecret,
+		Previous: previous, Since: since, Walked: walked, Carried: carried, Renew: r.renew,
+		Interval: r.Interval, Partial: r.partial,
+		Progress: r.progress, Now: r.Now,
+	})
+	if sendErr := r.sender.failed(); sendErr != nil {
+		return nil, sendErr
+	}
+	return result, err
+}
+
+// partial commits what is done so far. Failing to is no reason to stop, unless
+// the sender failed.
+func (r *run) partial(ctx context.Context, result *archive.Result) error {
+	missing, err := r.commit(ctx, result, snapshot.Partial)
+	if err == nil || ctx.Err() != nil || len(missing) == 0 {
+		return err
+	}
+	// The whole snapshot will miss them as well, and then they are made again.
+	r.Log.Warn("a partial snapshot was refused", "missing", len(missing))
+	return nil
+}
+
+func (r *run) resetProgress() {
+	r.progress.Files.Store(0)
+	r.progress.Bytes.Store(0)
+	r.progress.Errors.Store(0)
+}
+
+// report tells about progress until stop is called.
+func (r *run) report(ctx context.Context) (stop func()) {
+	if r.Progress == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				r.Progress(r.progressNow())
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+		r.Progress(r.progressNow())
+	}
+}
+
+func (r *run) progressNow() wire.Progress {
+	p := wire.Progress{
+		Files: r.progress.Files.Load(), Bytes: r.progress.Bytes.Load(), Errors: r.progress.Errors.Load(),
+		Sent: r.sender.sent.Load(),
+	}
+	p.Folder, _ = r.progress.Folder.Load().(string)
+	return p
+}
+
+func (r *run) result(a *archive.Result) *Result {
+	m := r.last
+	hash := m.Hash()
+	return &Result{
+		Snapshot: hash.Short(), Hash: hash.String(), Seq: m.Seq, Status: m.Status,
+		Totals: a.Totals, New: a.New, Changed: a.Changed, Read: a.Read,
+		Sent: r.sender.sent.Load(), Unreadable: m.Unreadable, Problems: a.Problems,
+		Rediscovered: r.prev.Damaged,
+	}
+}
