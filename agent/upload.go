@@ -9,8 +9,8 @@ import (
 	"github.com/backstay/backstay/wire"
 )
 
-// makeBackup makes one backup of what the job says.
-func makeBackup(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*control.Result, error) {
+// send makes one backup of what the job says.
+func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*control.Result, error) {
 	r, err := upload.Run(ctx, upload.Config{
 		Client: a.client, State: a.state, Device: a.device,
 		Folders: j.folders, Walk: j.walk, Excluded: j.settings.Excluded(j.home), Policy: sha256.Sum256(j.settings.Encode()),
@@ -25,7 +25,7 @@ func makeBackup(ctx context.Context, a *Agent, j job, progress func(wire.Progres
 		Read: int64(r.Read), Sent: r.Sent, Unreadable: int64(r.Unreadable),
 	}
 	for _, p := range r.Problems {
-		result.Problems = append(result.Problems, control.Problem{Path: p.Path, Reason: p.Err.Error()})
+		result.Problems = append(result.Problems, control.Problem{Path: []byte(p.Path), Reason: p.Err.Error()})
 	}
 	if r.Rediscovered != nil {
 		result.Rediscovered = r.Rediscovered.Error()
