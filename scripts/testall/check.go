@@ -19,6 +19,7 @@ var checks = []struct {
 }{
 	{"gofmt", gofmt},
 	{"modules are what go.sum says", tool("go", "mod", "verify")},
+	{"go.mod is tidy", tool("go", "mod", "tidy", "-diff")},
 	{"go vet", tool("go", "vet", "./...")},
 	{"staticcheck", tool("go", "run", staticcheck, "./...")},
 	{"client builds for Windows", cross("windows", "amd64", "./cmd/backstay")},
