@@ -133,6 +133,13 @@ func TestLoginBySharedAddress(t *testing.T) {
 	if _, err := w.login(accounts.ToPortal, "team@example.org", "Password none"); !errs.Is(err, errs.AuthFailed) {
 		t.Errorf("with none: %v", err)
 	}
+	// A username may look like an address, and be another's or nobody's.
+	if _, err := w.create(system, accounts.New{Username: "six@example.org", Email: "other@example.org", PasswordHash: w.hash(password)}); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := w.login(accounts.ToPortal, "SIX@example.org", password); err != nil || u.Username != "six@example.org" {
+		t.Errorf("by a username with an @: %q, %v", u.Username, err)
+	}
 	// A disabled one beside an active one does not stand in its way.
 	u, err := w.create(system, accounts.New{Username: "five", Email: "team@example.org", PasswordHash: w.hash("Password one 1")})
 	if err != nil {

@@ -175,6 +175,21 @@ func TestSessionsEndWithTheAccount(t *testing.T) {
 	}
 }
 
+// Each request looks at the account, even if its sessions were not ended.
+func TestSessionLooksAtTheAccount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("una")
+	token := w.session(u, accounts.ToPortal, "")
+	w.write(func(tx *db.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE users SET state = 'disabled' WHERE id = $1", u.ID)
+		return err
+	})
+	if w.loggedIn(accounts.ToPortal, token) {
+		t.Error("a disabled account is logged in")
+	}
+}
+
 // Who changes their own password stays logged in where they did it.
 func TestOwnSessionStays(t *testing.T) {
 	t.Parallel()
