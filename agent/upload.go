@@ -3,11 +3,18 @@ package agent
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"syscall"
 
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/upload"
+	"github.com/backstay/backstay/backup/archive"
 	"github.com/backstay/backstay/wire"
 )
+
+// maxProblems is how many problems a result names: the answer of a running
+// agent is one message.
+const maxProblems = 500
 
 // send makes one backup of what the job says.
 func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*control.Result, error) {
@@ -24,11 +31,20 @@ func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*
 		Entries: int64(r.Totals.Entries), Files: int64(r.Totals.Files), Bytes: int64(r.Totals.Bytes),
 		Read: int64(r.Read), Sent: r.Sent, Unreadable: int64(r.Unreadable),
 	}
-	for _, p := range r.Problems {
-		result.Problems = append(result.Problems, control.Problem{Path: []byte(p.Path), Reason: p.Err.Error()})
+	for _, p := range r.Problems[:min(len(r.Problems), maxProblems)] {
+		result.Problems = append(result.Problems, control.Problem{Path: []byte(p.Path), Reason: reason(p)})
 	}
 	if r.Rediscovered != nil {
 		result.Rediscovered = r.Rediscovered.Error()
 	}
 	return result, nil
+}
+
+// reason is what the system said, without the path that stands before it anyway.
+func reason(p archive.Problem) string {
+	var errno syscall.Errno
+	if errors.As(p.Err, &errno) {
+		return errno.Error()
+	}
+	return p.Err.Error()
 }
