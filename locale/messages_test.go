@@ -125,12 +125,16 @@ func TestEveryCodeHasItsText(t *testing.T) {
 
 // sameInBoth lists the keys whose text is one in both languages, and why.
 var sameInBoth = map[string]string{
-	"foot.version":       "the same word",
-	"foot.build":         "French programs say build too",
-	"device.protection":  "the same word",
-	"audit.object.org":   "the same word",
-	"user.email":         "the word of every French form",
-	"quickstart.console": "the address follows the same word",
+	"foot.version":          "the same word",
+	"foot.build":            "French programs say build too",
+	"device.protection":     "the same word",
+	"cli.agent.example":     "a command as it is typed",
+	"cli.snapshots.example": "a command as it is typed",
+	"cli.status.example":    "a command as it is typed",
+	"cli.version.example":   "a command as it is typed",
+	"audit.object.org":      "the same word",
+	"user.email":            "the word of every French form",
+	"quickstart.console":    "the address follows the same word",
 }
 
 func TestFrenchIsFrench(t *testing.T) {
