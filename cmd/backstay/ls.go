@@ -22,7 +22,7 @@ type reading struct {
 }
 
 func (r *reading) flags(a *app, cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.snapshot, "snapshot", agent.Latest, a.say.T("cli.flag.snapshot"))
+	cmd.Flags().StringVar(&r.snapshot, "snapshot", "", a.say.T("cli.flag.snapshot"))
 	cmd.Flags().StringVar(&r.passwordFile, "password-file", "", a.say.T("cli.flag.password_file"))
 }
 

@@ -72,7 +72,7 @@ func maxArgs(n int) cobra.PositionalArgs {
 // help writes what a command is for: examples first.
 func (a *app) help(cmd *cobra.Command) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\n%s\n%s\n\n", cmd.Long, a.say.T("cli.help.examples"), indent(cmd.Example))
+	fmt.Fprintf(&b, "%s\n%s\n\n%s\n\n", a.say.T("cli.help.examples"), indent(cmd.Example), cmd.Long)
 	use := cmd.UseLine()
 	if cmd.HasAvailableSubCommands() {
 		use = a.say.T("cli.help.use")
@@ -86,12 +86,8 @@ func (a *app) help(cmd *cobra.Command) {
 			}
 		}
 	}
-	if flags := cmd.LocalFlags(); flags.HasAvailableFlags() {
-		fmt.Fprintf(&b, "\n%s\n%s", a.say.T("cli.help.flags"), flags.FlagUsages())
-	}
-	if flags := cmd.InheritedFlags(); flags.HasAvailableFlags() {
-		fmt.Fprintf(&b, "%s", flags.FlagUsages())
-	}
+	cmd.InheritedFlags() // puts them among the command's own
+	fmt.Fprintf(&b, "\n%s\n%s", a.say.T("cli.help.flags"), cmd.Flags().FlagUsages())
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(&b, "\n%s\n", a.say.T("cli.help.more"))
 	}
