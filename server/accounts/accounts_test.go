@@ -364,5 +364,3 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("language = %q", got)
 	}
 }
-
-// BenchmarkList is a page of a search that few of 100,000 accounts match.

@@ -132,6 +132,7 @@ func TestView(t *testing.T) {
 	}
 }
 
+// BenchmarkList is a page of a search that few of 100,000 accounts match.
 func BenchmarkList(b *testing.B) {
 	d := dbtest.New(b)
 	err := d.Write(b.Context(), func(tx *db.Tx) error {

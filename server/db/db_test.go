@@ -343,11 +343,6 @@ func TestOpenRefusesOtherAddresses(t *testing.T) {
 	}
 }
 
-// shared by the version tests: the version of a database set to n.
-// A database of a newer program is the same to the last bit after every way to
-// look at it, and nothing lies beside it.
-// After a crash the version may be in the log only; it must be seen, and file
-// and log stay as they are.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(dbtest.Env) != "" {

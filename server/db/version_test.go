@@ -16,6 +16,7 @@ import (
 	"github.com/backstay/backstay/server/db/dbtest"
 )
 
+// setVersion makes the database look as if it were of version n.
 func setVersion(t *testing.T, d *db.DB, n int64) {
 	t.Helper()
 	err := d.Write(t.Context(), func(tx *db.Tx) error {
@@ -67,6 +68,8 @@ func TestOlderVersionAsksForMigrate(t *testing.T) {
 	}
 }
 
+// A database of a newer program is the same to the last bit after every way to
+// look at it, and nothing lies beside it.
 func TestRefusalTouchesNothing(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(dbtest.Env) != "" {
@@ -100,6 +103,8 @@ func TestRefusalTouchesNothing(t *testing.T) {
 	}
 }
 
+// After a crash the version may be in the log only; it must be seen, and file
+// and log stay as they are.
 func TestVersionInTheLog(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(dbtest.Env) != "" {

@@ -306,7 +306,6 @@ func TestActivateRefuses(t *testing.T) {
 	})
 }
 
-// onlyNamed activates a computer that has only its host's name.
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

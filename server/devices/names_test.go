@@ -58,6 +58,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// onlyNamed activates a computer that has only its host's name.
 func (w *world) onlyNamed(host string) devices.ID {
 	w.Helper()
 	c := w.computer(host)
