@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -27,7 +28,7 @@ func (a *API) device(c call) call {
 			return err
 		})
 		if err == nil {
-			err = c(w, r, by)
+			err = c(w, r.WithContext(access.WithCaller(r.Context(), by)), by)
 		}
 		return refusalOf(err, by, access.Backup)
 	}
@@ -45,13 +46,14 @@ func (a *API) user(c call) call {
 		if err != nil {
 			return refusalOf(err, device, access.ReadOwnData)
 		}
-		return refusalOf(c(w, r, by), by, access.ReadOwnData)
+		return refusalOf(c(w, r.WithContext(access.WithCaller(r.Context(), by)), by), by, access.ReadOwnData)
 	})
 }
 
-// refusalOf makes the failure of a caller who is known one that can be recorded.
+// refusalOf makes the failure of a caller who is known one that can be recorded,
+// unless it is one already.
 func refusalOf(err error, by access.Caller, action access.Action) error {
-	if err == nil || by.Device == "" {
+	if err == nil || by.Device == "" || errors.As(err, new(*refusal)) {
 		return err
 	}
 	return &refusal{err, by, action, "device/" + string(by.Device)}
