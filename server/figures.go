@@ -5,7 +5,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/vault"
 )
 
@@ -15,6 +17,8 @@ type figures struct{ server *Server }
 var (
 	storedBytes  = prometheus.NewDesc("backstay_stored_bytes", "Bytes of packs in the vault.", nil, nil)
 	snapshots    = prometheus.NewDesc("backstay_snapshots", "Snapshots that can be restored.", nil, nil)
+	devicesAll   = prometheus.NewDesc("backstay_devices", "Devices that may back up.", nil, nil)
+	online       = prometheus.NewDesc("backstay_devices_online", "Devices that this server could tell something at once.", nil, nil)
 	openSessions = prometheus.NewDesc("backstay_open_sessions", "Backups that have begun and not ended.", nil, nil)
 )
 
@@ -23,6 +27,8 @@ func (f *figures) Describe(ch chan<- *prometheus.Desc) {
 	ch <- storedBytes
 	ch <- snapshots
 	ch <- openSessions
+	ch <- devicesAll
+	ch <- online
 }
 
 // Collect reads them. What cannot be read is left out, and counted by the
@@ -31,7 +37,11 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
 	defer cancel()
 	var stats vault.Stats
+	var totals devices.Totals
 	err := f.server.DB.Read(ctx, func(tx *db.Tx) (err error) {
+		if totals, err = devices.Sum(ctx, tx, access.System("metrics"), ""); err != nil {
+			return err
+		}
 		stats, err = f.server.Vault.Stats(ctx, tx)
 		return err
 	})
@@ -46,4 +56,6 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	gauge(storedBytes, stats.StoredBytes)
 	gauge(snapshots, stats.Snapshots)
 	gauge(openSessions, stats.OpenSessions)
+	gauge(devicesAll, int64(totals.Devices))
+	gauge(online, int64(f.server.api.Waiting()))
 }

@@ -7,12 +7,8 @@ import (
 
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 )
-
-// jobs are what a server does of its own accord, each until its context ends.
-func (s *Server) jobs() []func(context.Context) {
-	return []func(context.Context){s.cleanUp}
-}
 
 // cleanUpEvery is how often what has expired is deleted. Nothing depends on it:
 // what has expired is refused, deleted or not.
@@ -37,7 +33,7 @@ func (s *Server) cleanUp(ctx context.Context) {
 // transaction of its own.
 func (s *Server) expire(ctx context.Context) error {
 	var gone int64
-	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire} {
+	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, devices.Expire} {
 		err := s.DB.Write(ctx, func(tx *db.Tx) error {
 			n, err := kind(ctx, tx)
 			gone += n

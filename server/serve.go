@@ -23,7 +23,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var jobs sync.WaitGroup
-	for _, job := range s.jobs() {
+	for _, job := range s.jobs {
 		jobs.Go(func() { job(running) })
 	}
 

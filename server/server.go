@@ -14,9 +14,12 @@ import (
 
 	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/api"
 	"github.com/backstay/backstay/server/blob/disk"
+	"github.com/backstay/backstay/server/console"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/portal"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
 )
@@ -31,9 +34,11 @@ type Server struct {
 
 	cfg     Config
 	blobs   *disk.Store
+	api     *api.API
 	certs   *certificates // nil without TLS
 	metrics *metrics
 	handler http.Handler
+	jobs    []func(context.Context) // what it does of its own accord, each until its context ends
 
 	failOnce sync.Once
 	failed   chan struct{} // closed by fail
@@ -87,6 +92,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.jobs = []func(context.Context){s.api.Run, s.cleanUp}
 	s.handler = &front{cfg: &s.cfg, host: s.cfg.publicHost(), metrics: s.metrics, next: routes}
 	return nil
 }
@@ -98,7 +104,28 @@ func (s *Server) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.api = api.New(api.Config{
+		DB: s.DB, Vault: s.Vault, Keys: s.Keys, Hasher: s.Hasher, Log: s.cfg.Log, Name: s.cfg.Name,
+		Received: func(n int) { s.metrics.received.Add(float64(n)) },
+		Fatal:    s.fail,
+	})
+	users, err := portal.New(portal.Config{
+		DB: s.DB, Hasher: s.Hasher, Vault: s.Vault, PublicURL: s.cfg.PublicURL, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	admins, err := console.New(console.Config{
+		DB: s.DB, Hasher: s.Hasher, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
+	mux.Handle("/", users)
+	mux.Handle(console.Base, admins)
+	mux.Handle(console.Base+"/", admins)
+	mux.Handle("/agent/", s.api)
 	mux.Handle(web.StaticPath, assets)
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.Handle("GET /metrics", s.metrics.handler(s.cfg.MetricsAllowed, s.cfg.TrustedProxies))

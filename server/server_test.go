@@ -78,7 +78,7 @@ func TestMetrics(t *testing.T) {
 	s := servertest.New(t)
 	_, body := fetch(t, s, "GET", "/metrics", nil)
 	for _, want := range []string{
-		"backstay_received_bytes_total 0", "backstay_stored_bytes 0", "backstay_open_sessions 0", "backstay_snapshots 0",
+		"backstay_received_bytes_total 0", "backstay_stored_bytes 0", "backstay_open_sessions 0", "backstay_devices 0", "backstay_devices_online 0", "backstay_snapshots 0",
 		"backstay_build_info{", "go_goroutines", "process_resident_memory_bytes",
 	} {
 		if !strings.Contains(body, want) {
@@ -119,6 +119,19 @@ func TestHeadersOnEveryAnswer(t *testing.T) {
 			}
 			if !strings.HasPrefix(cookie.Name, "__Host-") || !cookie.Secure || !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode {
 				t.Errorf("%s %s: cookie %s is not safe", c.method, c.path, cookie.Name)
+			}
+		}
+	}
+}
+
+func TestOtherSitesCannotPost(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	for _, path := range []string{"/login", "/preferences", "/admin/login", "/admin/preferences"} {
+		for name, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example.com"} {
+			answer, _ := fetch(t, s, "POST", path, func(r *http.Request) { r.Header.Set(name, value) })
+			if answer.StatusCode != http.StatusForbidden {
+				t.Errorf("POST %s with %s: %s gives %d, want 403", path, name, value, answer.StatusCode)
 			}
 		}
 	}
