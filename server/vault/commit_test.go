@@ -464,6 +464,14 @@ func TestSessions(t *testing.T) {
 	if _, err := w.Have(t.Context(), d.caller, s.SessionID, nil); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("Have after seven days = %v", err)
 	}
+	var expired int64
+	err := w.db.Write(t.Context(), func(tx *db.Tx) (err error) {
+		expired, err = Expire(t.Context(), tx)
+		return err
+	})
+	if err != nil || expired != 1 || w.count(`SELECT count(*) FROM puts`) != 0 {
+		t.Errorf("Expire = %d, %v, want 1 and its puts gone", expired, err)
+	}
 	fresh := d.begin()
 	if fresh.Resumed || fresh.SessionID == s.SessionID || d.have(fresh, a) != "[false]" {
 		t.Errorf("after seven days Begin answers %+v", fresh)

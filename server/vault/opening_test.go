@@ -173,6 +173,16 @@ func TestSnapshotLists(t *testing.T) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
+	err := w.db.Read(t.Context(), func(tx *db.Tx) error {
+		s, err := w.Stats(t.Context(), tx)
+		if err == nil && (s.Snapshots != 5 || s.Packs == 0 || s.StoredBytes == 0 || s.OpenSessions != 0) {
+			t.Errorf("Stats = %+v", s)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
 	find := func(name string) (s Snapshot, err error) {
 		w.db.Read(t.Context(), func(tx *db.Tx) error {
 			s, err = w.Find(t.Context(), tx, alice.caller(""), d1.caller.Device, name)

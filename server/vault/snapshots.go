@@ -162,7 +162,7 @@ type Stats struct {
 
 // Stats counts what the vault holds.
 func (v *Vault) Stats(ctx context.Context, tx *db.Tx) (s Stats, err error) {
-	err = tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM packs), (SELECT coalesce(sum(size), 0) FROM packs),
+	err = tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM packs), (SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM packs),
 		(SELECT count(*) FROM snapshots WHERE state = 'live'), (SELECT count(*) FROM backup_sessions WHERE state = 'open')`).
 		Scan(&s.Packs, &s.StoredBytes, &s.Snapshots, &s.OpenSessions)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 )
 
 func TestBackupAndRead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	d := w.newUser(w.org).newDevice()
 	c, chunks, root := d.backup("one", "two")
@@ -14,7 +15,7 @@ func TestBackupAndRead(t *testing.T) {
 	if got := d.read(chunks[1], root, chunks[0]); got != "two|page of one, two|one" {
 		t.Errorf("Read gives %q", got)
 	}
-	c, chunks, root = d.backup("one", "three")
+	c, chunks, _ = d.backup("one", "three")
 	if c.Seq != 2 {
 		t.Errorf("Commit answers %+v", c)
 	}
