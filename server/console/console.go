@@ -32,7 +32,12 @@ type Config struct {
 
 	PublicURL string // where users find the portal; empty: whatever the administrator typed
 	HideBuild bool   // the log-in page does not show the build
-	Log       *slog.Logger
+
+	// Fingerprint is that of a self-signed certificate, for the commands that
+	// people copy; empty when clients trust the certificate anyway.
+	Fingerprint string
+
+	Log *slog.Logger
 }
 
 // Base is where the console is mounted.

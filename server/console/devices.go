@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/server/accounts"
@@ -110,7 +111,10 @@ func (c *console) showDeactivate(w http.ResponseWriter, r *http.Request, v *visi
 	page := confirmPage{Frame: c.frame(w, r, v, "devices.deactivate.title", "name", web.Visible(d.Name)), Name: d.Name}
 	p, at := page.Printer(), "/admin/devices/"+string(d.ID)
 	page.Action, page.Back, page.Button = at+"/deactivate", at, p.T("devices.deactivate")
-	page.Consequences = []string{p.T("devices.deactivate.stop"), p.N("devices.deactivate.data", count), p.T("devices.deactivate.undo")}
+	page.Consequences = []string{p.T("devices.deactivate.stop"), p.T("devices.deactivate.undo")}
+	if count > 0 {
+		page.Consequences = slices.Insert(page.Consequences, 1, p.N("devices.deactivate.data", count))
+	}
 	if wrong {
 		page.Form.AddField("confirm", p.T("confirm.differs"))
 	}

@@ -60,7 +60,7 @@ func (c *console) count(r *http.Request, tx *db.Tx, v *visit, f web.Frame) (x fi
 }
 
 func (c *console) overview(w http.ResponseWriter, r *http.Request, v *visit) {
-	page := overviewPage{Frame: c.frame(w, r, v, "console.overview"), Server: c.portal(r)}
+	page := overviewPage{Frame: c.frame(w, r, v, "console.overview")}
 	var x figures
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
 		x, err = c.count(r, tx, v, page.Frame)
@@ -70,7 +70,11 @@ func (c *console) overview(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	page.Org, page.Users, page.Devices, page.FirstUser = x.org.Name, x.users, x.devices, x.first
+	page.Org, page.Users, page.Devices = x.org.Name, x.users, x.devices
+	if x.first == "" {
+		x.first = "NAME"
+	}
+	page.Command = web.ActivateCommand(c.portal(r), c.Fingerprint, x.first)
 	page.FirstSteps = x.users == 0 || x.devices == 0 || x.levels[web.Never] == x.devices
 	page.fill(x)
 	c.site.Render(w, r, http.StatusOK, "overview", page)

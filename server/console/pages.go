@@ -17,11 +17,10 @@ type loginPage struct {
 type overviewPage struct {
 	web.Frame
 	Org        string
-	Server     string
-	FirstSteps bool // there is nothing to look at yet
+	Command    string // to activate a computer
+	FirstSteps bool   // there is nothing to look at yet
 	Users      int64
 	Devices    int64
-	FirstUser  string
 	Attention  []attention
 	Bar        []bar
 	Legend     []web.Sign
@@ -72,6 +71,7 @@ type newUserPage struct {
 type madeUserPage struct {
 	web.Frame
 	ID, Username, Password, Portal string
+	Command                        string // to activate a computer
 }
 
 type userPage struct {
@@ -80,7 +80,7 @@ type userPage struct {
 	User      user
 	StateText string
 	Devices   []device
-	Server    string
+	Command   string // to activate a computer
 }
 
 type device struct {

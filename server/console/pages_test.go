@@ -51,7 +51,7 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 			Counts:    []count{{"users", "Users", "31", "/admin/users"}, {"device-laptop", "Devices", "40", "/admin/devices"}, {"history", "Snapshots", "12,408", ""}, {"database", "Protected data", "4.1 TB", ""}}}
 	},
 	"overview-first": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "overview", overviewPage{Frame: in, Org: "Institut Curie", FirstSteps: true, Server: "https://backup.example", Users: 1, FirstUser: "marie"}
+		return "overview", overviewPage{Frame: in, Org: "Institut Curie", FirstSteps: true, Command: "backstay activate --server https://backup.example --user marie", Users: 1}
 	},
 	"users": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		p := web.PagesOf(r, 3, 31, "zebra")
@@ -73,7 +73,7 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "user", userPage{Frame: in, User: sampleUsers()[0], StateText: "Can log in, back up and restore.", Devices: sampleDevices()}
 	},
 	"user-bare": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "user", userPage{Frame: in, User: sampleUsers()[1], StateText: "Cannot log in or back up.", Server: "https://backup.example"}
+		return "user", userPage{Frame: in, User: sampleUsers()[1], StateText: "Cannot log in or back up.", Command: "backstay activate --server https://backup.example --user marie"}
 	},
 	"devices": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "devices", devicesPage{Frame: in, Devices: sampleDevices()}

@@ -138,7 +138,8 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	c.site.Render(w, r, http.StatusCreated, "user-made", madeUserPage{Frame: c.frame(w, r, v, "users.made", "name", u.Username),
-		ID: string(u.ID), Username: u.Username, Password: password, Portal: c.portal(r)})
+		ID: string(u.ID), Username: u.Username, Password: password, Portal: c.portal(r),
+		Command: web.ActivateCommand(c.portal(r), c.Fingerprint, u.Username)})
 }
 
 // assign gives a new user the chosen profile. The default one is nobody's own:
@@ -160,7 +161,7 @@ func (c *console) user(w http.ResponseWriter, r *http.Request, v *visit) {
 
 func (c *console) showUser(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
 	ctx, id := r.Context(), accounts.ID(r.PathValue("user"))
-	page := userPage{Frame: c.frame(w, r, v, "console.users"), Server: c.portal(r)}
+	page := userPage{Frame: c.frame(w, r, v, "console.users")}
 	if failure != nil && !refused(&page.Form, page.Printer(), failure, nil) {
 		c.fail(w, r, v.caller, failure)
 		return
@@ -176,6 +177,7 @@ func (c *console) showUser(w http.ResponseWriter, r *http.Request, v *visit, sta
 		}
 		page.User = rows[0]
 		page.Title = u.Name()
+		page.Command = web.ActivateCommand(c.portal(r), c.Fingerprint, u.Username)
 		page.StateText = page.Printer().T("user.means." + string(u.State))
 		list, _, err := devices.List(ctx, tx, v.caller, devices.Filter{Org: u.Org, User: u.ID})
 		page.Devices = nil

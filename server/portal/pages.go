@@ -28,9 +28,8 @@ type device struct {
 
 type sourcesPage struct {
 	web.Frame
-	Devices  []device
-	Server   string // this server's address, for the command that activates
-	Username string
+	Devices []device
+	Command string // to activate a computer
 }
 
 type devicePage struct {

@@ -77,7 +77,7 @@ func sampleSite(t *testing.T) (h http.Handler, names []string) {
 			return "sources", sourcesPage{Frame: in, Devices: sampleDevices()}
 		},
 		"sources-none": func(f, in web.Frame, r *http.Request) (string, web.Page) {
-			return "sources", sourcesPage{Frame: in, Server: "https://backup.example", Username: "marie"}
+			return "sources", sourcesPage{Frame: in, Command: "backstay activate --server https://backup.example --user marie"}
 		},
 		"device": func(f, in web.Frame, r *http.Request) (string, web.Page) { return "device", sampleDevice(in, r) },
 		"device-none": func(f, in web.Frame, r *http.Request) (string, web.Page) {

@@ -29,7 +29,12 @@ type Config struct {
 
 	PublicURL string // where users find it; empty: whatever they typed
 	HideBuild bool   // the log-in page does not show the build
-	Log       *slog.Logger
+
+	// Fingerprint is that of a self-signed certificate, for the commands that
+	// people copy; empty when clients trust the certificate anyway.
+	Fingerprint string
+
+	Log *slog.Logger
 }
 
 type portal struct {
