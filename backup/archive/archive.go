@@ -119,7 +119,8 @@ type Config struct {
 	Sealer *crypt.Sealer
 	Secret backup.Key // the chunker secret K
 
-	// Previous is the catalog to merge with, nil for none.
+	// Previous is the catalog to merge with, nil for none. The run sets its
+	// field Known.
 	Previous *catalog.Reader
 	// Since is when the run that made it began, zero when that is not known. A
 	// file that had changed only just before is read again: it may have changed
@@ -186,6 +187,7 @@ type run struct {
 	room     *semaphore.Weighted // of roomBytes
 	blocks   *blocks
 	repeated *repeated
+	known    *catalog.Known
 	finished chan struct{} // closed when collect is done: no more chunks
 }
 
@@ -229,7 +231,11 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		room:     semaphore.NewWeighted(roomBytes),
 		blocks:   newBlocks(blockCount),
 		repeated: newRepeated(),
+		known:    &catalog.Known{Except: cfg.Renew},
 		finished: make(chan struct{}),
+	}
+	if r.Previous != nil {
+		r.Previous.Known = r.known
 	}
 	var result *Result
 	g, ctx := errgroup.WithContext(ctx)

@@ -88,13 +88,13 @@ func TestOnlyWhatChangedIsRead(t *testing.T) {
 	first := back(t, d, v, nil)
 	clear(d.opened)
 	d.write("/home/ann/docs/3/letter 170", []byte("rewritten"))
-	d.write("/home/ann/media/7", noise(9, 8<<20))
+	d.write("/home/ann/media/6", noise(9, 8<<20))
 	d.file("/home/ann/docs/3/letter 170b", []byte("new"))
 	d.remove("/home/ann/docs/1")
 	d.touch(d.items["/home/ann/docs/4/letter 222"]) // same content
 	second := back(t, d, v, first)
 	same(t, d, v, second)
-	want := []string{"/home/ann/docs/3/letter 170", "/home/ann/docs/3/letter 170b", "/home/ann/docs/4/letter 222", "/home/ann/media/7"}
+	want := []string{"/home/ann/docs/3/letter 170", "/home/ann/docs/3/letter 170b", "/home/ann/docs/4/letter 222", "/home/ann/media/6"}
 	if got := slices.Sorted(maps.Keys(d.opened)); !slices.Equal(got, want) {
 		t.Errorf("opened %q, want %q", got, want)
 	}
@@ -194,7 +194,7 @@ func TestVanishedIsNoProblem(t *testing.T) {
 	home(d)
 	cfg := config(d, v)
 	d.remove("/home/ann/docs/2")
-	d.remove("/home/ann/media/7")
+	d.remove("/home/ann/media/6")
 	d.remove("/home/ann/link")
 	r, err := Run(t.Context(), cfg)
 	if err != nil || r.Errors != 0 {
@@ -363,7 +363,7 @@ func TestRepetitionsAreStoredOnce(t *testing.T) {
 // Bundles are cut as the format says: computed here by itself.
 func TestBundlesFollowTheFormat(t *testing.T) {
 	d, v := newDisk(), newVault()
-	for i := range 400 {
+	for i := range 150 {
 		d.file(fmt.Sprintf("/%03d", i), noise(uint64(i), (i*7919)%200_000+1))
 	}
 	r := back(t, d, v, nil)
@@ -372,7 +372,7 @@ func TestBundlesFollowTheFormat(t *testing.T) {
 	c := chunk.NewChunker(secret)
 	size, ended := 0, true
 	var bundle backup.Ref
-	for i := range 400 {
+	for i := range 150 {
 		e := got[fmt.Sprintf("/%03d", i)]
 		n := int(e.Size)
 		if size+n > 4194304 {
@@ -397,7 +397,7 @@ func TestBundlesFollowTheFormat(t *testing.T) {
 // over all of them, and nothing waits for ever.
 func TestBundleEndsAfterManyEntries(t *testing.T) {
 	d, v := newDisk(), newVault()
-	const n = 3 * maxWaiting
+	const n = 2 * maxWaiting
 	for i := range n {
 		d.add(fmt.Sprintf("/%06d", i), &item{Entry: catalog.Entry{Type: catalog.Fifo}})
 	}
@@ -451,7 +451,7 @@ func TestCancel(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		if when == "reading" {
 			d.onRead = func(path string) {
-				if path == "/home/ann/media/7" {
+				if path == "/home/ann/media/6" {
 					cancel()
 				}
 			}
@@ -477,20 +477,20 @@ func TestCancel(t *testing.T) {
 // everything it needs is stored when it is offered.
 func TestPartial(t *testing.T) {
 	d, v := newDisk(), newVault()
-	for i := range 3000 {
+	for i := range 1200 {
 		d.file(fmt.Sprintf("/%02d/%04d", i/100, i), noise(uint64(i), 500))
 	}
 	first := back(t, d, v, nil)
-	for i := 0; i < 3000; i += 3 {
+	for i := 0; i < 1200; i += 3 {
 		d.write(fmt.Sprintf("/%02d/%04d", i/100, i), noise(uint64(i)+1, 700))
 	}
-	d.remove("/29")
+	d.remove("/11")
 	old := v.entries(t, first.Root)
 	partials := 0
 	clock := time.Unix(0, 0)
 	final := back(t, d, v, first, func(c *Config) {
 		c.Interval = time.Minute
-		c.Now = func() time.Time { clock = clock.Add(21 * time.Second); return clock }
+		c.Now = func() time.Time { clock = clock.Add(45 * time.Second); return clock }
 		c.Partial = func(_ context.Context, r *Result) error {
 			partials++
 			honest(t, v, r)
@@ -554,7 +554,7 @@ func TestRenew(t *testing.T) {
 	lost := map[backup.ID]bool{root.ID: true}
 	needs := map[string]bool{}
 	for path, e := range v.entries(t, root) {
-		if path == "/home/ann/docs/1/letter 070" || path == "/home/ann/media/7" {
+		if path == "/home/ann/docs/1/letter 070" || path == "/home/ann/media/6" {
 			lost[e.Extents[0].Ref.ID] = true
 		}
 	}
@@ -580,7 +580,7 @@ func TestRenew(t *testing.T) {
 	}
 
 	// What cannot be read any more is kept as far as it is there.
-	d.items["/home/ann/media/7"].openErr = errDenied
+	d.items["/home/ann/media/6"].openErr = errDenied
 	kept = maps.Clone(v.objects)
 	for id := range lost {
 		delete(kept, id)
@@ -590,7 +590,7 @@ func TestRenew(t *testing.T) {
 		c.Previous, c.Renew = v.reader(root), lost
 	})
 	honest(t, v3, third)
-	if e := v3.entries(t, third.Root)["/home/ann/media/7"]; e.Flags != catalog.Unreadable || e.Size != 0 {
+	if e := v3.entries(t, third.Root)["/home/ann/media/6"]; e.Flags != catalog.Unreadable || e.Size != 0 {
 		t.Errorf("a file that is lost here and there is %+v", e)
 	}
 }

@@ -53,13 +53,9 @@ func newCollector(r *run) *collector {
 
 func (c *collector) collect(ctx context.Context) (*Result, error) {
 	c.ctx = ctx
-	known := &catalog.Known{Except: c.Renew}
-	if c.Previous != nil {
-		c.Previous.Known = known
-	}
 	c.catalog = catalog.NewWriter(catalog.WriterConfig{
 		Secret: c.Secret,
-		Known:  known,
+		Known:  c.known,
 		Seal: func(kind backup.Kind, plain []byte) (backup.Ref, error) {
 			return c.seal(ctx, kind, plain)
 		},

@@ -450,13 +450,13 @@ func noise(seed uint64, n int) []byte {
 
 // home fills the disk with files of all sizes.
 func home(d *disk) {
-	for i := range 300 {
+	for i := range 250 {
 		d.file(fmt.Sprintf("/home/ann/docs/%d/letter %03d", i/50, i), noise(uint64(i), i*53))
 	}
-	for i, size := range []int{0, 1, backup.MinChunk - 1, backup.MinChunk, backup.MinChunk + 1, backup.MaxChunk, backup.MaxChunk + 1, 11 << 20} {
+	for i, size := range []int{0, 1, backup.MinChunk - 1, backup.MinChunk, backup.MinChunk + 1, backup.MaxChunk + 1, 6 << 20} {
 		d.file(fmt.Sprintf("/home/ann/media/%d", i), noise(1000+uint64(i), size))
 	}
-	d.file("/home/ann/zeros", make([]byte, 9<<20))
+	d.file("/home/ann/zeros", make([]byte, 5<<20))
 	d.add("/home/ann/link", &item{Entry: catalog.Entry{Type: catalog.Symlink, Target: "docs"}})
 	d.add("/home/ann/pipe", &item{Entry: catalog.Entry{Type: catalog.Fifo}})
 	d.add("/home/ann/sparse", &item{data: noise(7, 700<<10), Entry: catalog.Entry{Holes: []catalog.Hole{{Offset: 0, Length: 1 << 20}, {Offset: 1<<20 + 300<<10, Length: 5 << 20}}}})

@@ -137,7 +137,7 @@ func sameEntries(t testing.TB, got, want []Entry) {
 }
 
 func TestRoundTrip(t *testing.T) {
-	for _, n := range []int{0, 1, 39, 1000, 30_000} {
+	for _, n := range []int{0, 1, 39, 1000, 12_000} {
 		s := newStore()
 		entries := tree(n)
 		root, w := s.write(t, entries, nil)
@@ -174,10 +174,10 @@ func TestLargeEntries(t *testing.T) {
 
 func TestFrom(t *testing.T) {
 	s := newStore()
-	entries := tree(20_000)
+	entries := tree(12_000)
 	root, _ := s.write(t, entries, nil)
 	r := NewReader(root, s.fetch)
-	for _, i := range []int{0, 1, 700, 10_000, len(entries) - 1} {
+	for _, i := range []int{0, 1, 700, 8_000, len(entries) - 1} {
 		sameEntries(t, read(t, r, entries[i].Path()), entries[i:])
 		sameEntries(t, read(t, r, entries[i].Path()+"\x01"), entries[i+1:])
 	}
@@ -188,7 +188,7 @@ func TestFrom(t *testing.T) {
 
 func TestLookupAndFolder(t *testing.T) {
 	s := newStore()
-	entries := tree(20_000)
+	entries := tree(12_000)
 	root, _ := s.write(t, entries, nil)
 	r := NewReader(root, s.fetch)
 	for i := 0; i < len(entries); i += 501 {
@@ -241,7 +241,7 @@ func TestInsertionChangesFewPages(t *testing.T) {
 	root, _ := s.write(t, entries, nil)
 	before := levels(t, NewReader(root, s.fetch))
 	rnd := rand.New(rand.NewPCG(3, 4))
-	for range 20 {
+	for range 6 {
 		i := rnd.IntN(len(entries))
 		e := entries[i]
 		e.Name += "+"
@@ -287,7 +287,7 @@ func levels(t *testing.T, r *Reader) map[uint8]map[backup.ID]bool {
 }
 
 func TestKnownPagesAreNotSealedAgain(t *testing.T) {
-	entries := tree(30_000)
+	entries := tree(12_000)
 	s := newStore()
 	root, _ := s.write(t, entries, nil)
 	known := &Known{}
@@ -298,22 +298,22 @@ func TestKnownPagesAreNotSealedAgain(t *testing.T) {
 	if got, _ := s.write(t, again, known); got != root || s.seals != 0 {
 		t.Errorf("an equal catalog: root %v, want %v, %d pages sealed, want none", got.ID, root.ID, s.seals)
 	}
-	again[15_000].Mode = 0
+	again[7_000].Mode = 0
 	if _, _ = s.write(t, again, known); s.seals == 0 || s.seals > 2 {
 		t.Errorf("one entry changed and %d pages were sealed, want 1 or 2", s.seals)
 	}
 }
 
 func TestFork(t *testing.T) {
-	entries := tree(20_000)
+	entries := tree(12_000)
 	s := newStore()
 	want, _ := s.write(t, entries, nil)
-	short, _ := s.write(t, entries[:11_111], nil)
+	short, _ := s.write(t, entries[:7_111], nil)
 
 	w := NewWriter(WriterConfig{Secret: secret, Seal: s.seal})
 	var fork *Writer
 	for i := range entries {
-		if i == 11_111 {
+		if i == 7_111 {
 			fork = w.Fork()
 		}
 		if err := w.Add(&entries[i]); err != nil {
@@ -329,12 +329,12 @@ func TestFork(t *testing.T) {
 }
 
 func TestDiff(t *testing.T) {
-	entries := tree(30_000)
+	entries := tree(12_000)
 	s := newStore()
 	root, _ := s.write(t, entries, nil)
 	changed := slices.Clone(entries)
 	var want []string
-	for _, i := range []int{29_000, 20_000, 12_345, 5, 0} {
+	for _, i := range []int{11_000, 8_000, 6_345, 5, 0} {
 		switch i % 3 {
 		case 0:
 			want = append(want, "+"+changed[i].Path()+"+")
@@ -376,7 +376,7 @@ func TestDiff(t *testing.T) {
 
 func TestObjectsAreTheWritersIDs(t *testing.T) {
 	s := newStore()
-	entries := tree(30_000)
+	entries := tree(12_000)
 	var list []backup.Ref
 	for i := range 3 {
 		ref, _ := s.seal(backup.Extents, EncodeExtents([]Extent{{backup.Ref{ID: backup.ID{9, byte(i)}, Len: 10}, 0, 10}}))
@@ -522,7 +522,7 @@ func TestReaderHoldsPagesToTheirParents(t *testing.T) {
 }
 
 func TestCursorStopsWhenCancelled(t *testing.T) {
-	entries := tree(30_000)
+	entries := tree(12_000)
 	s := newStore()
 	root, _ := s.write(t, entries, nil)
 	ctx, cancel := context.WithCancel(t.Context())
