@@ -114,8 +114,8 @@ func TestIndexNoticesDamage(t *testing.T) {
 func TestIndexMustTellOfAllRecords(t *testing.T) {
 	t.Parallel()
 	b, entries := write(t, 100, 200)
+	end := entries[1].Offset + uint64(entries[1].Len)
 	remake := func(entries []Entry) []byte {
-		end := entries[len(entries)-1].Offset + uint64(entries[len(entries)-1].Len)
 		e := backup.Encoder{}
 		e.Count(len(entries))
 		for _, en := range entries {
@@ -139,14 +139,16 @@ func TestIndexMustTellOfAllRecords(t *testing.T) {
 		return e
 	}
 	for name, bad := range map[string][]Entry{
-		"one left out": entries[1:],
-		"twice":        {entries[0], entries[0], entries[1]},
-		"order":        {entries[1], entries[0]},
-		"offset":       change(func(e []Entry) { e[0].Offset++ }),
-		"length":       change(func(e []Entry) { e[0].Len-- }),
-		"class":        change(func(e []Entry) { e[0].Kind = backup.Data }),
-		"kind":         change(func(e []Entry) { e[0].Kind = 9 }),
-		"empty object": change(func(e []Entry) { e[1].Len = 0 }),
+		"one left out":  entries[1:],
+		"last left out": entries[:1],
+		"none":          {},
+		"twice":         {entries[0], entries[0], entries[1]},
+		"order":         {entries[1], entries[0]},
+		"offset":        change(func(e []Entry) { e[0].Offset++ }),
+		"length":        change(func(e []Entry) { e[0].Len-- }),
+		"class":         change(func(e []Entry) { e[0].Kind = backup.Data }),
+		"kind":          change(func(e []Entry) { e[0].Kind = 9 }),
+		"empty object":  change(func(e []Entry) { e[1].Len = 0 }),
 	} {
 		p := remake(bad)
 		if _, _, err := ReadIndex(bytes.NewReader(p), int64(len(p))); !errs.Is(err, errs.Mismatch) {
@@ -247,6 +249,17 @@ func TestReaderOfAnswers(t *testing.T) {
 	withBytes := append(AppendHead(nil, backup.Missing, id, 30), make([]byte, 30)...)
 	if _, err := NewReader(bytes.NewReader(withBytes), true).Next(); !errs.Is(err, errs.Mismatch) {
 		t.Errorf("a missing record with bytes: %v, want E1506", err)
+	}
+}
+
+// What follows the records may look like one, but not of this class.
+func TestScanStopsAtAnotherClass(t *testing.T) {
+	t.Parallel()
+	b, want := write(t, 100)
+	id, sealed := object(50, 1)
+	b = append(AppendHead(b[:want[0].Offset+100], backup.Data, id, 50), sealed...)
+	if _, got, err := scan(b); err != nil || !slices.Equal(got, want) {
+		t.Errorf("Scan = %v, %v, want %v", got, err, want)
 	}
 }
 

@@ -157,6 +157,7 @@ func TestDecodeRefuses(t *testing.T) {
 	p := newPeople(1)
 	for name, change := range map[string]func(*Manifest){
 		"seq 0":                 func(m *Manifest) { m.Seq, m.Prev = 0, backup.Hash{} },
+		"seq 0 with previous":   func(m *Manifest) { m.Seq = 0 },
 		"first with previous":   func(m *Manifest) { m.Seq = 1 },
 		"second without":        func(m *Manifest) { m.Prev = backup.Hash{} },
 		"unknown status":        func(m *Manifest) { m.Status = 4 },
@@ -285,6 +286,25 @@ func TestChainMustBelongTogether(t *testing.T) {
 			t.Errorf("%s: %v, want E1506", name, err)
 		}
 	}
+	// The right keys, but ids that do not agree.
+	user := p.userCert
+	user.Org = q.userCert.Org
+	user.Sign(p.org.Root)
+	device := p.deviceCert
+	device.Org = q.deviceCert.Org
+	device.Sign(p.user.Identity)
+	owner := p.deviceCert
+	owner.User = q.deviceCert.User
+	owner.Sign(p.user.Identity)
+	for name, err := range map[string]error{
+		"user of another organisation":   VerifyChain(&p.orgRecord, &user, &p.deviceCert),
+		"device of another organisation": VerifyChain(&p.orgRecord, &p.userCert, &device),
+		"device of another user":         VerifyChain(&p.orgRecord, &p.userCert, &owner),
+	} {
+		if !errs.Is(err, errs.Mismatch) {
+			t.Errorf("%s: %v, want E1506", name, err)
+		}
+	}
 	// A colleague of the same organisation signs for this user's device.
 	forged := p.deviceCert
 	forged.Sign(q.user.Identity)
@@ -296,6 +316,12 @@ func TestChainMustBelongTogether(t *testing.T) {
 	m.Sign(p.device)
 	if err := VerifyManifest(m, &p.deviceCert); !errs.Is(err, errs.Mismatch) {
 		t.Errorf("signed for another device: %v, want E1506", err)
+	}
+	m = p.signed()
+	m.Signer[0] ^= 1
+	copy(m.Signature[:], crypt.Sign(p.device, "manifest", m.body()))
+	if err := VerifyManifest(m, &p.deviceCert); !errs.Is(err, errs.Mismatch) {
+		t.Errorf("naming another signer: %v, want E1506", err)
 	}
 	m = p.signed()
 	m.Sign(q.device)
