@@ -1,0 +1,250 @@
+// Package browser_test walks through both portals of a whole server with a real
+// browser, in both languages, on a desk and on a phone, in light and in dark,
+// with a device that was activated and backed up by the real client. The
+// pictures it takes are in ci-output/pages, for people to look at.
+package browser_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/backstay/backstay/server/servertest"
+	"github.com/backstay/backstay/web/webtest"
+)
+
+const pictures = "../../ci-output/pages"
+
+// look is a way to look at a page.
+type look struct {
+	name  string
+	width int64
+	dark  bool
+}
+
+// Every page is seen on both sizes, in both colours and in both languages.
+var (
+	inEnglish = []look{{"desk", webtest.Desk, false}, {"phone-dark", webtest.Phone, true}}
+	inFrench  = []look{{"desk-dark", webtest.Desk, true}, {"phone", webtest.Phone, false}}
+)
+
+// walk opens pages in every way that they are looked at, takes pictures, and
+// sees that none is wider than its window.
+func walk(t *testing.T, b *webtest.Browser, looks []look, suffix string, addresses map[string]string) {
+	t.Helper()
+	for _, l := range looks {
+		b.Size(l.width, 860)
+		b.Dark(l.dark)
+		for name, address := range addresses {
+			b.Go(address)
+			if wide := webtest.Eval[int64](b, "document.documentElement.scrollWidth"); wide > l.width {
+				t.Errorf("%s%s is %d pixels wide on a window of %d", name, suffix, wide, l.width)
+			}
+			b.Shot(pictures, name+suffix+"-"+l.name)
+		}
+	}
+	b.Size(webtest.Desk, 860)
+	b.Dark(false)
+}
+
+func language(b *webtest.Browser, lang string) {
+	b.Follow(fmt.Sprintf(`header .languages button[value=%s], .topbar .languages button[value=%s]`, lang, lang))
+}
+
+func want(t *testing.T, b *webtest.Browser, where string, texts ...string) {
+	t.Helper()
+	page := b.Text()
+	for _, text := range texts {
+		if !strings.Contains(page, text) {
+			t.Errorf("%s at %s lacks %q:\n%s", where, b.URL(), text, page)
+		}
+	}
+	if title := webtest.Eval[string](b, "document.title"); strings.Contains(title, "pwned") {
+		t.Errorf("%s at %s: a name ran as a script", where, b.URL())
+	}
+}
+
+func TestPortal(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	c := newClient(t, s)
+	b := webtest.Open(t)
+
+	b.Go(s.URL + "/")
+	want(t, b, "log-in", "Log in to your backups", "Français", "Version", "Release", "Build")
+	walk(t, b, inEnglish, "", map[string]string{"portal-login": s.URL + "/login"})
+	b.Type("user\twrong password")
+	b.Submit("\r")
+	want(t, b, "refused log-in", "Authentication failed", "E1101")
+	if complaints := b.Problems(); len(complaints) != 1 {
+		t.Errorf("a refused log-in causes %q, want one complaint about its status", complaints)
+	}
+	b.Shot(pictures, "portal-login-refused")
+	b.Type(servertest.UserPassword) // the username is still there, and the password has the focus
+	b.Submit("\r")
+	want(t, b, "no devices", "No computer is backed up yet", "backstay activate --server "+s.URL)
+	walk(t, b, inEnglish, "", map[string]string{"portal-sources-none": s.URL + "/"})
+
+	c.activate("ATELIER-07")
+	c.run("backup", tree(t))
+	b.Go(s.URL + "/")
+	want(t, b, "data sources", "ATELIER-07", "Protected")
+	walk(t, b, inEnglish, "", map[string]string{"portal-sources": s.URL + "/"})
+
+	b.Follow("a.stretched-link")
+	want(t, b, "device", "marie", "Documents", "Pictures", "notes.txt", `bad\xffname.bin`)
+	device := b.URL()
+	walk(t, b, inEnglish, "", map[string]string{"portal-device": device})
+	b.Go(device)
+	b.Click("input[name=e]")
+	b.Shot(pictures, "portal-selection")
+	if webtest.Eval[bool](b, "document.querySelector('[data-bar]').hidden") {
+		t.Error("choosing an entry shows no bar")
+	}
+	open := func(name string) { b.Follow(fmt.Sprintf(`a[href*="%s"]`, name)) }
+	open("Documents")
+	want(t, b, "folder", "Report 2026.pdf", "été à la mer.odt", `pwned`, `\u202e`, "link to notes")
+	b.Shot(pictures, "portal-folder")
+	b.Go(device)
+	open("Many")
+	want(t, b, "long folder", "file 0000.txt", "file 0499.txt")
+	b.Follow("a[rel=next]")
+	want(t, b, "long folder's end", "file 0599.txt")
+	b.Shot(pictures, "portal-folder-end")
+
+	walk(t, b, inEnglish, "", map[string]string{"portal-account": s.URL + "/account"})
+	language(b, "fr")
+	walk(t, b, inFrench, "-fr", map[string]string{"portal-sources": s.URL + "/", "portal-device": device, "portal-account": s.URL + "/account"})
+	want(t, b, "French", "Sources de données", "Compte")
+	b.Go(s.URL + "/nowhere")
+	want(t, b, "missing page", "Il n’y a rien ici")
+	b.Problems() // a 404 is an error to the console
+	b.Shot(pictures, "portal-missing")
+
+	b.Go(s.URL + "/")
+	b.Click(".user-menu")
+	b.Shot(pictures, "portal-menu")
+	b.Follow(`form[action="/logout"] button`)
+	want(t, b, "logged out", "Vous êtes déconnecté.")
+	b.Go(device)
+	want(t, b, "after the log-out", "Connexion à vos sauvegardes")
+}
+
+func TestConsole(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	c := newClient(t, s)
+	b := webtest.Open(t)
+	at := func(path string) string { return s.URL + "/admin" + path }
+
+	b.Go(at("/users"))
+	want(t, b, "log-in", "Management Console", "Looking for your files? Use "+s.URL)
+	walk(t, b, inEnglish, "", map[string]string{"console-login": at("/login")})
+	b.Type("user\t" + servertest.UserPassword)
+	b.Submit("\r")
+	want(t, b, "a user at the console", "Authentication failed", "Looking for your files?")
+	b.Problems()
+	b.Fill("#f-username", "admin")
+	b.Click("#f-password")
+	b.Type(servertest.AdminPassword)
+	b.Submit("\r")
+	want(t, b, "overview", "Three steps to the first protected computer", "backstay activate --server "+s.URL)
+	walk(t, b, inEnglish, "", map[string]string{"console-first": at("/")})
+
+	b.Go(at("/users/new"))
+	walk(t, b, inEnglish, "", map[string]string{"console-user-new": at("/users/new")})
+	b.Type("zoe")
+	b.Submit("\r")
+	want(t, b, "created user", "zoe has been created", "shown only this once")
+	b.Shot(pictures, "console-user-made")
+
+	c.activate("ATELIER-07")
+	c.run("backup", tree(t))
+	b.Go(at("/"))
+	want(t, b, "overview", "1 protected", "Nothing needs your attention")
+	b.Go(at("/users?q=user"))
+	b.Follow(`a[href^="/admin/users/"].fw-medium`)
+	user := b.URL()
+	want(t, b, "user", "user@example.org", "ATELIER-07", "Can log in, back up and restore.")
+	b.Follow(`a[href^="/admin/devices/"].fw-medium`)
+	device := b.URL()
+	want(t, b, "device", "ATELIER-07", "Complete", "Names and contents are the user's own")
+	if page := b.Text(); strings.Contains(page, "notes.txt") {
+		t.Error("the console shows a name out of a backup")
+	}
+	b.Go(at("/profiles"))
+	b.Follow(`a[href^="/admin/profiles/"].fw-medium`)
+	profile := b.URL()
+	want(t, b, "profile", "User Privacy & Access", "Allow restore from web browser", "Folders to back up")
+
+	all := map[string]string{"console-overview": at("/"), "console-users": at("/users"), "console-user": user, "console-users-nothing": at("/users?q=nobody+at+all"), "console-devices": at("/devices"),
+		"console-device": device, "console-deactivate": device + "/deactivate", "console-disable": user + "/disable", "console-profiles": at("/profiles"), "console-profile": profile, "console-audit": at("/audit")}
+	walk(t, b, inEnglish, "", all)
+	language(b, "fr")
+	walk(t, b, inFrench, "-fr", all)
+	language(b, "en")
+
+	b.Go(profile)
+	b.Fill("#f-folders", "~/Documents\n/srv/share\nnot a path")
+	b.Follow("button.btn-primary:not([name])")
+	want(t, b, "wrong folder", "not a path")
+	b.Problems()
+	b.Fill("#f-folders", "~/Documents\n/srv/share")
+	b.Click("[name=web_restore]")
+	b.Follow("button.btn-primary:not([name])")
+	want(t, b, "saved profile", "Saved.")
+
+	b.Go(device + "/deactivate")
+	if !webtest.Eval[bool](b, "document.querySelector('button.btn-danger').disabled") {
+		t.Error("a device can be deactivated without its name")
+	}
+	b.Type("atelier-07")
+	b.Submit("\r")
+	want(t, b, "deactivated device", "ATELIER-07 is deactivated.", "No longer backed up.")
+
+	b.Go(user + "/disable")
+	b.Type("user")
+	b.Submit("\r")
+	want(t, b, "disabled user", "user is disabled.", "Cannot log in or back up.")
+	b.Follow(`form[action$="/activate"] button`)
+	want(t, b, "active user", "user is active again.")
+	b.Go(at("/audit"))
+	want(t, b, "audit", "Change to a device", "Change to a profile", "Denied", "E1101")
+}
+
+// A browser that keeps no cookies is told so, and not that its password is
+// wrong.
+func TestNoCookies(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	b := webtest.Open(t)
+	b.Go(s.URL + "/login")
+	b.ForgetCookies()
+	b.Type("user\t" + servertest.UserPassword)
+	b.Submit("\r")
+	want(t, b, "cookies", "Cookies are off")
+	b.Problems() // its status is 400
+	b.Shot(pictures, "portal-cookies")
+}
+
+// What a profile forbids is gone at the next click, not at the next log-in.
+func TestWebRestoreOff(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	b := webtest.Open(t)
+	b.Go(s.URL + "/login")
+	b.Type("user\t" + servertest.UserPassword)
+	b.Submit("\r")
+	want(t, b, "allowed", "Data Sources")
+	setWebRestore(t, s, false)
+	b.Go(s.URL + "/account")
+	if page := b.Text(); strings.Contains(page, "Data Sources") {
+		t.Errorf("Data Sources is still there:\n%s", page)
+	}
+	b.Go(s.URL + "/devices/x")
+	want(t, b, "forbidden", "Web access is turned off for your profile.", "E1106")
+	setWebRestore(t, s, true)
+	b.Go(s.URL + "/account")
+	want(t, b, "allowed again", "Data Sources")
+	b.Problems()
+}
