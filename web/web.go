@@ -238,3 +238,23 @@ func (f Frame) timeTag(t time.Time, text string) template.HTML {
 
 // NoteText is the message that the page before left.
 func (f Frame) NoteText() string { return f.p.T(f.Note.Key, f.Note.Args...) }
+
+// ActivateCommand is what a user types to make a computer a device of theirs.
+// The fingerprint is needed where the server's certificate is self-signed.
+func ActivateCommand(server, fingerprint, username string) string {
+	command := "backstay activate --server " + server
+	if fingerprint != "" {
+		command += " --ca-fingerprint " + fingerprint
+	}
+	return command + " --user " + quote(username)
+}
+
+// quote writes a word for a shell, in quotation marks when it needs them.
+func quote(word string) string {
+	for _, r := range word {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@%+=:,./-_", r)) {
+			return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+		}
+	}
+	return word
+}

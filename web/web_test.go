@@ -353,3 +353,15 @@ func TestNothingInline(t *testing.T) {
 		}
 	}
 }
+
+func TestActivateCommand(t *testing.T) {
+	for _, tc := range []struct{ fingerprint, user, want string }{
+		{"", "marie", "backstay activate --server https://b.example --user marie"},
+		{"ab12", "m@b.example", "backstay activate --server https://b.example --ca-fingerprint ab12 --user m@b.example"},
+		{"", "o'neil; rm -rf ~", `backstay activate --server https://b.example --user 'o'\''neil; rm -rf ~'`},
+	} {
+		if got := ActivateCommand("https://b.example", tc.fingerprint, tc.user); got != tc.want {
+			t.Errorf("ActivateCommand(%q) = %s, want %s", tc.user, got, tc.want)
+		}
+	}
+}
