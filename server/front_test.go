@@ -290,28 +290,47 @@ func listenFront(t *testing.T, f http.Handler) string {
 	return s.Listener.Addr().String()
 }
 
-// A long poll may be silent for longer than any deadline of the request that
-// came before it on the same connection, and is told when its client goes.
-func TestDeadlinesDoNotReachIntoLaterRequests(t *testing.T) {
+// talk sends a request on conn and returns the answer.
+func talk(t *testing.T, conn net.Conn, request string) string {
+	t.Helper()
+	if _, err := conn.Write([]byte(request)); err != nil {
+		t.Fatal(err)
+	}
+	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	answer := make([]byte, 64<<10)
+	n, err := conn.Read(answer)
+	if err != nil {
+		t.Fatalf("after %q: %v", request, err)
+	}
+	return string(answer[:n])
+}
+
+// A handler that has read its body may be silent for longer than any deadline
+// that the body, or the answer before on the same connection, had; and it is
+// told when its client goes.
+func TestDeadlinesEndWithWhatTheyAreFor(t *testing.T) {
 	t.Parallel()
+	const soon = 50 * time.Millisecond
 	gone := make(chan struct{})
 	f, _ := newFront(Config{}, func(w http.ResponseWriter, r *http.Request) {
+		r.Body.(*body).end = time.Now().Add(soon)
 		io.Copy(io.Discard, r.Body)
-		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-		http.NewResponseController(w).SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		w.WriteHeader(http.StatusNoContent)
-	})
-	first := f.next
-	f.next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/wait" {
-			first.ServeHTTP(w, r)
-			return
-		}
-		select {
-		case <-r.Context().Done():
+		switch r.URL.Path {
+		case "/first":
+			w.WriteHeader(http.StatusNoContent)
+			http.NewResponseController(w).SetWriteDeadline(time.Now().Add(soon))
+		case "/empty":
+			w.WriteHeader(http.StatusNoContent)
+		case "/wait":
+			select {
+			case <-r.Context().Done():
+				t.Error("the request was cancelled while its client was waiting")
+			case <-time.After(4 * soon):
+				w.Write([]byte("waited"))
+			}
+		case "/leave":
+			<-r.Context().Done()
 			close(gone)
-		case <-time.After(300 * time.Millisecond):
-			w.Write([]byte("waited"))
 		}
 	})
 	conn, err := net.Dial("tcp", listenFront(t, f))
@@ -319,20 +338,15 @@ func TestDeadlinesDoNotReachIntoLaterRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.Write([]byte("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na"))
-	answer := make([]byte, 64<<10)
-	if n, err := conn.Read(answer); err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 204") {
-		t.Fatalf("first answer %q, %v", answer[:n], err)
+	const rest = " HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na"
+	for _, c := range []struct{ path, want string }{{"/first", "204"}, {"/empty", "204"}, {"/wait", "waited"}} {
+		if got := talk(t, conn, "POST "+c.path+rest); !strings.Contains(got, c.want) {
+			t.Fatalf("%s: answer %q, want %s in it", c.path, got, c.want)
+		}
+		time.Sleep(2 * soon)
 	}
-	time.Sleep(100 * time.Millisecond)
-	conn.Write([]byte("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"))
-	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	n, err := conn.Read(answer)
-	if err != nil || !strings.HasSuffix(string(answer[:n]), "waited") {
-		t.Fatalf("second answer %q, %v", answer[:n], err)
-	}
-	conn.Write([]byte("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"))
-	time.Sleep(50 * time.Millisecond)
+	conn.Write([]byte("POST /leave" + rest))
+	time.Sleep(soon)
 	conn.Close()
 	select {
 	case <-gone:

@@ -34,7 +34,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(wire.HeaderRequestID, caller.RequestID)
 	web.SetHeaders(w.Header())
 
-	answer := newResponse(w, r)
+	answer := newResponse(w)
 	body := pace(answer.control, r)
 	defer func() {
 		failure := recover()

@@ -27,13 +27,8 @@ type response struct {
 	moved   time.Time // when the write deadline was moved last
 }
 
-func newResponse(w http.ResponseWriter, r *http.Request) *response {
-	control := http.NewResponseController(w)
-	if r.ProtoMajor == 1 {
-		// The connection may still have the deadline of the answer before.
-		control.SetWriteDeadline(time.Time{})
-	}
-	return &response{ResponseWriter: w, control: control}
+func newResponse(w http.ResponseWriter) *response {
+	return &response{ResponseWriter: w, control: http.NewResponseController(w)}
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -100,11 +95,8 @@ func (b *body) Read(p []byte) (int, error) {
 		b.moved = now
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF && !b.ended {
-		b.ended = true
-		// The connection is read on in the background, to notice when the client
-		// goes away; a deadline would look like that.
-		b.control.SetReadDeadline(time.Time{})
+	if err == io.EOF {
+		b.ended = true // net/http ends the deadline with it
 	}
 	return n, err
 }
