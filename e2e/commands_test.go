@@ -20,19 +20,19 @@ import (
 
 // commands are the words that scripts have beside testscript's own.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"server":   server,
-	"activate": activate,
-	"exits":    exits,
-	"sametree": sametree,
-	"torture":  torture,
-	"random":   random,
-	"received": receivedCommand,
-	"reaches":  reaches,
-	"happens":  happens,
-	"capture":  capture,
-	"signal":   signalCommand,
-	"tmpfs":    tmpfs,
-	"asuser":   asUser,
+	"server":     server,
+	"activate":   activate,
+	"exits":      exits,
+	"sametree":   sametree,
+	"torture":    torture,
+	"random":     random,
+	"received":   receivedCommand,
+	"happens":    happens,
+	"capture":    capture,
+	"tmpfs":      tmpfs,
+	"asuser":     asUser,
+	"deactivate": deactivate,
+	"sql":        sqlCommand,
 }
 
 // activate makes the script's computer a device of ann: activate [FLAG...]
@@ -119,41 +119,39 @@ func random(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// received keeps in a variable how many bytes the server has received, or
-// checks how many more they are than they were: received VAR, or
-// received since VAR at most|least N MiB
+// receivedCommand keeps in a variable how many bytes the server has received,
+// checks how many more they are now, or waits until they are:
+//
+//	received VAR
+//	received since $VAR at most N MiB
+//	received since $VAR at least N MiB
+//	received since $VAR reaches N MiB
 func receivedCommand(ts *testscript.TestScript, _ bool, args []string) {
-	now, err := received(ts.Getenv("SERVER"))
+	server := ts.Getenv("SERVER")
+	now, err := received(server)
 	ts.Check(err)
 	if len(args) == 1 {
 		ts.Setenv(args[0], strconv.FormatInt(now, 10))
 		return
 	}
-	text := strings.Join(args, " ")
-	m := regexp.MustCompile(`^since (\d+) at (most|least) ([\d.]+) MiB$`).FindStringSubmatch(text)
+	m := regexp.MustCompile(`^since (\d+) (at most|at least|reaches) ([\d.]+) MiB$`).FindStringSubmatch(strings.Join(args, " "))
 	if m == nil {
-		ts.Fatalf("usage: received VAR | received since $VAR at most|least N MiB")
+		ts.Fatalf("usage: received VAR | received since $VAR at most|at least|reaches N MiB")
 	}
-	before, _ := strconv.ParseInt(m[1], 10, 64)
+	before, err := strconv.ParseInt(m[1], 10, 64)
+	ts.Check(err)
 	limit, err := strconv.ParseFloat(m[3], 64)
 	ts.Check(err)
+	if m[2] == "reaches" {
+		within(30*time.Second, func() bool {
+			now, err = received(server)
+			return err == nil && float64(now-before) >= limit*(1<<20)
+		})
+	}
 	more := float64(now-before) / (1 << 20)
 	ts.Logf("received %.1f MiB", more)
-	if m[2] == "most" && more > limit || m[2] == "least" && more < limit {
-		ts.Fatalf("received %.1f MiB, want at %s %s", more, m[2], m[3])
-	}
-}
-
-// reaches waits until the server has received so much: reaches N MiB
-func reaches(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) != 2 || args[1] != "MiB" {
-		ts.Fatalf("usage: reaches N MiB")
-	}
-	want, err := strconv.ParseInt(args[0], 10, 64)
-	ts.Check(err)
-	url := ts.Getenv("SERVER")
-	if !within(30*time.Second, func() bool { n, err := received(url); return err == nil && n >= want<<20 }) {
-		ts.Fatalf("the server never received %d MiB", want)
+	if m[2] == "at most" && more > limit || m[2] != "at most" && more < limit {
+		ts.Fatalf("received %.1f MiB, want %s %s", more, m[2], m[3])
 	}
 }
 
@@ -184,15 +182,6 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("nothing in the output matches %s:\n%s", args[1], ts.ReadFile("stdout"))
 	}
 	ts.Setenv(args[0], m[1])
-}
-
-// signal sends a signal to the agent whose state folder it is: that is found in
-// the answer of backstay status. Others are sent by testscript's kill.
-func signalCommand(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) != 2 {
-		ts.Fatalf("usage: signal NAME PID")
-	}
-	ts.Check(ts.Exec("kill", "-"+args[0], args[1]))
 }
 
 // tmpfs mounts a small disk until the script ends, or changes its size: tmpfs DIR SIZE

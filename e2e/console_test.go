@@ -1,0 +1,98 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"database/sql"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	_ "modernc.org/sqlite"
+)
+
+// deactivate does what an administrator does in the console: deactivate DEVICE
+func deactivate(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: deactivate DEVICE")
+	}
+	c := newConsole(ts)
+	page := c.get("/admin/devices")
+	m := regexp.MustCompile(`/admin/devices/([0-9a-f-]{36})"[^>]*>(?:<bdi>)?` + regexp.QuoteMeta(args[0])).FindStringSubmatch(page)
+	if m == nil {
+		ts.Fatalf("the console shows no device %s:\n%s", args[0], page)
+	}
+	c.post("/admin/devices/"+m[1]+"/deactivate", url.Values{"confirm": {args[0]}})
+}
+
+// console is a browser in which the administrator is logged in.
+type console struct {
+	ts     *testscript.TestScript
+	base   string
+	client *http.Client
+}
+
+func newConsole(ts *testscript.TestScript) *console {
+	jar, err := cookiejar.New(nil)
+	ts.Check(err)
+	password, err := os.ReadFile(ts.MkAbs("password"))
+	ts.Check(err)
+	c := &console{ts: ts, base: ts.Getenv("SERVER"), client: &http.Client{
+		Jar: jar, Timeout: 10 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+	}}
+	c.get("/admin/login") // which gives the cookie that shows that there are cookies
+	c.post("/admin/login", url.Values{"username": {"admin"}, "password": {oneLine(string(password))}})
+	return c
+}
+
+func (c *console) get(path string) string {
+	r, err := c.client.Get(c.base + path)
+	c.ts.Check(err)
+	return c.read(r)
+}
+
+func (c *console) post(path string, form url.Values) {
+	r, err := http.NewRequest(http.MethodPost, c.base+path, strings.NewReader(form.Encode()))
+	c.ts.Check(err)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Origin", c.base)
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	answer, err := c.client.Do(r)
+	c.ts.Check(err)
+	c.read(answer)
+}
+
+func (c *console) read(r *http.Response) string {
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	c.ts.Check(err)
+	if r.StatusCode != http.StatusOK {
+		c.ts.Fatalf("%s: %s\n%s", r.Request.URL, r.Status, body)
+	}
+	return string(body)
+}
+
+// sqlCommand does something to a database behind the server's back: sql FILE STATEMENT
+func sqlCommand(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: sql FILE STATEMENT")
+	}
+	db, err := sql.Open("sqlite", "file:"+ts.MkAbs(args[0])+"?_pragma=busy_timeout(5000)")
+	ts.Check(err)
+	defer db.Close()
+	if strings.HasPrefix(args[1], "SELECT") {
+		var value string
+		ts.Check(db.QueryRow(args[1]).Scan(&value))
+		fmt.Fprintln(ts.Stdout(), value)
+		return
+	}
+	_, err = db.Exec(args[1])
+	ts.Check(err)
+}
