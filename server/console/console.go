@@ -84,6 +84,7 @@ func New(cfg Config) (http.Handler, error) {
 	mux.HandleFunc("POST /admin/users/{user}/activate", c.admin(c.activateUser))
 	mux.HandleFunc("GET /admin/devices", c.admin(c.devices))
 	mux.HandleFunc("GET /admin/devices/{device}", c.admin(c.device))
+	mux.HandleFunc("POST /admin/devices/{device}/backup", c.admin(c.backupDevice))
 	mux.HandleFunc("GET /admin/devices/{device}/deactivate", c.admin(c.askDeactivate))
 	mux.HandleFunc("POST /admin/devices/{device}/deactivate", c.admin(c.deactivateDevice))
 	mux.HandleFunc("GET /admin/profiles", c.admin(c.profiles))

@@ -28,7 +28,7 @@ func deviceOf(f web.Frame, d devices.Device, username string) device {
 		Client: d.ClientVersion, UserID: string(d.User), Username: username,
 		Protection: f.Sign(protectionOf(d)), State: f.State("device.state.", string(d.State)),
 		LastBackup: d.LastBackupAt, LastSeen: d.LastSeenAt, Activated: d.ActivatedAt,
-		Bytes: d.StoredBytes, Files: d.StoredFiles, CanDeactivate: d.State == devices.Active}
+		Bytes: d.StoredBytes, Files: d.StoredFiles, Active: d.State == devices.Active}
 }
 
 func (c *console) devices(w http.ResponseWriter, r *http.Request, v *visit) {
@@ -85,6 +85,20 @@ func (c *console) device(w http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	c.site.Render(w, r, http.StatusOK, "device", page)
+}
+
+// backupDevice asks a device to back up now.
+func (c *console) backupDevice(w http.ResponseWriter, r *http.Request, v *visit) {
+	ctx, id := r.Context(), devices.ID(r.PathValue("device"))
+	err := c.DB.Write(ctx, func(tx *db.Tx) error {
+		_, err := devices.Ask(ctx, tx, v.caller, id, wire.RequestBackup, nil)
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Done(w, r, "/admin/devices/"+string(id), web.Flash{Key: "devices.backup.asked"})
 }
 
 func (c *console) askDeactivate(w http.ResponseWriter, r *http.Request, v *visit) {

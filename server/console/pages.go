@@ -90,7 +90,7 @@ type device struct {
 	State                           web.State
 	LastBackup, LastSeen, Activated time.Time
 	Bytes, Files                    int64
-	CanDeactivate                   bool
+	Active                          bool // it may be asked and deactivated
 }
 
 type devicesPage struct {

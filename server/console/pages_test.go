@@ -22,7 +22,7 @@ func aState(colour, text string) web.State { return web.State{Colour: colour, Te
 
 func sampleDevices() []device {
 	return []device{
-		{ID: "1", Name: "ATELIER-07", System: "Windows 11 · x86-64", Icon: "device-laptop", Client: "0.1", UserID: "1", Username: "marie", State: aState("green", "Active"), Protection: aSign("good", "shield-check", "Protected"), LastBackup: sampleNow.Add(-12 * time.Minute), LastSeen: sampleNow, Activated: sampleNow.AddDate(0, -2, 0), Bytes: 61_659_000_000, Files: 214_880, CanDeactivate: true},
+		{ID: "1", Name: "ATELIER-07", System: "Windows 11 · x86-64", Icon: "device-laptop", Client: "0.1", UserID: "1", Username: "marie", State: aState("green", "Active"), Protection: aSign("good", "shield-check", "Protected"), LastBackup: sampleNow.Add(-12 * time.Minute), LastSeen: sampleNow, Activated: sampleNow.AddDate(0, -2, 0), Bytes: 61_659_000_000, Files: 214_880, Active: true},
 		{ID: "2", Name: hostile, System: "Debian GNU/Linux 12 · x86-64", Icon: "server-2", UserID: "2", Username: "pierre.curie@example.org", State: aState("green", "Active"), Protection: aSign("warn", "alert-triangle", "No backup for 5 days"), LastBackup: sampleNow.Add(-5 * 24 * time.Hour), Bytes: 1_240_000, Files: 318},
 		{ID: "3", Name: "old-macbook", System: "macOS 15 · ARM64", Icon: "device-laptop", UserID: "1", Username: "marie", State: aState("secondary", "Deactivated"), Protection: aSign("idle", "ban", "No longer backed up. Its snapshots are kept."), LastBackup: sampleNow.AddDate(0, -4, 0), Bytes: 88_400_000_000, Files: 91_002},
 	}
