@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/errs"
@@ -14,33 +15,70 @@ import (
 // closure that was given it returns. Rows of a query must be closed before the
 // next statement.
 type Tx struct {
-	tx  *sql.Tx
-	now time.Time
+	tx      *sql.Tx
+	now     time.Time
+	dialect dialect
 }
 
 // Now is the time of the transaction, the same in all of it, in UTC and whole
 // microseconds.
 func (tx *Tx) Now() time.Time { return tx.now }
 
+// text is the query as the database reads it best. SQLite takes $1 for a name,
+// and both it and its driver look for each name among all the others: a list of
+// 250 takes longer to read than to answer. Parameters that come one after
+// another, as those of lists do, need no names at all; for others ?1 is at
+// least not looked for.
+func (tx *Tx) text(query string) string {
+	if tx.dialect != sqlite || strings.IndexByte(query, '$') < 0 {
+		return query
+	}
+	numbered := make([]byte, 0, len(query))
+	bare := make([]byte, 0, len(query))
+	quoted, inOrder := false, true
+	for i, next := 0, 1; i < len(query); i++ {
+		c := query[i]
+		if c == '\'' {
+			quoted = !quoted
+		}
+		if c != '$' || quoted {
+			numbered, bare = append(numbered, c), append(bare, c)
+			continue
+		}
+		numbered, bare = append(numbered, '?'), append(bare, '?')
+		n := 0
+		for ; i+1 < len(query) && '0' <= query[i+1] && query[i+1] <= '9'; i++ {
+			numbered = append(numbered, query[i+1])
+			n = 10*n + int(query[i+1]-'0')
+		}
+		inOrder = inOrder && n == next
+		next++
+	}
+	if inOrder {
+		return string(bare)
+	}
+	return string(numbered)
+}
+
 // Exec runs a statement that returns no rows.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return tx.tx.ExecContext(ctx, query, args...)
+	return tx.tx.ExecContext(ctx, tx.text(query), args...)
 }
 
 // Query runs a query.
 func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return tx.tx.QueryContext(ctx, query, args...)
+	return tx.tx.QueryContext(ctx, tx.text(query), args...)
 }
 
 // QueryRow runs a query of at most one row. Scan gives sql.ErrNoRows when there
 // is none.
 func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
-	return tx.tx.QueryRowContext(ctx, query, args...)
+	return tx.tx.QueryRowContext(ctx, tx.text(query), args...)
 }
 
 // Changed runs a statement and reports how many rows it changed.
 func (tx *Tx) Changed(ctx context.Context, query string, args ...any) (int64, error) {
-	res, err := tx.tx.ExecContext(ctx, query, args...)
+	res, err := tx.Exec(ctx, query, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -109,7 +147,7 @@ func (d *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, f func(
 	}
 	// After a commit this does nothing; after an error or a panic it undoes all.
 	defer tx.Rollback()
-	if err := f(&Tx{tx: tx, now: d.Now().UTC().Truncate(time.Microsecond)}); err != nil {
+	if err := f(&Tx{tx: tx, now: d.Now().UTC().Truncate(time.Microsecond), dialect: d.dialect}); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {

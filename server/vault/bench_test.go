@@ -96,7 +96,7 @@ func filled(b *testing.B, n int) (*world, *machine, []backup.ID) {
 	return w, d, all
 }
 
-const many = 200_000
+const many = 1_000_000
 
 // BenchmarkHave asks for 1,000 of a million objects.
 func BenchmarkHave(b *testing.B) {
