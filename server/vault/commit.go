@@ -75,6 +75,8 @@ func (v *Vault) Commit(ctx context.Context, by access.Caller, id string, body io
 	if err != nil {
 		return wire.Committed{}, err
 	}
+	v.log.InfoContext(ctx, "snapshot is visible", "backup_session", id, "snapshot", answer.Snapshot, "seq", answer.Seq,
+		"status", c.m.Status.String(), "files", c.m.Files, "bytes", c.m.Bytes, "unreadable", c.m.Unreadable, "objects", len(c.ids))
 	return answer, nil
 }
 

@@ -141,7 +141,12 @@ func (v *Vault) put(ctx context.Context, by access.Caller, s session, org int64,
 	if errors.Is(err, errRepeated) {
 		return answer, nil
 	}
-	return answer, err
+	if err != nil {
+		return wire.PutAnswer{}, err
+	}
+	v.log.DebugContext(ctx, "put is stored", "backup_session", s.id, "put", putID, "class", class.String(),
+		"records", r.records, "bytes", r.size, "held", len(r.held), "rejected", len(r.rejected))
+	return answer, nil
 }
 
 func packHead(s session, class backup.Class, now uint64) (pack.Head, error) {

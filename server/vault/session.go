@@ -81,7 +81,11 @@ func (v *Vault) Begin(ctx context.Context, by access.Caller, set string) (wire.S
 		answer.Resumed = resumed
 		return err
 	})
-	return answer, err
+	if err != nil {
+		return wire.Session{}, err
+	}
+	v.log.InfoContext(ctx, "backup begins", "backup_session", answer.SessionID, "set", set, "resumed", answer.Resumed)
+	return answer, nil
 }
 
 // ownSet checks that a set is the one of the device that asks.
