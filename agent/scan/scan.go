@@ -45,6 +45,9 @@ type Config struct {
 	// with all it contains. It is asked for what is below the roots, on the way
 	// down, by several goroutines. Nil leaves out nothing.
 	Excluded func(path string) bool
+
+	// Tests make them small.
+	maxAhead, batch int
 }
 
 var errReplaced = errors.New("it was replaced by something else while it was read")
@@ -63,6 +66,9 @@ var _ archive.Source = (*Walk)(nil)
 
 // New begins a walk; it must be closed.
 func New(cfg Config) *Walk {
+	if cfg.maxAhead == 0 {
+		cfg.maxAhead, cfg.batch = maxAhead, batch
+	}
 	w := &Walk{cfg: cfg, roots: Roots(cfg.Roots), skip: map[string]bool{}, owners: newOwners()}
 	for _, path := range cfg.Skip {
 		w.skip[catalogPath(real(path))] = true

@@ -23,11 +23,14 @@ const (
 //
 // It keeps a chain of folders in the order in which their children stand in
 // the catalog. A folder's sub-folders are put behind it as soon as they are
-// known; the listers take the first folder that nobody has taken, and the
-// consumer goes along the chain. When much is waiting, only the folder that the
-// consumer stands at is listed further.
+// known. The listers take the first folder that nobody has taken; the consumer
+// goes along the chain. When much is waiting, only the folder that the consumer
+// stands at is listed further. It always is: whoever put it into the chain was
+// free to take it then, and took nothing that comes later.
 type walker struct {
-	w *Walk
+	w        *Walk
+	maxAhead int
+	batch    int
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -67,7 +70,7 @@ func (id identity) is(e *catalog.Entry) bool {
 }
 
 func startWalker(w *Walk) *walker {
-	wk := &walker{w: w}
+	wk := &walker{w: w, maxAhead: w.cfg.maxAhead, batch: w.cfg.batch}
 	wk.changed.L = &wk.mu
 	if len(w.roots) > 0 {
 		wk.head = wk.top()
@@ -135,17 +138,6 @@ func (wk *walker) take(ctx context.Context) ([]archive.Item, error) {
 		if wk.stopped {
 			return nil, errors.New("the walk was closed")
 		}
-		if f := wk.head; !f.taken && wk.ahead >= maxAhead {
-			// The listers may all be waiting with folders further on.
-			f.taken = true
-			wk.advance()
-			wk.running.Go(func() {
-				children := wk.list(f)
-				wk.mu.Lock()
-				defer wk.mu.Unlock()
-				wk.finish(f, children)
-			})
-		}
 		wk.changed.Wait()
 	}
 }
@@ -154,7 +146,7 @@ func (wk *walker) take(ctx context.Context) ([]archive.Item, error) {
 // a batch.
 func (wk *walker) collect() []archive.Item {
 	var items []archive.Item
-	for wk.head != nil && len(items) < batch {
+	for wk.head != nil && len(items) < wk.batch {
 		for _, found := range wk.head.found {
 			if items == nil {
 				items = found
@@ -178,7 +170,7 @@ func (wk *walker) listAll() {
 	defer wk.mu.Unlock()
 	for !wk.stopped {
 		f := wk.first
-		if f == nil || wk.ahead >= maxAhead && f != wk.head {
+		if f == nil || wk.ahead >= wk.maxAhead && f != wk.head {
 			if wk.head == nil {
 				return
 			}
@@ -225,7 +217,7 @@ func (wk *walker) found(f *folder, items []archive.Item) (goOn bool) {
 	f.waiting += len(items)
 	wk.ahead += len(items)
 	wk.changed.Broadcast()
-	for !wk.stopped && (f != wk.head && wk.ahead >= maxAhead || f.waiting >= maxAhead) {
+	for !wk.stopped && (f != wk.head && wk.ahead >= wk.maxAhead || f.waiting >= wk.maxAhead) {
 		wk.changed.Wait()
 	}
 	return !wk.stopped
@@ -248,7 +240,7 @@ func (wk *walker) list(f *folder) []*folder {
 	}
 	var children []*folder
 	for len(names) > 0 {
-		n := min(len(names), batch)
+		n := min(len(names), wk.batch)
 		items := wk.look(f, d, names[:n], &children)
 		if len(items) > 0 && !wk.found(f, items) {
 			return nil
