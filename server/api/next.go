@@ -29,13 +29,15 @@ func (a *API) next(w http.ResponseWriter, r *http.Request, by access.Caller) err
 	defer a.waiting.end(by.Device, wake)
 	end := time.NewTimer(time.Duration(min(wait, wire.MaxWait)) * time.Second)
 	defer end.Stop()
-	for over := wait == 0; ; {
+	for woken := false; ; woken = true {
 		var n wire.Next
 		var news bool
 		err := a.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
-			// The token was good when the wait began.
-			if _, err := devices.Verify(r.Context(), tx, bearer(r), by); err != nil {
-				return err
+			if woken {
+				// The token was good when the wait began.
+				if _, err := devices.Verify(r.Context(), tx, bearer(r), by); err != nil {
+					return err
+				}
 			}
 			n, news, err = devices.Next(r.Context(), tx, by, after)
 			return err
@@ -43,15 +45,15 @@ func (a *API) next(w http.ResponseWriter, r *http.Request, by access.Caller) err
 		if err != nil {
 			return err
 		}
-		if news || over {
+		if news || wait == 0 {
 			return answer(w, http.StatusOK, n)
 		}
 		select {
 		case <-wake:
 		case <-end.C:
-			over = true
+			return answer(w, http.StatusOK, n)
 		case <-a.waiting.stop:
-			over = true
+			return answer(w, http.StatusOK, n)
 		case <-r.Context().Done():
 			return r.Context().Err()
 		}
@@ -77,7 +79,7 @@ func (a *API) Waiting() int { return a.waiting.count() }
 const (
 	// lookEvery is how often the database is asked for news, once for all that
 	// wait.
-	lookEvery = time.Second
+	lookEvery = 2 * time.Second
 
 	// lookBack is how much older than the last look news may be: transactions
 	// become visible in the order of their ends, and the clocks of several
@@ -101,7 +103,7 @@ func (a *API) Run(ctx context.Context) {
 		}
 		now := a.DB.Now()
 		if a.waiting.count() == 0 {
-			// Whoever comes looks for themselves first.
+			// Whoever comes asks first.
 			since = now
 			clear(told)
 			continue
@@ -132,8 +134,11 @@ func (a *API) look(ctx context.Context, since time.Time, told map[devices.ID]tim
 		if at, ok := told[c.Device]; ok && !c.At.After(at) {
 			continue
 		}
-		told[c.Device] = c.At
-		a.waiting.wake(c.Device)
+		// Whoever begins to wait in this moment may have asked just before the
+		// change, and is woken by the next look.
+		if a.waiting.wake(c.Device) {
+			told[c.Device] = c.At
+		}
 	}
 	for device, at := range told {
 		if at.Before(since) {

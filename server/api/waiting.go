@@ -42,7 +42,8 @@ func (w *waiting) end(device access.DeviceID, wake chan struct{}) {
 	}
 }
 
-func (w *waiting) wake(device access.DeviceID) {
+// wake wakes a device's waits, and reports whether there was any.
+func (w *waiting) wake(device access.DeviceID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for wake := range w.devices[device] {
@@ -51,6 +52,7 @@ func (w *waiting) wake(device access.DeviceID) {
 		default: // it has been told already
 		}
 	}
+	return len(w.devices[device]) > 0
 }
 
 func (w *waiting) count() int {
