@@ -34,13 +34,6 @@ func (l Lang) Name() string {
 	return "English"
 }
 
-func (l Lang) tag() language.Tag {
-	if l == French {
-		return language.French
-	}
-	return language.English
-}
-
 // Parse reads a language as a cookie or a user record holds it; ok is false
 // for one that Backstay does not speak.
 func Parse(s string) (l Lang, ok bool) {

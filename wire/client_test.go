@@ -226,7 +226,7 @@ func TestHelloFailures(t *testing.T) {
 		{"another web site", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>") }, errs.CannotConnect},
 		{"another API", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "{}") }, errs.CannotConnect},
 		{"not found", http.NotFound, errs.CannotConnect},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", 302) }, errs.CannotConnect},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) }, errs.CannotConnect},
 		{"clock", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Date", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))
 			hello(w, r)

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -212,16 +213,16 @@ func TestTorn(t *testing.T) {
 		d.file("/once", noise(1, size))
 		d.file("/always", noise(2, size))
 		d.file("/shrinks", noise(3, size))
-		done := false
+		// Several goroutines read at once.
+		var once, shrinks sync.Once
 		d.onRead = func(path string) {
-			switch {
-			case path == "/once" && !done:
-				done = true
-				d.write(path, noise(4, size+10))
-			case path == "/always":
+			switch path {
+			case "/once":
+				once.Do(func() { d.write(path, noise(4, size+10)) })
+			case "/always":
 				d.write(path, noise(5, size+20))
-			case path == "/shrinks" && len(d.items[path].data) > 10:
-				d.write(path, noise(6, 7))
+			case "/shrinks":
+				shrinks.Do(func() { d.write(path, noise(6, 7)) })
 			}
 		}
 		r := back(t, d, v, nil)
