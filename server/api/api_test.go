@@ -383,8 +383,12 @@ func TestReadIsForTheUserOnly(t *testing.T) {
 		t.Errorf("bob's device lists %+v, %v", list, err)
 	}
 	// Wrong passwords are recorded once, by the accounts.
+	before := h.refusals()
 	if _, err := a.UserToken(t.Context(), "wrong"); !errs.Is(err, errs.AuthFailed) {
 		t.Errorf("a wrong password = %v", err)
+	}
+	if n := h.refusals() - before; n != 1 {
+		t.Errorf("a wrong password is recorded %d times, want once", n)
 	}
 }
 

@@ -314,6 +314,18 @@ func (h *host) denied(action access.Action, actor string) (n int) {
 	return n
 }
 
+// refusals counts all refusals in the audit.
+func (h *host) refusals() (n int) {
+	h.t.Helper()
+	err := h.DB.Read(h.t.Context(), func(tx *db.Tx) error {
+		return tx.QueryRow(h.t.Context(), `SELECT count(*) FROM audit WHERE outcome = 'denied'`).Scan(&n)
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return n
+}
+
 // raw sends a request by hand and returns the status and the problem, if any.
 func (h *host) raw(method, path, media string, body io.Reader, header ...string) (*http.Response, wire.Problem) {
 	h.t.Helper()
