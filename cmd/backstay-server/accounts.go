@@ -28,79 +28,44 @@ type newAccount struct {
 	passwordFile       string
 }
 
-func (p *program) adminCommand() *cobra.Command {
-	return group("admin", "Administrators, who look after the server and its users.", p.adminCreate())
-}
-
-func (p *program) userCommand() *cobra.Command {
-	return group("user", "Users, whose computers are backed up.", p.userCreate())
-}
-
-func group(name, short string, commands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: name + " COMMAND", DisableFlagsInUseLine: true, Short: short, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cmd.Help()
-			return silentError(exitUsage)
-		}}
-	cmd.AddCommand(commands...)
-	return cmd
-}
-
 func (p *program) adminCreate() *cobra.Command {
 	n := &newAccount{}
-	cmd := &cobra.Command{
-		Use:   "create USERNAME",
-		Short: "Make an administrator, and the organisation when it is absent.",
-		Long: "Make an administrator, and the organisation when it is absent. The password is asked on the terminal; an empty one, or no\n" +
-			"terminal and no file, makes a password and prints it once.",
-		Example: `  backstay-server admin create --org Example alice
-  backstay-server admin create --org Example --role viewer --password-file /run/secrets/bob bob`,
-		Args: cobra.ExactArgs(1),
-	}
-	n.flags(cmd)
-	cmd.Flags().StringVar(&n.role, "role", string(access.ServerAdmin), "`ROLE`: "+roleNames())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return p.create(cmd, n, accounts.New{Kind: access.AdminKind, Role: access.Role(n.role), Username: args[0]}, true)
-	}
-	return cmd
-}
-
-func roleNames() string {
-	var names []string
+	cmd := p.command("create USERNAME", "server.cli.admin.create.", `backstay-server admin create --org Example alice
+backstay-server admin create --org Example --role viewer --password-file /run/secrets/bob bob`,
+		func(cmd *cobra.Command, args []string) error {
+			return p.create(cmd, n, accounts.New{Kind: access.AdminKind, Role: access.Role(n.role), Username: args[0]}, true)
+		})
+	p.accountFlags(cmd, n)
+	var roles []string
 	for _, r := range access.Roles() {
-		names = append(names, string(r))
+		roles = append(roles, string(r))
 	}
-	return strings.Join(names, ", ")
+	n.role = string(access.ServerAdmin)
+	p.textFlag(cmd, &n.role, "role", "ROLE", "server.flag.role", "roles", strings.Join(roles, ", "), "value", n.role)
+	return cmd
 }
 
 func (p *program) userCreate() *cobra.Command {
 	n := &newAccount{}
-	cmd := &cobra.Command{
-		Use:   "create USERNAME",
-		Short: "Make a user of an organisation.",
-		Long: "Make a user of an organisation. The password is asked on the terminal; an empty one, or no terminal and no file, makes a\n" +
-			"password and prints it once.",
-		Example: `  backstay-server user create --org Example --email carol@example.org carol
-  backstay-server user create --password-file - carol < password`,
-		Args: cobra.ExactArgs(1),
-	}
-	n.flags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return p.create(cmd, n, accounts.New{Kind: access.UserKind, Username: args[0]}, false)
-	}
+	cmd := p.command("create USERNAME", "server.cli.user.create.", `backstay-server user create --org Example --email carol@example.org carol
+backstay-server user create --password-file - carol < password`,
+		func(cmd *cobra.Command, args []string) error {
+			return p.create(cmd, n, accounts.New{Kind: access.UserKind, Username: args[0]}, false)
+		})
+	p.accountFlags(cmd, n)
 	return cmd
 }
 
-func (n *newAccount) flags(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.SortFlags = false
-	flags.StringVar(&n.org, "org", "", "`NAME` of the organisation; need not be given when there is one only")
-	flags.StringVar(&n.email, "email", "", "e-mail `ADDRESS`")
-	flags.StringVar(&n.first, "first-name", "", "first `NAME`")
-	flags.StringVar(&n.last, "last-name", "", "last `NAME`")
-	flags.StringVar(&n.language, "language", "", "`LANGUAGE` of pages and mails, en or fr (default what the browser asks for)")
-	flags.StringVar(&n.passwordFile, "password-file", "", "`FILE` whose first line is the password; - for standard input")
-	addConfigFlags(cmd, "data", "db", "vault")
+// accountFlags are what both kinds of accounts have.
+func (p *program) accountFlags(cmd *cobra.Command, n *newAccount) {
+	cmd.Args = p.arguments(1)
+	p.textFlag(cmd, &n.org, "org", "NAME", "server.flag.org")
+	p.textFlag(cmd, &n.email, "email", "ADDRESS", "server.flag.email")
+	p.textFlag(cmd, &n.first, "first-name", "NAME", "server.flag.first_name")
+	p.textFlag(cmd, &n.last, "last-name", "NAME", "server.flag.last_name")
+	p.textFlag(cmd, &n.language, "language", "LANGUAGE", "server.flag.language")
+	p.textFlag(cmd, &n.passwordFile, "password-file", "FILE", "server.flag.password_file")
+	p.addConfigFlags(cmd, "data", "db", "vault")
 }
 
 // create makes an account behind the server's back: with the rights of whoever

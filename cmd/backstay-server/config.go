@@ -10,7 +10,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/confmap"
@@ -38,35 +39,44 @@ type configuration struct {
 
 // addConfigFlags gives cmd --config and a flag for each key named; for all keys
 // when none is.
-func addConfigFlags(cmd *cobra.Command, names ...string) {
+func (p *program) addConfigFlags(cmd *cobra.Command, names ...string) {
 	flags := cmd.Flags()
-	flags.SortFlags = false
-	flags.String("config", "", "configuration `FILE` (default "+envPrefix+"CONFIG, else "+defaultConfig+" when it is there)")
+	p.textFlag(cmd, new(string), "config", "FILE", "server.flag.config", "file", defaultConfig)
 	for _, k := range configKeys() {
 		if len(names) > 0 && !slices.Contains(names, k.name) {
 			continue
 		}
-		text, _, _ := strings.Cut(k.help, ". ")
-		text = strings.ToLower(text[:1]) + strings.TrimSuffix(text[1:], ".")
-		if d := k.shownDefault(); d != "" && d != "false" {
-			text += " (default " + d + ")"
+		text, _, _ := strings.Cut(p.say.T(k.text()), ". ")
+		first, size := utf8.DecodeRuneInString(text)
+		text = string(unicode.ToLower(first)) + strings.TrimSuffix(text[size:], ".")
+		if d := k.shownDefault(p.say); d != "" && d != "false" {
+			text += " (" + p.say.T("server.flag.default", "value", d) + ")"
 		}
-		f := flags.VarPF(&keyFlag{kind: k.value}, k.flag(), "", text)
+		f := flags.VarPF(&flagValue{text: new(string), kind: k.value}, k.flag(), "", text)
 		if k.value == "BOOL" {
 			f.NoOptDefVal = "true"
 		}
 	}
 }
 
-// keyFlag is a flag whose value the key's own rules read later, with those of
-// the file and the environment.
-type keyFlag struct{ text, kind string }
+// textFlag gives cmd a flag whose value help calls kind. What the value is when
+// the flag is absent, the message says itself.
+func (p *program) textFlag(cmd *cobra.Command, to *string, name, kind, key string, args ...any) {
+	cmd.Flags().VarPF(&flagValue{to, kind}, name, "", p.say.T(key, args...)).DefValue = ""
+}
 
-func (f *keyFlag) String() string     { return f.text }
-func (f *keyFlag) Set(v string) error { f.text = v; return nil }
+// flagValue is the text of a flag. What it may be is asked later, by the rules
+// that hold for the file and the environment too.
+type flagValue struct {
+	text *string
+	kind string
+}
+
+func (f *flagValue) String() string     { return *f.text }
+func (f *flagValue) Set(v string) error { *f.text = v; return nil }
 
 // Type is what help calls the value; pflag shows none for "bool".
-func (f *keyFlag) Type() string {
+func (f *flagValue) Type() string {
 	if f.kind == "BOOL" {
 		return "bool"
 	}
@@ -155,7 +165,7 @@ func (c *configuration) layer(from koanf.Provider, parser koanf.Parser, source f
 	for name, value := range k.All() {
 		text, err := scalar(value)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return invalidValue(name, source(name), err)
 		}
 		c.values[name], c.sources[name] = text, source(name)
 	}
@@ -181,11 +191,20 @@ func scalar(value any) (string, error) {
 		return strings.Join(parts, ", "), nil
 	case bool, int, int64, uint64, float64:
 		return fmt.Sprint(v), nil
-	case time.Time:
-		return "", errors.New("a date has no place here")
 	}
-	return "", errors.New("has keys of its own, and none are known")
+	return "", errs.New(errs.Invalid, "config.value.nested")
 }
+
+// badValue is a value that a key cannot have, with the reason in cause.
+type badValue struct {
+	name, source string
+	cause        error
+}
+
+func (b *badValue) Error() string { return b.name + " (" + b.source + "): " + b.cause.Error() }
+func (b *badValue) Unwrap() error { return b.cause }
+
+func invalidValue(name, source string, cause error) error { return &badValue{name, source, cause} }
 
 func (c *configuration) apply(keys []key) error {
 	for name := range c.values {
@@ -195,7 +214,7 @@ func (c *configuration) apply(keys []key) error {
 	}
 	for _, k := range keys {
 		if err := k.set(&c.settings, c.values[k.name]); err != nil {
-			return errs.New(errs.Invalid, "config.value.invalid", "name", k.name, "source", c.sources[k.name], "reason", err.Error())
+			return invalidValue(k.name, c.sources[k.name], err)
 		}
 	}
 	return c.settings.server.Check()
@@ -210,23 +229,15 @@ func (s *settings) logger(p *program) *slog.Logger {
 }
 
 func (p *program) configCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "config",
-		Short: "Print the effective configuration, with where each value came from.",
-		Long: "Print the effective configuration, with where each value came from, and the fingerprint of the server's certificate.\n" +
-			"Every key stands in the file (YAML) under its name, in the environment as " + envPrefix + "NAME, and is a flag; flags win over the environment, the environment over the file.",
-		Example: `  backstay-server config
-  backstay-server config --config /etc/backstay/server.yaml --listen :443`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := p.configure(cmd)
-			if err != nil {
-				return err
-			}
-			return p.printConfig(c)
-		},
-	}
-	addConfigFlags(cmd)
+	cmd := p.command("config", "server.cli.config.", `backstay-server config
+backstay-server config --config /etc/backstay/server.yaml --listen :443`, func(cmd *cobra.Command, _ []string) error {
+		c, err := p.configure(cmd)
+		if err != nil {
+			return err
+		}
+		return p.printConfig(c)
+	})
+	p.addConfigFlags(cmd)
 	return cmd
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/servertest"
 )
 
@@ -168,9 +169,10 @@ func TestDocumentation(t *testing.T) {
 func documentation() string {
 	var b strings.Builder
 	b.WriteString(documentationHead)
+	say := locale.For(locale.English)
 	for _, k := range configKeys() {
-		b.WriteString("### `" + k.name + "`\n\n" + k.help + "\n\n")
-		def := k.shownDefault()
+		b.WriteString("### `" + k.name + "`\n\n" + say.T(k.text()) + "\n\n")
+		def := k.shownDefault(say)
 		if def == "" {
 			def = "empty"
 		} else if k.shown == "" {
@@ -183,7 +185,7 @@ func documentation() string {
 
 const documentationHead = `# Configuration
 
-<!-- Made from the table in cmd/backstay-server/keys.go by its test; edit there. -->
+<!-- Made from the table in cmd/backstay-server/keys.go by its test; and its texts in locale/en.json; edit there. -->
 
 ` + "`backstay-server`" + ` needs no configuration to start: it then keeps everything in one folder, with SQLite and a
 self-signed certificate. What you set stands in a YAML file, in the environment, or on the command line. Flags win over the

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -12,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server"
 )
 
@@ -27,10 +27,9 @@ type settings struct {
 // made from this table.
 type key struct {
 	name   string
-	value  string // what the flag's value is, for help
-	def    string // the default as the file would have it
-	shown  string // the default in words, when it depends on something
-	help   string
+	value  string              // what the flag's value is, for help
+	def    string              // the default as the file would have it
+	shown  string              // the default in words, when it depends on something; "-" when they are a message
 	secret func(string) string // hides what must not be shown
 	set    func(*settings, string) error
 }
@@ -38,12 +37,18 @@ type key struct {
 func (k key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
 func (k key) env() string  { return envPrefix + strings.ToUpper(k.name) }
 
+// text is the message that says what the key is for.
+func (k key) text() string { return "server.key." + k.name }
+
 // shownDefault is the default for people.
-func (k key) shownDefault() string {
-	if k.shown != "" {
-		return k.shown
+func (k key) shownDefault(say *locale.Printer) string {
+	switch k.shown {
+	case "":
+		return k.def
+	case "-":
+		return say.T("server.default." + k.name)
 	}
-	return k.def
+	return k.shown
 }
 
 const envPrefix = "BACKSTAY_SERVER_"
@@ -51,80 +56,67 @@ const envPrefix = "BACKSTAY_SERVER_"
 // configKeys lists every key, in the order in which they are documented.
 func configKeys() []key {
 	return []key{
-		{name: "data", value: "FOLDER", def: defaultData(), shown: "/var/lib/backstay for root, else ~/.local/share/backstay-server",
-			help: "The folder of the server's keys, its certificate, and what has no other place. Keep a copy of DATA/keys elsewhere: without it nobody can open a backup.",
-			set:  func(s *settings, v string) (err error) { s.server.Data, err = absolute(v); return err }},
+		{name: "data", value: "FOLDER", def: defaultData(), shown: "-",
+			set: func(s *settings, v string) (err error) { s.server.Data, err = absolute(v); return err }},
 		{name: "db", value: "ADDRESS", shown: "sqlite:DATA/backstay.db",
-			help:   "The database: sqlite:PATH, or postgres://USER:PASSWORD@HOST/NAME.",
 			secret: hidePassword,
 			set:    func(s *settings, v string) error { s.server.DB = v; return nil }},
 		{name: "vault", value: "FOLDER", shown: "DATA/vault",
-			help: "The folder of the backups.",
-			set:  func(s *settings, v string) (err error) { s.server.Vault, err = absolute(v); return err }},
+			set: func(s *settings, v string) (err error) { s.server.Vault, err = absolute(v); return err }},
 		{name: "listen", value: "ADDRESS", def: ":8443",
-			help: "The address and port to listen on; a port alone means all addresses.",
-			set:  func(s *settings, v string) (err error) { s.server.Listen, err = listenAddress(v); return err }},
+			set: func(s *settings, v string) (err error) { s.server.Listen, err = listenAddress(v); return err }},
 		{name: "public_url", value: "URL",
-			help: "What people and devices type, https://NAME or https://NAME:PORT. When it is set, requests for any other name are refused; links are made from it alone.",
-			set:  func(s *settings, v string) error { s.server.PublicURL = v; return nil }},
-		{name: "tls_certificate", value: "FILE", shown: "one that the server signs itself and keeps in DATA/tls",
-			help: "The certificate chain, PEM, the server's own certificate first. It is read again when it changes.",
+			set: func(s *settings, v string) error { s.server.PublicURL = v; return nil }},
+		{name: "tls_certificate", value: "FILE", shown: "-",
 			set: func(s *settings, v string) (err error) {
 				s.server.TLSCertificate, err = absolute(v)
 				return err
 			}},
 		{name: "tls_key", value: "FILE",
-			help: "The key of tls_certificate, PEM.",
-			set:  func(s *settings, v string) (err error) { s.server.TLSKey, err = absolute(v); return err }},
+			set: func(s *settings, v string) (err error) { s.server.TLSKey, err = absolute(v); return err }},
 		{name: "tls_min_version", value: "VERSION", def: "1.3",
-			help: "The oldest TLS to speak, 1.3 or 1.2. Backstay's own clients speak 1.3; 1.2 is for old browsers.",
 			set: func(s *settings, v string) error {
 				s.server.TLS12 = v == "1.2"
 				if v != "1.3" && v != "1.2" {
-					return errors.New("must be 1.3 or 1.2")
+					return choice("1.3", "1.2")
 				}
 				return nil
 			}},
 		{name: "plain_http", value: "BOOL", def: "false",
-			help: "Listen without TLS, for a proxy that has it. Needs public_url and trusted_proxies; nobody but those proxies is then served.",
-			set:  func(s *settings, v string) (err error) { s.server.PlainHTTP, err = boolean(v); return err }},
+			set: func(s *settings, v string) (err error) { s.server.PlainHTTP, err = boolean(v); return err }},
 		{name: "trusted_proxies", value: "NETWORKS",
-			help: "Addresses or networks of the proxies whose X-Forwarded-For is believed.",
 			set: func(s *settings, v string) (err error) {
 				s.server.TrustedProxies, err = networks(v)
 				return err
 			}},
 		{name: "metrics_allowed", value: "NETWORKS", def: "127.0.0.0/8, ::1/128",
-			help: "Addresses or networks that may read /metrics.",
 			set: func(s *settings, v string) (err error) {
 				s.server.MetricsAllowed, err = networks(v)
 				return err
 			}},
-		{name: "name", value: "TEXT", shown: "the name in public_url, else the host's",
-			help: "What devices show as the server's name.",
-			set:  func(s *settings, v string) error { s.server.Name = v; return nil }},
+		{name: "name", value: "TEXT", shown: "-",
+			set: func(s *settings, v string) error { s.server.Name = v; return nil }},
 		{name: "hide_build", value: "BOOL", def: "false",
-			help: "Do not show the build on the log-in pages.",
-			set:  func(s *settings, v string) (err error) { s.server.HideBuild, err = boolean(v); return err }},
+			set: func(s *settings, v string) (err error) { s.server.HideBuild, err = boolean(v); return err }},
 		{name: "log_level", value: "LEVEL", def: "info",
-			help: "debug, info, warn or error.",
 			set: func(s *settings, v string) error {
 				if s.logLevel.UnmarshalText([]byte(v)) != nil {
-					return errors.New("must be debug, info, warn or error")
+					return choice("debug, info, warn", "error")
 				}
 				return nil
 			}},
 		{name: "log_format", value: "FORMAT", def: "text",
-			help: "text or json, one line for each event, on standard error.",
 			set: func(s *settings, v string) error {
 				s.logJSON = v == "json"
 				if v != "text" && v != "json" {
-					return errors.New("must be text or json")
+					return choice("text", "json")
 				}
 				return nil
 			}},
 	}
 }
+
+func choice(a, b string) error { return errs.New(errs.Invalid, "config.value.choice", "a", a, "b", b) }
 
 // defaultData is where an administrator's tools look, or, for anybody else, a
 // folder of their own.
@@ -157,7 +149,7 @@ func absolute(v string) (string, error) {
 func boolean(v string) (bool, error) {
 	b, err := strconv.ParseBool(v)
 	if err != nil {
-		return false, errors.New("must be true or false")
+		return false, choice("true", "false")
 	}
 	return b, nil
 }
@@ -168,7 +160,7 @@ func listenAddress(v string) (string, error) {
 	}
 	_, port, err := net.SplitHostPort(v)
 	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n > 65535 {
-		return "", errors.New("must be ADDRESS:PORT or a port")
+		return "", errs.New(errs.Invalid, "config.value.address")
 	}
 	return v, nil
 }
@@ -185,7 +177,7 @@ func networks(v string) ([]netip.Prefix, error) {
 		}
 		prefix, err := netip.ParsePrefix(part)
 		if err != nil || prefix.Addr().Is4In6() {
-			return nil, fmt.Errorf("%q is no address and no network", part)
+			return nil, errs.New(errs.Invalid, "config.value.network", "value", part)
 		}
 		list = append(list, prefix.Masked())
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -64,7 +65,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	}
 	fmt.Fprintln(p.err, "backstay-server: "+p.explain(err))
 	if !p.started {
-		fmt.Fprintln(p.err, p.say.T("cli.usage_hint", "command", "backstay-server --help"))
+		fmt.Fprintln(p.err, p.say.T("cli.usage.help", "command", "backstay-server"))
 		return exitUsage
 	}
 	return exitFailed
@@ -78,6 +79,10 @@ func (e silentError) Error() string { return fmt.Sprintf("exit status %d", int(e
 // explain says what failed to the administrator at the terminal: an expected
 // failure in their language with its code, any other as it is.
 func (p *program) explain(err error) string {
+	var bad *badValue
+	if errors.As(err, &bad) {
+		return p.say.T("config.value.invalid", "name", bad.name, "source", bad.source, "reason", p.explain(bad.cause))
+	}
 	expected := errs.Find(err)
 	if expected == nil {
 		return err.Error()
@@ -101,50 +106,33 @@ func (p *program) getenv(name string) string {
 	return ""
 }
 
-// help shows examples first: most people look for the line to copy.
-const help = `{{with .Example}}Examples:
-{{.}}
-
-{{end}}{{with or .Long .Short}}{{.}}
-
-{{end}}Usage:
-  {{.UseLine}}{{if .HasAvailableSubCommands}}
-
-Commands:{{range .Commands}}{{if .IsAvailableCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
-
-{{.CommandPath}} COMMAND --help says more.{{end}}{{if .HasAvailableLocalFlags}}
-
-Flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
-`
-
 func (p *program) root() *cobra.Command {
-	root := &cobra.Command{
-		Use:                   "backstay-server COMMAND",
-		DisableFlagsInUseLine: true,
-		Short:                 "The server of Backstay, which keeps the backups of an organisation's computers.",
-		Example: `  backstay-server quickstart ~/Documents              try everything on this computer
-  backstay-server serve --config /etc/backstay/server.yaml
-  backstay-server admin create --org Example alice     the first administrator`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		PersistentPreRun: func(*cobra.Command, []string) {
-			p.started = true
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cmd.Help()
-			return silentError(exitUsage)
-		},
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-	}
-	root.SetHelpTemplate(help)
-	root.SetUsageTemplate(help)
+	root := p.group("root", p.quickstartCommand(), p.serveCommand(), p.configCommand(), p.migrateCommand(),
+		p.group("admin", p.adminCreate()), p.group("user", p.userCreate()), p.versionCommand())
+	root.Use = "backstay-server"
+	root.Example = `backstay-server quickstart ~/Documents
+backstay-server serve --config /etc/backstay/server.yaml
+backstay-server admin create --org Example alice`
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.PersistentPreRun = func(*cobra.Command, []string) { p.started = true }
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { p.help(cmd) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(_ *cobra.Command, args []string) error {
+		found, rest, err := root.Find(args)
+		if err != nil || len(rest) > 0 {
+			return errs.New(errs.Invalid, "cli.usage.command", "name", strings.Join(args, " "))
+		}
+		p.help(found)
+		return nil
+	}})
 	root.SetOut(p.out)
 	root.SetErr(p.err)
-	root.AddCommand(p.quickstartCommand(), p.serveCommand(), p.configCommand(), p.migrateCommand(),
-		p.adminCommand(), p.userCommand(), p.versionCommand())
-	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
+	for _, cmd := range append(root.Commands(), root) {
+		for _, c := range append(cmd.Commands(), cmd) {
+			c.InitDefaultHelpFlag()
+			c.Flags().Lookup("help").Usage = p.say.T("cli.flag.help")
+		}
+	}
 	return root
 }

@@ -49,27 +49,17 @@ type step struct {
 
 func (p *program) quickstartCommand() *cobra.Command {
 	q := &quickstart{program: p}
-	cmd := &cobra.Command{
-		Use:   "quickstart FOLDER",
-		Short: "Try everything on this computer: back up a folder, restore it, compare.",
-		Long: "Start a server on this computer, activate the computer as a device, back FOLDER up, restore it to a temporary folder, and compare\n" +
-			"byte by byte and metadata by metadata. Then keep serving, to look around in portal and console, until Ctrl-C.\n" +
-			"All data stays in one folder, ~/.local/share/backstay-quickstart unless --data says otherwise; a second run finds it again and sends\n" +
-			"only what changed. To start afresh, remove that folder. The passwords stand in its file credentials.",
-		Example: `  backstay-server quickstart ~/Documents
-  backstay-server quickstart --exit --data /tmp/try /usr/share/doc`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			q.folder = args[0]
-			return q.run(cmd.Context())
-		},
-	}
+	cmd := p.command("quickstart FOLDER", "server.cli.quickstart.", `backstay-server quickstart ~/Documents
+backstay-server quickstart --exit --data /tmp/try /usr/share/doc`, func(cmd *cobra.Command, args []string) error {
+		q.folder = args[0]
+		return q.run(cmd.Context())
+	})
+	cmd.Args = p.arguments(1)
 	flags := cmd.Flags()
-	flags.SortFlags = false
-	flags.StringVar(&q.data, "data", "", "`FOLDER` of all data (default ~/.local/share/backstay-quickstart)")
-	flags.StringVar(&q.listen, "listen", "", "`ADDRESS` to listen on (default "+firstListen+", then what was used before)")
-	flags.BoolVar(&q.exit, "exit", false, "end after the comparison, with status 0 or 1")
-	flags.BoolVar(&q.system, "system-device", os.Geteuid() == 0, "back up with the system's rights; on by itself for root")
+	p.textFlag(cmd, &q.data, "data", "FOLDER", "server.flag.quickstart.data")
+	p.textFlag(cmd, &q.listen, "listen", "ADDRESS", "server.flag.quickstart.listen", "address", firstListen)
+	flags.BoolVar(&q.exit, "exit", false, p.say.T("server.flag.quickstart.exit"))
+	flags.BoolVar(&q.system, "system-device", os.Geteuid() == 0, p.say.T("server.flag.quickstart.system_device"))
 	return cmd
 }
 

@@ -15,24 +15,16 @@ import (
 )
 
 func (p *program) serveCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "serve",
-		Short: "Run the server until it is told to stop.",
-		Long: "Run the server until it is told to stop, by Ctrl-C or SIGTERM: running uploads then get ten seconds to finish.\n" +
-			"An empty database is made ready; one of another version is refused and left as it is.",
-		Example: `  backstay-server serve --config /etc/backstay/server.yaml
-  backstay-server serve --data /srv/backstay --listen :443 --public-url https://backup.example.org
-  BACKSTAY_SERVER_DB=postgres://backstay:secret@db/backstay backstay-server serve`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := p.configure(cmd)
-			if err != nil {
-				return err
-			}
-			return p.serve(cmd, c)
-		},
-	}
-	addConfigFlags(cmd)
+	cmd := p.command("serve", "server.cli.serve.", `backstay-server serve --config /etc/backstay/server.yaml
+backstay-server serve --data /srv/backstay --listen :443 --public-url https://backup.example.org
+BACKSTAY_SERVER_DB=postgres://backstay:secret@db/backstay backstay-server serve`, func(cmd *cobra.Command, _ []string) error {
+		c, err := p.configure(cmd)
+		if err != nil {
+			return err
+		}
+		return p.serve(cmd, c)
+	})
+	p.addConfigFlags(cmd)
 	return cmd
 }
 
@@ -74,22 +66,14 @@ func listen(address string) (net.Listener, error) {
 }
 
 func (p *program) migrateCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "migrate",
-		Short: "Bring the database to this program's version.",
-		Long: "Bring the database to this program's version. Stop the server and make a copy of the database first: the program of before\n" +
-			"does not start with it any more. A database of a newer version is refused and left as it is.",
-		Example: `  backstay-server migrate --config /etc/backstay/server.yaml`,
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := p.configure(cmd)
-			if err != nil {
-				return err
-			}
-			return p.migrate(cmd, c.settings.server.WithDefaults().DB)
-		},
-	}
-	addConfigFlags(cmd, "data", "db")
+	cmd := p.command("migrate", "server.cli.migrate.", "backstay-server migrate --config /etc/backstay/server.yaml", func(cmd *cobra.Command, _ []string) error {
+		c, err := p.configure(cmd)
+		if err != nil {
+			return err
+		}
+		return p.migrate(cmd, c.settings.server.WithDefaults().DB)
+	})
+	p.addConfigFlags(cmd, "data", "db")
 	return cmd
 }
 
@@ -115,13 +99,8 @@ func (p *program) migrate(cmd *cobra.Command, address string) error {
 }
 
 func (p *program) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print which build this is.",
-		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(p.out, "backstay-server "+version.String())
-			return err
-		},
-	}
+	return p.command("version", "server.cli.version.", "", func(*cobra.Command, []string) error {
+		_, err := fmt.Fprintln(p.out, "backstay-server "+version.String())
+		return err
+	})
 }
