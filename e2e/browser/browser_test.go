@@ -177,7 +177,7 @@ func TestConsole(t *testing.T) {
 	profile := b.URL()
 	want(t, b, "profile", "User Privacy & Access", "Allow restore from web browser", "Folders to back up")
 
-	all := map[string]string{"console-overview": at("/"), "console-users": at("/users"), "console-user": user, "console-users-nothing": at("/users?q=nobody+at+all"), "console-devices": at("/devices"),
+	all := map[string]string{"console-overview": at("/"), "console-users": at("/users"), "console-user": user, "console-users-nothing": at("/users?q=nobody+at+all"), "console-devices": at("/devices"), "console-devices-never": at("/devices?show=never"),
 		"console-device": device, "console-deactivate": device + "/deactivate", "console-disable": user + "/disable", "console-profiles": at("/profiles"), "console-profile": profile, "console-audit": at("/audit")}
 	walk(t, b, inEnglish, "", all)
 	language(b, "fr")

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
@@ -32,20 +33,13 @@ func deviceOf(f web.Frame, d devices.Device, username string) device {
 }
 
 func (c *console) devices(w http.ResponseWriter, r *http.Request, v *visit) {
-	ctx := r.Context()
-	page := devicesPage{Frame: c.frame(w, r, v, "console.devices"), Query: strings.TrimSpace(r.FormValue("q"))}
-	err := c.DB.Read(ctx, func(tx *db.Tx) error {
-		filter := devices.Filter{Org: v.org(), Search: page.Query, After: web.After(r), Limit: listPart}
-		total, err := devices.Count(ctx, tx, v.caller, filter)
-		if err != nil {
-			return err
-		}
-		list, after, err := devices.List(ctx, tx, v.caller, filter)
-		page.Devices = nil
+	page := devicesPage{Frame: c.frame(w, r, v, "console.devices"), Query: strings.TrimSpace(r.FormValue("q")), Show: r.FormValue("show")}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		list, pages, err := listed(r, tx, v, &page)
+		page.Devices, page.Pages = nil, pages
 		for _, d := range list {
 			page.Devices = append(page.Devices, deviceOf(page.Frame, d.Device, d.Username))
 		}
-		page.Pages = web.PagesOf(r, len(list), int64(total), after)
 		return err
 	})
 	if err != nil {
@@ -53,6 +47,48 @@ func (c *console) devices(w http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	c.site.Render(w, r, http.StatusOK, "devices", page)
+}
+
+// listed is the part of the devices that a page shows.
+func listed(r *http.Request, tx *db.Tx, v *visit, page *devicesPage) ([]devices.Listed, web.Pages, error) {
+	filter := devices.Filter{Org: v.org(), Search: page.Query, After: web.After(r), Limit: listPart}
+	switch level := web.Level(page.Show); level {
+	case web.Protected, web.AtRisk, web.Never:
+		list, err := ofLevel(r, tx, v, filter, level, page.Now())
+		return list, web.Pages{}, err
+	}
+	page.Show = ""
+	total, err := devices.Count(r.Context(), tx, v.caller, filter)
+	if err != nil {
+		return nil, web.Pages{}, err
+	}
+	list, after, err := devices.List(r.Context(), tx, v.caller, filter)
+	return list, web.PagesOf(r, len(list), int64(total), after), err
+}
+
+// maxOfLevel is how many devices a list by their protection has. Who has more
+// at risk has no use for a second page.
+const maxOfLevel = 500
+
+// ofLevel are the devices that are so well protected.
+func ofLevel(r *http.Request, tx *db.Tx, v *visit, filter devices.Filter, level web.Level, now time.Time) ([]devices.Listed, error) {
+	var found []devices.Listed
+	filter.Limit = 500
+	for {
+		list, after, err := devices.List(r.Context(), tx, v.caller, filter)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range list {
+			if protectionOf(d.Device).Level(now) == level && len(found) < maxOfLevel {
+				found = append(found, d)
+			}
+		}
+		if after == "" || len(found) == maxOfLevel {
+			return found, nil
+		}
+		filter.After = after
+	}
 }
 
 // maxSnapshots is how many snapshots a device's page lists.

@@ -96,6 +96,7 @@ type device struct {
 type devicesPage struct {
 	web.Frame
 	Query   string
+	Show    string // only those of this level of protection, "" for all
 	Devices []device
 	Pages   web.Pages
 }

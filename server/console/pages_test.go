@@ -78,6 +78,9 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	"devices": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "devices", devicesPage{Frame: in, Devices: sampleDevices()}
 	},
+	"devices-risk": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "devices", devicesPage{Frame: in, Devices: sampleDevices()[1:2], Show: "risk"}
+	},
 	"devices-none": func(out, in web.Frame, r *http.Request) (string, web.Page) { return "devices", devicesPage{Frame: in} },
 	"device": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "device", devicePage{Frame: in, Device: sampleDevices()[0], Snapshots: []snapshot{
