@@ -42,8 +42,9 @@ func (f *fileWriter) part(ctx context.Context, win *window, o *op) {
 	if err == nil {
 		err = f.pieces(ctx, win, o)
 	}
+	kept := false
 	if err == nil && o.last {
-		err = f.finish()
+		kept, err = f.finish(ctx)
 	}
 	if err != nil {
 		f.abort()
@@ -52,7 +53,7 @@ func (f *fileWriter) part(ctx context.Context, win *window, o *op) {
 	}
 	if o.last {
 		f.end()
-		f.r.done(f.e, false)
+		f.r.done(f.e, kept)
 	}
 }
 
@@ -138,35 +139,29 @@ func (f *fileWriter) hole() {
 }
 
 // finish checks the content and gives the file its metadata and its name.
-func (f *fileWriter) finish() error {
+func (f *fileWriter) finish(ctx context.Context) (kept bool, err error) {
 	f.hole()
 	if f.sparse {
 		if err := f.file.Truncate(int64(f.e.Size)); err != nil {
-			return fmt.Errorf("writing the file: %w", err)
+			return false, fmt.Errorf("writing the file: %w", err)
 		}
 	}
 	if f.pos != f.e.Size || !bytes.Equal(f.sum.Sum(nil), f.e.Hash[:]) {
-		return backup.Mismatched("content of a file", errors.New("has another hash"))
+		return false, backup.Mismatched("content of a file", errors.New("has another hash"))
 	}
 	f.r.warn(f.e.Path(), f.in.setFileMeta(f.file, f.r.cfg.Privileged, f.e, f.attrs))
-	var info os.FileInfo
-	if f.group != nil {
-		info, _ = f.file.Stat()
-	}
 	// A network file system may report a failed write only here.
 	if err := f.file.Close(); err != nil {
-		return fmt.Errorf("writing the file: %w", err)
+		return false, fmt.Errorf("writing the file: %w", err)
 	}
-	if err := f.in.setTimesLater(f.temp, f.e); err != nil {
-		f.r.warn(f.e.Path(), err)
-	}
-	if err := f.r.place(f.in, f.temp, f.e.Name, f.e.Path()); err != nil {
-		return fmt.Errorf("naming the file: %w", err)
+	f.r.warn(f.e.Path(), f.in.setTimesLater(f.temp, f.e))
+	if kept, err = f.r.place(ctx, f.in, f.temp, f.e); err != nil {
+		return false, fmt.Errorf("naming the file: %w", err)
 	}
 	if f.group != nil {
-		f.group.path, f.group.info = f.e.Path(), info
+		f.group.restored(f.in, f.e)
 	}
-	return nil
+	return kept, nil
 }
 
 // abort takes the temporary file away.
@@ -251,7 +246,7 @@ func (w *writer) tryLink(f *folder, o *op) error {
 	for range 3 {
 		err := w.r.hardLink(from, name, f, o.e.Name)
 		now, statErr := f.root.Lstat(o.e.Name)
-		same := statErr == nil && os.SameFile(now, g.info)
+		same := statErr == nil && unchanged(g.info, now)
 		switch {
 		case err == nil && same:
 			return nil
@@ -267,6 +262,18 @@ func (w *writer) tryLink(f *folder, o *op) error {
 		}
 	}
 	return errs.New(errs.Local, "restore.busy")
+}
+
+// restored notes the name that the others are linked to.
+func (g *linkGroup) restored(f *folder, e *catalog.Entry) {
+	g.path = e.Path()
+	g.info, _ = f.root.Lstat(e.Name) // without it the others fail, and say so
+}
+
+// unchanged reports whether now is the file that was. Its number alone does not
+// tell: a new file often gets the one of a file just removed.
+func unchanged(was, now os.FileInfo) bool {
+	return os.SameFile(was, now) && was.Mode() == now.Mode() && was.Size() == now.Size() && was.ModTime().Equal(now.ModTime())
 }
 
 // symlink makes a link. It is never followed, so it may point anywhere.

@@ -185,6 +185,9 @@ func (w *writer) make(f *folder, o *op) error {
 		return err
 	}
 	child, err := f.open(e.Name)
+	if errors.Is(err, fs.ErrPermission) && f.unlock(e.Name) == nil {
+		child, err = f.open(e.Name) // an earlier restore had finished it
+	}
 	if err != nil {
 		return err
 	}

@@ -49,6 +49,16 @@ func pathError(op, name string, err error) error {
 	return &os.PathError{Op: op, Path: name, Err: err}
 }
 
+// unlock lets the restorer into a folder of his own.
+func (f *folder) unlock(name string) error {
+	fd, err := unix.Openat(f.fd(), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Chmod("/proc/self/fd/"+strconv.Itoa(fd), 0o700)
+}
+
 // hardLink does not follow a link that stands at name.
 func (r *restorer) hardLink(from *folder, name string, to *folder, as string) error {
 	return pathError("link", as, unix.Linkat(from.fd(), name, to.fd(), as, 0))

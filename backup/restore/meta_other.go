@@ -27,6 +27,8 @@ func (f *folder) rename(from, to string) error {
 	return f.root.Rename(from, to)
 }
 
+func (f *folder) unlock(name string) error { return f.root.Chmod(name, 0o700) }
+
 func (r *restorer) hardLink(from *folder, name string, to *folder, as string) error {
 	return r.top.root.Link(below(from, name), below(to, as))
 }

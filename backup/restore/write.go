@@ -131,8 +131,7 @@ func (w *writer) do(ctx context.Context, win *window, o *op) {
 		return
 	}
 	if o.group != nil {
-		o.group.path = e.Path()
-		o.group.info, _ = f.root.Lstat(e.Name)
+		o.group.restored(f, e)
 	}
 	w.r.done(e, kept)
 }
@@ -188,26 +187,29 @@ func (w *writer) give(job func()) {
 // keep counts a file that was there already.
 func (r *restorer) keep(f *folder, o *op) {
 	if o.group != nil {
-		o.group.path = o.e.Path()
-		o.group.info, _ = f.root.Lstat(o.e.Name)
+		o.group.restored(f, o.e)
 	}
 	r.done(o.e, true)
 	r.wrote(int64(o.e.Size))
 }
 
 // place gives a finished temporary file its name. Something that has that name
-// is moved aside, however late it came.
-func (r *restorer) place(f *folder, temp, name, path string) error {
+// is moved aside, however late it came; but if it is the same file, it stays,
+// and the temporary one goes.
+func (r *restorer) place(ctx context.Context, f *folder, temp string, e *catalog.Entry) (kept bool, err error) {
 	for range 3 {
-		err := f.rename(temp, name)
+		err := f.rename(temp, e.Name)
 		if !errors.Is(err, fs.ErrExist) {
-			return err
+			return false, err
 		}
-		if err := r.moveAside(f, name, path); err != nil {
-			return err
+		if f.holds(ctx, e) {
+			return true, f.root.Remove(temp)
+		}
+		if err := r.moveAside(f, e.Name, e.Path()); err != nil {
+			return false, err
 		}
 	}
-	return errs.New(errs.Local, "restore.busy")
+	return false, errs.New(errs.Local, "restore.busy")
 }
 
 // moveAside renames what is in the way of something to be restored.
