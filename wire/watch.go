@@ -57,7 +57,9 @@ func watchCall(ctx context.Context, limit time.Duration) (context.Context, *watc
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) { w.conn.Store(counted(info.Conn)) },
 	})
+	w.mu.Lock() // look may run before its timer is known
 	w.timer = time.AfterFunc(limit/8, w.look)
+	w.mu.Unlock()
 	return ctx, w
 }
 

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,7 +130,7 @@ func (p *person) caller(session string) access.Caller {
 	return access.Caller{Kind: access.UserKind, User: p.id, Org: p.org, Session: session}
 }
 
-var serial int64
+var serials atomic.Int64 // tests run side by side
 
 type machine struct {
 	w       *world
@@ -159,7 +160,7 @@ func (p *person) newDevice() *machine {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	serial++
+	serial := serials.Add(1)
 	e, err := w.ring.Enrol(keys.Enrolment{Org: p.org, User: p.id, Device: id, Gen: p.keys.Gen, Wrapped: p.keys.Wrapped,
 		SigningKey: public, EnrolmentKey: oncePublic, Serial: uint64(serial), NotBefore: w.clock})
 	if err != nil {
