@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -226,5 +227,56 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 	if list, err := os.ReadDir(data); err != nil || len(list) > 0 {
 		t.Errorf("a refused configuration left %v behind, %v", list, err)
+	}
+}
+
+func TestBehindAProxy(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t, func(cfg *server.Config) {
+		cfg.PlainHTTP = true
+		cfg.PublicURL = "https://backup.example.org"
+		cfg.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	})
+	ours := func(r *http.Request) {
+		r.Host = "backup.example.org"
+		r.Header.Set("X-Forwarded-For", "192.0.2.7")
+	}
+	for _, c := range []struct {
+		path string
+		edit func(*http.Request)
+		want int
+	}{
+		{"/login", ours, 200},
+		{"/admin/login", ours, 200},
+		{"/agent/v1/hello", ours, 200},
+		{"/login", nil, 421},
+		{"/healthz", nil, 200},
+		{"/metrics", nil, 200},
+		{"/metrics", ours, 403}, // the proxy passes on what somebody outside asks
+	} {
+		if answer, body := fetch(t, s, "GET", c.path, c.edit); answer.StatusCode != c.want {
+			t.Errorf("%s gives %d, want %d: %s", c.path, answer.StatusCode, c.want, body)
+		}
+	}
+	// The audit has the client's address, not the proxy's.
+	fetch(t, s, "POST", "/login", func(r *http.Request) {
+		ours(r)
+		form := "username=user&password=wrong-password"
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Origin", "https://backup.example.org")
+		r.Header.Set("Cookie", "__Host-backstay-check=1")
+		r.Body = io.NopCloser(strings.NewReader(form))
+		r.ContentLength = int64(len(form))
+	})
+	err := s.DB.Read(t.Context(), func(tx *db.Tx) error {
+		var n int
+		err := tx.QueryRow(t.Context(), `SELECT count(*) FROM audit WHERE ip = '192.0.2.7' AND action = 'login'`).Scan(&n)
+		if n != 1 {
+			t.Errorf("%d log-ins are recorded from the client's address, want 1", n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
