@@ -71,9 +71,10 @@ func (c *Client) do(ctx context.Context, req call, use func(r *http.Response, bo
 		if !errors.As(err, &f) {
 			return err
 		}
-		if f.status == http.StatusUnauthorized && req.auth == deviceToken && !renewed {
+		if f.status == http.StatusUnauthorized && req.auth == deviceToken && !renewed && !errs.Is(f.err, errs.AuthFailed) {
 			// The token may have been withdrawn, or the server restored from a
-			// backup: one new one, then the answer stands.
+			// backup: one new one, then the answer stands. E1101 is about the
+			// password, which must not be counted twice.
 			renewed = true
 			c.forgetToken()
 			continue
