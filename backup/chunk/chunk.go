@@ -22,16 +22,15 @@ import (
 const ID = 1
 
 const (
-	window    = 64 // bytes that the hash remembers
-	hardShift = 42 // before the mean: a cut every 4 MiB
-	softShift = 46 // after it: every 256 KiB
+	window    = 64      // bytes that the hash remembers
+	hardLimit = 1 << 42 // before the mean: a cut every 4 MiB
+	softLimit = 1 << 46 // after it: every 256 KiB
 )
 
 // Chunker cuts under one secret. It is cheap to make, and not safe for
 // concurrent use.
 type Chunker struct {
 	table [256]uint64
-	twice [256]uint64 // the table's values shifted by one: two bytes in one step
 	mac   hash.Hash
 	sum   [sha256.Size]byte
 }
@@ -45,7 +44,6 @@ func NewChunker(secret backup.Key) *Chunker {
 	}
 	for i := range c.table {
 		c.table[i] = binary.BigEndian.Uint64(b[8*i:])
-		c.twice[i] = c.table[i] << 1
 	}
 	return c
 }

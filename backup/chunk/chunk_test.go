@@ -96,18 +96,12 @@ func TestCutAtTheEdges(t *testing.T) {
 	for i := range c.table { // no byte but 255 can end a chunk
 		c.table[i] = 1<<63 | 1
 	}
-	set := func(v uint64) {
-		c.table[255] = v
-		for i := range c.table {
-			c.twice[i] = c.table[i] << 1
-		}
-	}
 	// hash before the byte is fixed after 64 equal bytes
 	var h uint64
 	for range 64 {
 		h = h<<1 + c.table[0]
 	}
-	set(-(h << 1)) // hash 0 after a byte 255
+	c.table[255] = -(h << 1) // hash 0 after a byte 255
 	tests := []struct{ at, want int }{
 		{backup.MinChunk - 1, backup.MaxChunk}, // the last byte that may not
 		{backup.MinChunk, backup.MinChunk + 1},
@@ -128,7 +122,7 @@ func TestCutAtTheEdges(t *testing.T) {
 		b[tt.at] = 0
 	}
 	// A hash between the two thresholds ends a chunk by the soft rule only.
-	set(1<<43 - h<<1)
+	c.table[255] = 1<<43 - h<<1
 	for at, ends := range map[int]bool{backup.MeanChunk - 2: false, backup.MeanChunk - 1: true} {
 		b[at] = 255
 		got := c.Cut(b, false)

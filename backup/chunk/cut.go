@@ -21,9 +21,9 @@ func (c *Chunker) Cut(b []byte, final bool) int {
 		}
 		// n is at least MeanChunk at the byte with index MeanChunk-1.
 		mean := min(len(b), backup.MeanChunk-1)
-		n, h := c.find(b[:mean], backup.MinChunk, h, hardShift)
+		n, h := c.find(b[:mean], backup.MinChunk, h, hardLimit)
 		if n == 0 {
-			n, _ = c.find(b, mean, h, softShift)
+			n, _ = c.find(b, mean, h, softLimit)
 		}
 		if n > 0 {
 			return n
@@ -36,27 +36,34 @@ func (c *Chunker) Cut(b []byte, final bool) int {
 }
 
 // find hashes b from the index at on, and returns the length of b up to and
-// with the first byte after which the upper bits of the hash are zero, or 0
-// and the hash at the end of b. Two bytes a step take the shift and the add of
-// the second out of the chain that each step waits for.
-func (c *Chunker) find(b []byte, at int, h uint64, shift uint) (int, uint64) {
-	shift &= 63
+// with the first byte after which the hash is under limit, or 0 and the hash at
+// the end of b. It takes four bytes in one step: what they add to the hash does
+// not wait for the hash of the step before.
+func (c *Chunker) find(b []byte, at int, h, limit uint64) (int, uint64) {
 	i := at
-	for ; i+1 < len(b); i += 2 {
-		x := c.table[b[i]]
-		first := h<<1 + x
-		h = h<<2 + (c.twice[b[i]] + c.table[b[i+1]])
-		if first>>shift == 0 {
-			return i + 1, h
+	t := &c.table
+	for p := b[at:]; len(p) >= 4; p = p[4:] {
+		one := t[p[0]]
+		two := one<<1 + t[p[1]]
+		three := two<<1 + t[p[2]]
+		four := three<<1 + t[p[3]]
+		if h<<1+one < limit {
+			return i + 1, 0
 		}
-		if h>>shift == 0 {
-			return i + 2, h
+		if h<<2+two < limit {
+			return i + 2, 0
 		}
+		if h<<3+three < limit {
+			return i + 3, 0
+		}
+		if h = h<<4 + four; h < limit {
+			return i + 4, 0
+		}
+		i += 4
 	}
-	if i < len(b) {
-		h = h<<1 + c.table[b[i]]
-		if h>>shift == 0 {
-			return i + 1, h
+	for ; i < len(b); i++ {
+		if h = h<<1 + t[b[i]]; h < limit {
+			return i + 1, 0
 		}
 	}
 	return 0, h

@@ -421,7 +421,7 @@ func bigTree(t testing.TB) *tree {
 	for i := range 200 {
 		b.file("/d/"+string(rune('a'+i%26))+strings.Repeat("x", i/26), strings.Repeat(string(rune('0'+i%10)), 2000+i))
 	}
-	b.add("/d/big", b.content(catalog.Entry{Type: catalog.File, Mode: 0o600}, noise(80<<20)))
+	b.add("/d/big", b.content(catalog.Entry{Type: catalog.File, Mode: 0o600}, noise(40<<20)))
 	return b
 }
 
@@ -549,7 +549,7 @@ func TestCancel(t *testing.T) {
 	target := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	_, err := Run(ctx, Config{Catalog: b.done(), Target: target, Progress: func(p Progress) {
-		if p.Bytes > 40<<20 {
+		if p.Bytes > 20<<20 {
 			cancel()
 		}
 	}})
