@@ -180,16 +180,6 @@ func Reserve(total uint64) uint64 {
 	return min(max(total/100, 1<<30), total/20)
 }
 
-// Space says how large the file system is and how much of it blobs may still
-// take.
-func (s *Store) Space() (total, left uint64, err error) {
-	total, free, err := s.space(s.root)
-	if err != nil {
-		return 0, 0, fmt.Errorf("asking for free room: %w", err)
-	}
-	return total, free - min(free, Reserve(total)), nil
-}
-
 type file struct {
 	*os.File
 	size int64
