@@ -68,7 +68,7 @@ func TestVerdict(t *testing.T) {
 	}}
 	want := []string{
 		"m/other TestC was skipped", "m/db",
-		"m/db TestB ran on SQLite only", "m/db TestZ ran on PostgreSQL only",
+		"m/db: 1 ran on SQLite only: TestB", "m/db: 1 ran on PostgreSQL only: TestZ",
 	}
 	if got := verdict(one, two, []string{"m/db"}); !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)

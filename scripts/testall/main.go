@@ -14,10 +14,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -106,13 +108,24 @@ func verdict(sqlite, postgres *tally, both []string) []string {
 	}
 	here, there := sqlite.only(both), postgres.only(both)
 	fmt.Printf("store tests run on SQLite: %d\nstore tests run on PostgreSQL: %d\n", len(here), len(there))
-	for _, name := range missing(here, there) {
-		failed = append(failed, name+" ran on SQLite only")
-	}
-	for _, name := range missing(there, here) {
-		failed = append(failed, name+" ran on PostgreSQL only")
-	}
+	failed = append(failed, onlyOn("SQLite", missing(here, there))...)
+	failed = append(failed, onlyOn("PostgreSQL", missing(there, here))...)
 	return failed
+}
+
+// onlyOn says which tests, each a package and a name, ran on one database only:
+// a line for each package.
+func onlyOn(database string, tests []string) []string {
+	names := map[string][]string{}
+	for _, test := range tests {
+		pkg, name, _ := strings.Cut(test, " ")
+		names[pkg] = append(names[pkg], name)
+	}
+	var lines []string
+	for _, pkg := range slices.Sorted(maps.Keys(names)) {
+		lines = append(lines, fmt.Sprintf("%s: %d ran on %s only: %s", pkg, len(names[pkg]), database, strings.Join(names[pkg], " ")))
+	}
+	return lines
 }
 
 // command is a tool that prints only when it fails.
