@@ -8,6 +8,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/vault"
 )
 
 // cleanUpEvery is how often what has expired is deleted. Nothing depends on it:
@@ -29,11 +30,11 @@ func (s *Server) cleanUp(ctx context.Context) {
 	}
 }
 
-// expire deletes sessions, tokens and challenges that are over, each kind in a
+// expire ends sessions, tokens, challenges and unfinished backups that are over, each kind in a
 // transaction of its own.
 func (s *Server) expire(ctx context.Context) error {
 	var gone int64
-	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, devices.Expire} {
+	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, devices.Expire, vault.Expire} {
 		err := s.DB.Write(ctx, func(tx *db.Tx) error {
 			n, err := kind(ctx, tx)
 			gone += n
