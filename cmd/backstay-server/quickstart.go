@@ -18,8 +18,6 @@ import (
 	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server"
-	"github.com/backstay/backstay/server/accounts"
-	"github.com/backstay/backstay/wire"
 )
 
 // firstListen is where a quickstart listens, and then ever again: its device
@@ -78,16 +76,14 @@ func (q *quickstart) run(ctx context.Context) error {
 	if err := q.sweep(); err != nil {
 		return err
 	}
-	stop, err := q.start(ctx)
+	ctx, stop, err := q.start(ctx)
 	if err != nil {
 		return err
 	}
 	same, err := q.work(ctx)
-	if err == nil {
-		if !q.exit {
-			q.invite()
-			<-ctx.Done()
-		}
+	if err == nil && !q.exit {
+		q.invite()
+		<-ctx.Done()
 	}
 	err = errors.Join(err, stop())
 	if err == nil && !same {
@@ -114,6 +110,9 @@ func (q *quickstart) prepare() error {
 	if q.data, err = filepath.Abs(q.data); err != nil {
 		return err
 	}
+	if err := q.checkData(); err != nil {
+		return err
+	}
 	if err := durable.MkdirAll(q.data, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
@@ -125,6 +124,25 @@ func (q *quickstart) prepare() error {
 	}
 	return nil
 }
+
+// checkData refuses a folder with something in it that no quickstart made: a
+// slip of --data must not scatter a vault over somebody's files.
+func (q *quickstart) checkData() error {
+	list, err := os.ReadDir(q.data)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(list) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking into the data folder: %w", err)
+	}
+	if _, err := os.Lstat(filepath.Join(q.data, lockName)); err != nil {
+		return errs.New(errs.Conflict, "quickstart.data_foreign", "data", q.data)
+	}
+	return nil
+}
+
+// lockName is held while a quickstart runs, and marks the folder as one's.
+const lockName = ".quickstart"
 
 // realFolder is the folder that somebody named, absolute and without links.
 func realFolder(name string) (string, error) {
@@ -166,40 +184,46 @@ func (q *quickstart) sweep() error {
 	return nil
 }
 
-// start runs the server in this process, and makes the accounts. The result
-// stops it.
-func (q *quickstart) start(ctx context.Context) (stop func() error, err error) {
+// start runs the server in this process, and makes the accounts. The context
+// that it returns ends when the server does; stop stops it.
+func (q *quickstart) start(ctx context.Context) (_ context.Context, stop func() error, err error) {
 	if q.credentials, err = readCredentials(q.data); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	address, err := q.address()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	l, err := listen(address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	logs, err := os.OpenFile(filepath.Join(q.data, "server.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, errors.Join(err, l.Close())
+		return nil, nil, errors.Join(err, l.Close())
 	}
 	cfg := server.Config{Data: q.data, Listen: l.Addr().String(), Hasher: q.hasher, Log: slog.New(slog.NewTextHandler(logs, nil))}
 	if q.server, err = server.New(ctx, cfg); err != nil {
-		return nil, errors.Join(err, l.Close(), logs.Close())
+		return nil, nil, errors.Join(err, l.Close(), logs.Close())
 	}
 	q.url = cfg.URL(l.Addr())
-	serving, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	// Ctrl-C ends the work first, and the server only then: the client's last
+	// words have to reach it.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- q.server.Serve(serving, l) }()
-	stop = func() error {
+	go func() {
+		ended <- q.server.Serve(serving, l)
 		cancel()
+	}()
+	stop = func() error {
+		stopServing()
 		return errors.Join(<-ended, q.server.Close(), logs.Close())
 	}
 	if err := q.accounts(ctx, cfg); err != nil {
-		return nil, errors.Join(err, stop())
+		return nil, nil, errors.Join(err, stop())
 	}
-	return stop, nil
+	return ctx, stop, nil
 }
 
 // address is where to listen: where the device of an earlier run looks, else
@@ -228,28 +252,6 @@ func (q *quickstart) address() (string, error) {
 		return "", errs.New(errs.Conflict, "quickstart.listen_moved", "known", known, "data", q.data)
 	}
 	return wish, nil
-}
-
-// accounts makes the organisation, the administrator and the user once. The
-// passwords are written down before they are of use, so that a crash between
-// leaves nobody locked out.
-func (q *quickstart) accounts(ctx context.Context, cfg server.Config) error {
-	c := &q.credentials
-	if c.UserPassword == "" {
-		c.User, c.UserPassword = "user", accounts.ReadablePassword()
-		c.Administrator, c.AdministratorPassword = "administrator", accounts.ReadablePassword()
-	}
-	chain, err := server.Chain(cfg)
-	if err != nil {
-		return err
-	}
-	c.Portal, c.Console = q.url+"/", q.url+"/admin/"
-	c.CAFingerprint = wire.Fingerprint(chain[0])
-	c.DeviceState = filepath.Join(q.data, "device")
-	if err := c.write(q.data); err != nil {
-		return err
-	}
-	return q.makeAccounts(ctx)
 }
 
 // work is the main job. It reports whether the trees are the same.

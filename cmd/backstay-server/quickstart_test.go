@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -196,6 +198,7 @@ func TestQuickstartRefuses(t *testing.T) {
 	t.Parallel()
 	q := newTry(t, ":", ":")
 	inner := filepath.Join(q.folder, "sub")
+	foreign := filepath.Dir(writeFile(t, "letter", "Dear"))
 	for _, c := range []struct {
 		name   string
 		args   []string
@@ -207,6 +210,7 @@ func TestQuickstartRefuses(t *testing.T) {
 		{"no folder", nil, 2, ""},
 		{"two folders", []string{q.folder, inner}, 2, ""},
 		{"the folder inside the data", []string{"--data", q.folder, inner}, 1, "--data"},
+		{"data in a folder of something else", []string{"--data", foreign, q.folder}, 1, foreign},
 		{"a bad address", []string{"--listen", "nowhere", q.folder}, 1, "nowhere"},
 	} {
 		status, out, err := q.run(t.Context(), c.args...)

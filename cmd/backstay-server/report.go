@@ -1,69 +1,11 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"path/filepath"
-	"slices"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/backstay/backstay/e2e/oracle"
-	"github.com/backstay/backstay/server/access"
-	"github.com/backstay/backstay/server/accounts"
-	"github.com/backstay/backstay/server/db"
-	"github.com/backstay/backstay/server/profiles"
-	"github.com/backstay/backstay/server/vault"
 )
-
-// makeAccounts makes what the credentials name, where it is not there yet.
-func (q *quickstart) makeAccounts(ctx context.Context) error {
-	by := access.System("backstay-server quickstart")
-	org, _, err := q.server.EnsureOrg(ctx, by, "Quickstart")
-	if err != nil {
-		return err
-	}
-	if err := q.leaveOut(ctx, by, org.ID); err != nil {
-		return err
-	}
-	c := q.credentials
-	_, err = q.server.EnsureAccount(ctx, by, accounts.New{Org: org.ID, Kind: access.AdminKind, Role: access.ServerAdmin,
-		Username: c.Administrator}, c.AdministratorPassword)
-	if err != nil {
-		return err
-	}
-	_, err = q.server.EnsureAccount(ctx, by, accounts.New{Org: org.ID, Kind: access.UserKind, Username: c.User}, c.UserPassword)
-	return err
-}
-
-// leaveOut keeps a backup of, say, the home folder from swallowing the vault
-// that it is being written to.
-func (q *quickstart) leaveOut(ctx context.Context, by access.Caller, org access.OrgID) error {
-	return q.server.DB.Write(ctx, func(tx *db.Tx) error {
-		p, err := profiles.Default(ctx, tx, org)
-		if err != nil {
-			return err
-		}
-		pattern := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(filepath.ToSlash(q.data))
-		if slices.Contains(p.Settings.Exclude, pattern) {
-			return nil
-		}
-		p.Settings.Exclude = append(p.Settings.Exclude, pattern)
-		_, err = profiles.Save(ctx, tx, by, p.ID, p.Revision, profiles.Changes{Settings: &p.Settings})
-		return err
-	})
-}
-
-// stored is how many bytes the vault's packs hold.
-func (q *quickstart) stored(ctx context.Context) (n int64, err error) {
-	err = q.server.DB.Read(ctx, func(tx *db.Tx) error {
-		var stats vault.Stats
-		stats, err = q.server.Vault.Stats(ctx, tx)
-		n = stats.StoredBytes
-		return err
-	})
-	return n, err
-}
 
 // shownDifferences is how many are printed.
 const shownDifferences = 20

@@ -13,7 +13,7 @@ var errLocked = errors.New("somebody else has the lock")
 
 // lockFolder takes a folder for this process, until unlock or its end.
 func lockFolder(folder string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(folder, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(folder, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
