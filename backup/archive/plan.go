@@ -195,9 +195,14 @@ func (p *planner) unchanged(e, old *catalog.Entry) bool {
 }
 
 // recent reports whether a file had changed so shortly before it was read that
-// its times cannot tell whether it has changed since.
+// its times cannot tell whether it has changed since. The time of the last
+// change of any kind tells it best, where a system has that.
 func (p *planner) recent(old *catalog.Entry) bool {
-	return p.since != catalog.Time{} && (!old.Ctime.Before(p.since) || !old.Mtime.Before(p.since))
+	changed := old.Ctime
+	if changed == (catalog.Time{}) {
+		changed = old.Mtime
+	}
+	return p.since != catalog.Time{} && !changed.Before(p.since)
 }
 
 // renewed reports whether an entry needs an object that must not be relied on.
