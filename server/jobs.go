@@ -30,8 +30,8 @@ func (s *Server) cleanUp(ctx context.Context) {
 	}
 }
 
-// expire ends sessions, tokens, challenges and unfinished backups that are over, each kind in a
-// transaction of its own.
+// expire ends sessions, tokens, challenges and unfinished backups that are
+// over, each kind in a transaction of its own.
 func (s *Server) expire(ctx context.Context) error {
 	var gone int64
 	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, devices.Expire, vault.Expire} {

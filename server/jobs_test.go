@@ -1,0 +1,78 @@
+package server
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/db/dbtest"
+)
+
+func TestCleanUp(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s, err := New(t.Context(), Config{
+		Data: t.TempDir(), DB: dbtest.DSN(t), Hasher: &accounts.Hasher{Time: 1, Memory: 64},
+		Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	by := access.System("test")
+	org, _, err := s.EnsureOrg(t.Context(), by, "Test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := s.NewAccount(t.Context(), by, accounts.New{Org: org.ID, Kind: access.UserKind, Username: "user"}, "User-Password-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.DB.Write(t.Context(), func(tx *db.Tx) error {
+		_, _, err := accounts.StartSession(t.Context(), tx, user, accounts.ToPortal, by, "", "")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		later time.Duration
+		want  int
+	}{{0, 1}, {366 * 24 * time.Hour, 0}} {
+		now = now.Add(c.later)
+		if err := s.expire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		err := s.DB.Read(t.Context(), func(tx *db.Tx) error {
+			var n int
+			err := tx.QueryRow(t.Context(), `SELECT count(*) FROM login_sessions`).Scan(&n)
+			if n != c.want {
+				t.Errorf("%v later %d sessions are there, want %d", c.later, n, c.want)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestEnsureOrgIsRepeatable(t *testing.T) {
+	t.Parallel()
+	s, err := New(t.Context(), Config{Data: t.TempDir(), DB: dbtest.DSN(t), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	first, made, err := s.EnsureOrg(t.Context(), access.System("test"), "Test")
+	if err != nil || !made {
+		t.Fatalf("EnsureOrg = %v, made %v", err, made)
+	}
+	second, made, err := s.EnsureOrg(t.Context(), access.System("test"), "TEST")
+	if err != nil || made || second.ID != first.ID {
+		t.Errorf("again: %v, made %v, %s, want %s", err, made, second.ID, first.ID)
+	}
+}
