@@ -172,8 +172,26 @@ func (v *Vault) prepare(ctx context.Context, c *commit) (answer wire.Committed, 
 		if err := v.locate(ctx, tx, c, s.org, base); err != nil {
 			return err
 		}
+		if err := checkRoot(ctx, tx, c, s.org); err != nil {
+			return err
+		}
 		return v.checkObjects(ctx, tx, c, s)
 	})
+}
+
+// checkRoot refuses a manifest whose root is no page: nobody could open it. An
+// object's kind never changes.
+func checkRoot(ctx context.Context, tx *db.Tx, c *commit, org access.OrgID) error {
+	number, err := orgNumber(ctx, tx, org)
+	if err != nil {
+		return err
+	}
+	kind := backup.Page
+	err = lookup(ctx, tx, number, []backup.ID{c.m.RootID}, func(_ backup.ID, r row) { kind = r.kind })
+	if err == nil && kind != backup.Page {
+		err = errs.New(errs.Invalid, "refs.mismatch")
+	}
+	return err
 }
 
 // replay finds the answer that this very manifest was given.

@@ -153,6 +153,7 @@ func TestCommitRefusesForgery(t *testing.T) {
 		{"Merkle root", func(a *attempt) { a.m.RefsRoot[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
 		{"count", func(a *attempt) { a.m.RefsCount++; a.m.Sign(d.signing) }, errs.Invalid},
 		{"root not among refs", func(a *attempt) { a.m.RootID[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
+		{"root that is no page", func(a *attempt) { a.m.RootID = data.Ref.ID; a.m.Sign(d.signing) }, errs.Invalid},
 		{"left over", func(a *attempt) { a.extra = []byte{0} }, errs.Invalid},
 		{"seq too high", func(a *attempt) { a.m.Seq++; a.m.Sign(d.signing) }, errs.Conflict},
 		{"seq too low", func(a *attempt) { a.m.Seq, a.m.Prev = 1, backup.Hash{}; a.m.Sign(d.signing) }, errs.Conflict},
