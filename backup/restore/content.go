@@ -1,13 +1,13 @@
 package restore
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/catalog"
@@ -21,11 +21,14 @@ const (
 
 // Contents reads the content of files for downloads. It keeps the last chunks,
 // so that small files of one bundle, one after another in catalog order, cost
-// opening it once. It uses about 20 MiB, and is not safe for concurrent use.
+// opening it once. Its memory, some 10 MiB, is used again and again, so that a
+// long download leaves little to the garbage collector. It is not safe for
+// concurrent use.
 type Contents struct {
 	fetch backup.FetchFunc
-	kept  []keptChunk // the oldest first
-	size  int
+	kept  []keptChunk // the one used last is the last
+	size  int         // of the kept chunks
+	free  [][]byte    // memory of chunks that are no longer kept
 }
 
 type keptChunk struct {
@@ -43,16 +46,15 @@ func Content(ctx context.Context, fetch backup.FetchFunc, e *catalog.Entry, w io
 
 // Copy writes length bytes of a file's content from offset to w, holes as
 // zeros. All that it writes has come from objects that verify. When that is the
-// whole file, its SHA-256 is checked too. That failure, E1506, is known only
-// after the last byte, so the caller must then break off its answer. An error
-// of w is returned as it is.
+// whole file, its SHA-256 is checked too, before the last bytes are written:
+// after that failure, E1506, w lacks its end, and the caller must break off its
+// answer. An error of w is returned as it is.
 func (c *Contents) Copy(ctx context.Context, e *catalog.Entry, w io.Writer, offset, length int64) error {
 	if offset < 0 || length < 0 || uint64(offset)+uint64(length) > e.Size {
 		return errors.New("reading content: the range lies outside the file")
 	}
-	s := &stream{c: c, ctx: ctx, w: w, holes: e.Holes, from: uint64(offset), to: uint64(offset) + uint64(length)}
-	whole := length == int64(e.Size)
-	if whole {
+	s := &stream{c: c, ctx: ctx, e: e, w: w, holes: e.Holes, from: uint64(offset), to: uint64(offset) + uint64(length)}
+	if length == int64(e.Size) {
 		s.sum = sha256.New()
 	}
 	if err := s.extents(e.Extents); err != nil {
@@ -67,18 +69,20 @@ func (c *Contents) Copy(ctx context.Context, e *catalog.Entry, w io.Writer, offs
 	if err := s.flush(); err != nil {
 		return err
 	}
-	if s.pos < s.to || whole && backup.Hash(s.sum.Sum(nil)) != e.Hash {
-		return backup.Mismatched("content of a file", errors.New("has another length or hash"))
+	if s.pos < s.to {
+		return backup.Mismatched("content of a file", errors.New("has another length"))
 	}
-	return nil
+	return s.verify() // of an empty file, nothing was written yet
 }
 
 // stream is one Copy under way.
 type stream struct {
 	c        *Contents
 	ctx      context.Context
+	e        *catalog.Entry
 	w        io.Writer
-	sum      hash.Hash
+	sum      hash.Hash // of a whole file
+	written  uint64
 	holes    []catalog.Hole // still to come
 	from, to uint64
 	pos      uint64 // in the content
@@ -195,11 +199,24 @@ func (s *stream) write(b []byte) error {
 	if s.sum != nil {
 		s.sum.Write(b)
 	}
+	if s.written += uint64(len(b)); s.written == s.to-s.from {
+		if err := s.verify(); err != nil {
+			return err
+		}
+	}
 	_, err := s.w.Write(b)
 	return err
 }
 
-// chunks returns the chunks that parts need, from those kept or fetched.
+func (s *stream) verify() error {
+	if s.sum != nil && backup.Hash(s.sum.Sum(nil)) != s.e.Hash {
+		return backup.Mismatched("content of a file", errors.New("has another hash"))
+	}
+	return nil
+}
+
+// chunks returns the chunks that parts need, from those kept or fetched. They
+// are valid until the next call.
 func (c *Contents) chunks(ctx context.Context, parts []part) (map[backup.Ref][]byte, error) {
 	have := map[backup.Ref][]byte{}
 	var refs []backup.Ref
@@ -207,19 +224,21 @@ func (c *Contents) chunks(ctx context.Context, parts []part) (map[backup.Ref][]b
 		if _, ok := have[p.ref]; ok || p.hole {
 			continue
 		}
-		plain := c.recall(p.ref)
-		if have[p.ref] = plain; plain == nil {
+		if have[p.ref] = c.recall(p.ref); have[p.ref] == nil {
 			refs = append(refs, p.ref)
 		}
 	}
 	if len(refs) == 0 {
 		return have, nil
 	}
+	c.forget(len(have)-len(refs), refs)
 	err := c.fetch(ctx, backup.Data, refs, func(i int, plain []byte) error {
 		if len(plain) != int(refs[i].Len) {
 			return backup.Mismatched("chunk", errShortChunk)
 		}
-		have[refs[i]] = bytes.Clone(plain)
+		have[refs[i]] = append(c.memory(len(plain)), plain...)
+		c.kept = append(c.kept, keptChunk{refs[i], have[refs[i]]})
+		c.size += len(plain)
 		return nil
 	})
 	if err != nil {
@@ -229,26 +248,45 @@ func (c *Contents) chunks(ctx context.Context, parts []part) (map[backup.Ref][]b
 		if have[ref] == nil {
 			return nil, backup.Mismatched("chunk", errors.New("was not delivered"))
 		}
-		c.keep(ref, have[ref])
 	}
 	return have, nil
 }
 
+// recall returns a chunk that is kept, and makes it the last to go.
 func (c *Contents) recall(ref backup.Ref) []byte {
-	for _, k := range c.kept {
+	for i, k := range c.kept {
 		if k.ref == ref {
+			copy(c.kept[i:], c.kept[i+1:])
+			c.kept[len(c.kept)-1] = k
 			return k.plain
 		}
 	}
 	return nil
 }
 
-func (c *Contents) keep(ref backup.Ref, plain []byte) {
-	c.kept = append(c.kept, keptChunk{ref, plain})
-	c.size += len(plain)
-	for c.size > keptBytes && len(c.kept) > 1 {
-		c.size -= len(c.kept[0].plain)
-		c.kept[0] = keptChunk{}
-		c.kept = c.kept[1:]
+// forget makes room for refs, but leaves the chunks that were just recalled.
+func (c *Contents) forget(recalled int, refs []backup.Ref) {
+	room := 0
+	for _, ref := range refs {
+		room += int(ref.Len)
 	}
+	for c.size+room > keptBytes && len(c.kept) > recalled {
+		old := c.kept[0].plain
+		c.kept[0] = keptChunk{}
+		c.kept, c.size = c.kept[1:], c.size-len(old)
+		c.free = append(c.free, old[:0])
+	}
+}
+
+// memory returns room for n bytes, of a forgotten chunk if one was as long.
+// What is too short for this one will hardly do for the next, and goes.
+func (c *Contents) memory(n int) []byte {
+	for i, b := range c.free {
+		if cap(b) >= n {
+			c.free = slices.Delete(c.free, i, i+1)
+			return b
+		}
+	}
+	c.free = nil
+	return make([]byte, 0, n)
 }
