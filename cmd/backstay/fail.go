@@ -114,7 +114,8 @@ func because(e *errs.Error) string {
 		return ""
 	}
 	if e.Err == nil {
-		return ""
+		what, _ := e.Args["what"].(string) // the path that there is none of
+		return what
 	}
 	return strings.TrimSpace(e.Err.Error())
 }
