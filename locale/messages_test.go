@@ -133,6 +133,7 @@ var sameInBoth = map[string]string{
 	"cli.status.example":    "a command as it is typed",
 	"cli.version.example":   "a command as it is typed",
 	"audit.object.org":      "the same word",
+	"profile.minutes":       "the same word",
 	"user.email":            "the word of every French form",
 	"quickstart.console":    "the address follows the same word",
 }

@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -310,6 +313,43 @@ func TestAssets(t *testing.T) {
 	}
 	if _, err := load(fstest.MapFS{"static/app.css": {Data: []byte("x")}}); err == nil || !strings.Contains(err.Error(), "make assets") {
 		t.Errorf("assets without Tabler: %v, want advice", err)
+	}
+}
+
+// Every icon that a template or a page names is in the sprite.
+func TestIcons(t *testing.T) {
+	t.Parallel()
+	a, err := LoadAssets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := a.URL("vendor/icons.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sprite := text(t, do(a, http.MethodGet, u))
+	named := regexp.MustCompile(`icon "([a-z0-9-]+)"|"icon" "([a-z0-9-]+)"|Icon: "([a-z0-9-]+)"|Sign\{"\w+", "([a-z0-9-]+)"`)
+	found := 0
+	for _, pattern := range []string{"templates/*.html", "*.go", "../server/portal/templates/*.html", "../server/portal/*.go", "../server/console/templates/*.html", "../server/console/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range named.FindAllStringSubmatch(string(data), -1) {
+				name := m[1] + m[2] + m[3] + m[4]
+				if found++; !strings.Contains(sprite, `<symbol id="`+name+`"`) {
+					t.Errorf("%s names the icon %s, which is not in icons.txt", file, name)
+				}
+			}
+		}
+	}
+	if found < 40 {
+		t.Errorf("only %d icons found", found)
 	}
 }
 

@@ -10,15 +10,6 @@ import (
 	"github.com/backstay/backstay/web"
 )
 
-// revision is the number of the profile's revision that the form was made from.
-func revision(r *http.Request) int64 {
-	n, err := strconv.ParseInt(r.PostFormValue("revision"), 10, 64)
-	if err != nil {
-		return 0 // no revision has this number, so nothing is overwritten
-	}
-	return n
-}
-
 const auditPart = 100
 
 func (c *console) audit(w http.ResponseWriter, r *http.Request, v *visit) {
@@ -56,7 +47,7 @@ func (c *console) audit(w http.ResponseWriter, r *http.Request, v *visit) {
 
 func auditRowOf(f web.Frame, row audit.Row) auditRow {
 	p := f.Printer()
-	x := auditRow{At: row.At, Who: row.ActorName, Code: row.Code, IP: row.IP,
+	x := auditRow{At: row.At, Who: row.ActorName, Code: row.Code, IP: row.IP, Request: row.RequestID,
 		What: p.T("audit.action." + string(row.Action)), Outcome: f.State("audit.outcome.", string(row.Outcome))}
 	if x.Who == "" {
 		x.Who = p.T("audit.nobody")

@@ -143,6 +143,8 @@ type profilePage struct {
 	Form              web.Form
 	Profile           profileItem
 	Folders, Excludes string // one on each line
+	Interval          string // minutes
+	UserCanAdd        bool
 	WebRestore        bool
 	Reason            string
 }
@@ -155,7 +157,7 @@ type auditPage struct {
 }
 
 type auditRow struct {
-	At                              time.Time
-	Who, What, Object, ID, Code, IP string
-	Outcome                         web.State
+	At                                       time.Time
+	Who, What, Object, ID, Code, IP, Request string
+	Outcome                                  web.State
 }

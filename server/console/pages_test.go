@@ -96,11 +96,11 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "profiles", profilesPage{Frame: in, Profiles: []profileItem{{ID: "1", Name: "Default", Default: true, Users: 29, WebRestore: true, Changed: sampleNow.AddDate(0, -1, 0)}, {ID: "2", Name: "Laboratory", Description: "Instruments and their computers", Users: 2, Changed: sampleNow}}}
 	},
 	"profile": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "profile", profilePage{Frame: in, Profile: profileItem{ID: "1", Name: "Default", Users: 29, Revision: 4}, Folders: "~/Documents\n~/Pictures\n/srv/share", Excludes: "*.iso\nnode_modules", WebRestore: true}
+		return "profile", profilePage{Frame: in, Profile: profileItem{ID: "1", Name: "Default", Users: 29, Revision: 4}, Folders: "~/Documents\n~/Pictures\n/srv/share", Excludes: "*.iso\nnode_modules", Interval: "240", UserCanAdd: true, WebRestore: true}
 	},
 	"audit": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "audit", auditPage{Frame: in, Rows: []auditRow{
-			{At: sampleNow, Who: "admin", What: "Log in", Object: "console", Outcome: aState("green", "Done"), IP: "192.0.2.7"},
+			{At: sampleNow, Who: "admin", What: "Log in", Object: "console", Outcome: aState("green", "Done"), IP: "192.0.2.7", Request: "K7J2MQ4XNB3ZT"},
 			{At: sampleNow.Add(-time.Minute), Who: hostile, What: "Read own data", Object: "Snapshot", ID: "0190b3f2-aaaa-7bbb-8ccc-123456789abc", Outcome: aState("red", "Denied"), Code: "E1106", IP: "2001:db8::1"},
 		}}
 	},

@@ -3,6 +3,7 @@ package console
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/backstay/backstay/errs"
@@ -60,8 +61,8 @@ func (c *console) profile(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	page := profilePage{Frame: c.frame(w, r, v, "console.profiles"), Profile: itemOf(p), WebRestore: p.Settings.WebRestore,
-		Excludes: strings.Join(p.Settings.Exclude, "\n")}
+	page := profilePage{Frame: c.frame(w, r, v, "console.profiles"), Profile: itemOf(p), WebRestore: p.Settings.WebRestore, UserCanAdd: p.Settings.UserCanAdd,
+		Excludes: strings.Join(p.Settings.Exclude, "\n"), Interval: strconv.Itoa(p.Settings.IntervalMinutes)}
 	page.Title = p.Name
 	var folders []string
 	for _, f := range p.Settings.Folders {
@@ -73,7 +74,7 @@ func (c *console) profile(w http.ResponseWriter, r *http.Request, v *visit) {
 
 // fields of a profile's form, by the keys of what may be wrong.
 var profileFields = map[string]string{
-	"profile.folder": "folders", "profile.exclude": "excludes", "profile.text.": "reason",
+	"profile.folder": "folders", "profile.exclude": "excludes", "profile.interval.": "interval", "profile.text.": "reason",
 }
 
 // saveProfile saves what the form shows and leaves all other settings as they
@@ -81,7 +82,8 @@ var profileFields = map[string]string{
 func (c *console) saveProfile(w http.ResponseWriter, r *http.Request, v *visit) {
 	ctx := r.Context()
 	page := profilePage{Folders: r.PostFormValue("folders"), Excludes: r.PostFormValue("excludes"),
-		WebRestore: r.PostFormValue("web_restore") == "on", Reason: r.PostFormValue("reason")}
+		Interval:   strings.TrimSpace(r.PostFormValue("interval")),
+		UserCanAdd: r.PostFormValue("user_can_add") == "on", WebRestore: r.PostFormValue("web_restore") == "on", Reason: r.PostFormValue("reason")}
 	var p profiles.Listed
 	err := c.DB.Write(ctx, func(tx *db.Tx) (err error) {
 		if p, err = c.findProfile(r, tx, v); err != nil {
@@ -90,7 +92,8 @@ func (c *console) saveProfile(w http.ResponseWriter, r *http.Request, v *visit) 
 		settings := p.Settings
 		settings.Folders = foldersOf(page.Folders, p.Settings.Folders)
 		settings.Exclude = lines(page.Excludes)
-		settings.WebRestore = page.WebRestore
+		settings.IntervalMinutes, _ = strconv.Atoi(page.Interval) // no number is as wrong as 0 is
+		settings.UserCanAdd, settings.WebRestore = page.UserCanAdd, page.WebRestore
 		_, err = profiles.Save(ctx, tx, v.caller, p.ID, revision(r), profiles.Changes{Settings: &settings, Reason: page.Reason})
 		return err
 	})
@@ -129,4 +132,13 @@ func lines(text string) []string {
 		}
 	}
 	return list
+}
+
+// revision is the number of the profile's revision that the form was made from.
+func revision(r *http.Request) int64 {
+	n, err := strconv.ParseInt(r.PostFormValue("revision"), 10, 64)
+	if err != nil {
+		return 0 // no revision has this number, so nothing is overwritten
+	}
+	return n
 }

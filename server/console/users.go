@@ -87,7 +87,7 @@ var userFields = map[string]string{
 }
 
 func (c *console) showNewUser(w http.ResponseWriter, r *http.Request, v *visit, status int, page newUserPage, failure error) {
-	page.Frame = c.frame(w, r, v, "users.create")
+	page.Frame = c.frame(w, r, v, "users.new")
 	if failure != nil && !refused(&page.Form, page.Printer(), failure, userFields) {
 		c.fail(w, r, v.caller, failure)
 		return

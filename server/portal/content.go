@@ -7,26 +7,31 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/catalog"
 )
 
-// windowBytes is about how much plaintext a download holds at a time. One
-// chunk may be longer on its own, backup.MaxPlain at most.
-const windowBytes = 8 << 20
+// windowBytes is how much plaintext a download holds at a time. One chunk may
+// be longer on its own, backup.MaxPlain at most.
+const windowBytes = 4 << 20
 
 // contents reads the files of one snapshot, one after the other, through a
 // window of chunks. Small files that share a chunk cost one fetch together.
-// It is not safe for concurrent use.
+// Its memory is used again and again, so that a long download leaves nothing
+// behind for the garbage collector. It is not safe for concurrent use.
 type contents struct {
 	fetch backup.FetchFunc
-	held  map[backup.ID][]byte
-	size  int
+	arena []byte
+	held  map[backup.ID]span
 }
 
+// span is where a chunk lies in the arena.
+type span struct{ start, end int }
+
 func newContents(fetch backup.FetchFunc) *contents {
-	return &contents{fetch: fetch, held: map[backup.ID][]byte{}}
+	return &contents{fetch: fetch, held: map[backup.ID]span{}}
 }
 
 // piece is a run of bytes of a file: of a chunk, or of a hole.
@@ -78,37 +83,51 @@ func (c *contents) copy(ctx context.Context, e *catalog.Entry, w io.Writer, off,
 	return nil
 }
 
-// hold fetches the chunks of the window that are not held yet, and drops
-// others to make room.
+// hold fetches the chunks of the window that are not held yet.
 func (c *contents) hold(ctx context.Context, window []piece, wanted map[backup.ID]bool) error {
 	var refs []backup.Ref
 	room := 0
 	asked := map[backup.ID]bool{}
 	for _, p := range window {
-		if p.hole || c.held[p.ref.ID] != nil || asked[p.ref.ID] {
+		if _, held := c.held[p.ref.ID]; p.hole || held || asked[p.ref.ID] {
 			continue
 		}
 		asked[p.ref.ID] = true
 		refs = append(refs, p.ref)
 		room += int(p.ref.Len)
 	}
-	for id, plain := range c.held {
-		if c.size+room <= windowBytes {
-			break
-		}
-		if !wanted[id] {
-			c.size -= len(plain)
-			delete(c.held, id)
-		}
-	}
 	if len(refs) == 0 {
 		return nil
 	}
+	if len(c.arena)+room > windowBytes {
+		c.keep(wanted)
+	}
+	c.arena = slices.Grow(c.arena, room)
 	return c.fetch(ctx, backup.Data, refs, func(i int, plain []byte) error {
-		c.held[refs[i].ID] = append(make([]byte, 0, len(plain)), plain...)
-		c.size += len(plain)
+		start := len(c.arena)
+		c.arena = append(c.arena, plain...)
+		c.held[refs[i].ID] = span{start, len(c.arena)}
 		return nil
 	})
+}
+
+// keep drops all chunks but those of the window, which move together.
+func (c *contents) keep(wanted map[backup.ID]bool) {
+	var ids []backup.ID
+	for id := range c.held {
+		if wanted[id] {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b backup.ID) int { return c.held[a].start - c.held[b].start })
+	held, end := map[backup.ID]span{}, 0
+	for _, id := range ids {
+		at := c.held[id]
+		n := copy(c.arena[end:], c.arena[at.start:at.end])
+		held[id] = span{end, end + n}
+		end += n
+	}
+	c.held, c.arena = held, c.arena[:end]
 }
 
 var zeros [64 << 10]byte
@@ -123,7 +142,8 @@ func (c *contents) write(w io.Writer, window []piece, sum hash.Hash, last bool, 
 			}
 			continue
 		}
-		plain := c.held[p.ref.ID]
+		at := c.held[p.ref.ID]
+		plain := c.arena[at.start:at.end]
 		if p.offset+p.length > int64(len(plain)) {
 			return backup.Mismatched("extent", errors.New("it ends after its chunk"))
 		}

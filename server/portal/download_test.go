@@ -396,8 +396,8 @@ func TestZipMemory(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	out := &meter{each: 64 << 20, look: func() {
 		runtime.ReadMemStats(&now)
-		if grown := int64(now.HeapInuse) - int64(before.HeapInuse); grown > 32<<20 {
-			t.Errorf("the heap grew by %d MiB, want under 32", grown>>20)
+		if grown := int64(now.HeapInuse) - int64(before.HeapInuse); grown > 16<<20 {
+			t.Errorf("the heap grew by %d MiB, want under 16", grown>>20)
 		}
 	}}
 	sel := &selection{catalog: reader, folder: "/", names: names}

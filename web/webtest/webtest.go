@@ -28,6 +28,9 @@ const (
 	Phone = 390
 )
 
+// patience is how long a step may take, on a machine that does other things too.
+const patience = time.Minute
+
 // Browser is one tab of a headless Chromium. Its methods end the test when
 // something goes wrong.
 type Browser struct {
@@ -153,6 +156,28 @@ func (b *Browser) Dark(dark bool) {
 func (b *Browser) Go(url string) {
 	b.t.Helper()
 	b.must(chromedp.Do(b.ctx, chromedp.Navigate(url)))
+	b.drawn()
+}
+
+// drawn waits until the page has been drawn once: only then does the field
+// that asks for it have the focus.
+func (b *Browser) drawn() {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	b.must(chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](
+		`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))`, chromedp.EvalAwaitPromise)))
+}
+
+// leave does something that leads to another page, and waits for that page.
+func (b *Browser) leave(step chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.Run(ctx, chromedp.WaitEvent(page.LoadEventFired, nil, step)); err != nil {
+		b.t.Fatalf("leaving the page: %v; it shows:\n%s", err, b.Text())
+	}
+	b.drawn()
 }
 
 // Type types keys into whatever has the focus; "\t" and "\r" are keys too.
@@ -164,8 +189,7 @@ func (b *Browser) Type(keys string) {
 // Submit types keys that lead to another page, and waits until it is loaded.
 func (b *Browser) Submit(keys string) {
 	b.t.Helper()
-	_, err := chromedp.Run(b.ctx, chromedp.WaitEvent(page.LoadEventFired, nil, chromedp.KeyEvent(keys)))
-	b.must(err)
+	b.leave(chromedp.KeyEvent(keys))
 }
 
 // Fill sets the field that the CSS selector finds.
@@ -177,8 +201,7 @@ func (b *Browser) Fill(selector, value string) {
 // Follow clicks on something that leads to another page, and waits for it.
 func (b *Browser) Follow(selector string) {
 	b.t.Helper()
-	_, err := chromedp.Run(b.ctx, chromedp.WaitEvent(page.LoadEventFired, nil, chromedp.Click(chromedp.CSS(selector))))
-	b.must(err)
+	b.leave(chromedp.Click(chromedp.CSS(selector)))
 }
 
 // Click clicks on something that stays on the page.
