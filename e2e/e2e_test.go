@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package e2e runs both programs as people do. Each script, *.txt, is a chapter
 // of a manual that checks itself.
 package e2e
@@ -8,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -53,9 +54,6 @@ func run(m *testing.M) int {
 // TestScripts runs the scripts. The words that they have beside testscript's
 // own are in commands_test.go and explained there.
 func TestScripts(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("the scripts are written for Unix")
-	}
 	testscript.Run(t, testscript.Params{
 		Dir: ".",
 		// A deadline far under the test's own, so that a script that hangs is told by name.
