@@ -432,10 +432,12 @@ func TestMissingObjects(t *testing.T) {
 		d.restored()
 		d.honest()
 	}
-	// In the first backup of all there is no old catalog to read again from.
+	// In the first backup of all there is no old catalog: the one just made tells
+	// what to read again.
 	f := newServer(t)
 	d := newDevice(t, f)
 	d.fill()
+	settle()
 	var once sync.Once
 	f.refuse = func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "/commit") {
@@ -446,9 +448,19 @@ func TestMissingObjects(t *testing.T) {
 		}
 		return false
 	}
-	d.back()
+	if r := d.back(); r.Read > r.Totals.Bytes+4<<20 {
+		t.Errorf("%d of %d bytes were read", r.Read, r.Totals.Bytes)
+	}
 	d.restored()
 	d.honest()
+
+	// What is needed by a folder that is not walked this time is read there.
+	docs, media := filepath.Join(d.folder, "docs"), filepath.Join(d.folder, "media")
+	lost, err := f.reader(f.head()).Lookup(t.Context(), media+"/1")
+	must(t, err)
+	f.commitFails = [][]backup.ID{{lost.Extents[0].Ref.ID}}
+	d.back(func(c *upload.Config) { c.Folders, c.Walk = []string{docs, media}, []string{docs} })
+	d.restored()
 
 	// There is an end to it.
 	f.commitFails = slices.Repeat([][]backup.ID{{f.ids(backup.Data)[0]}}, 10)
