@@ -22,6 +22,7 @@ import (
 	"github.com/backstay/backstay/server/portal"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
+	"github.com/backstay/backstay/wire"
 )
 
 // Server is a server, ready to serve.
@@ -109,14 +110,18 @@ func (s *Server) routes() (http.Handler, error) {
 		Received: func(n int) { s.metrics.received.Add(float64(n)) },
 		Fatal:    s.fail,
 	})
+	pin, err := s.pin()
+	if err != nil {
+		return nil, err
+	}
 	users, err := portal.New(portal.Config{
-		DB: s.DB, Hasher: s.Hasher, Vault: s.Vault, PublicURL: s.cfg.PublicURL, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
+		DB: s.DB, Hasher: s.Hasher, Vault: s.Vault, PublicURL: s.cfg.PublicURL, Fingerprint: pin, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	admins, err := console.New(console.Config{
-		DB: s.DB, Hasher: s.Hasher, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
+		DB: s.DB, Hasher: s.Hasher, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL, Fingerprint: pin, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -130,6 +135,19 @@ func (s *Server) routes() (http.Handler, error) {
 	mux.HandleFunc("GET /healthz", s.health)
 	mux.Handle("GET /metrics", s.metrics.handler(s.cfg.MetricsAllowed, s.cfg.TrustedProxies))
 	return mux, nil
+}
+
+// pin is the fingerprint by which devices must trust this server's certificate:
+// of a self-signed one, which no system trusts by itself.
+func (s *Server) pin() (string, error) {
+	if s.certs == nil || s.cfg.TLSCertificate != "" {
+		return "", nil
+	}
+	chain, err := Chain(s.cfg)
+	if err != nil {
+		return "", err
+	}
+	return wire.Fingerprint(chain[0]), nil
 }
 
 // Handler answers every request, as Serve's listener gets them.

@@ -88,6 +88,28 @@ func (p *person) snapshot() string {
 	return address
 }
 
+// A snapshot that cannot be opened does not hide the others.
+func TestDamagedSnapshot(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	c := newClient(t, s)
+	c.activate("ATELIER-07")
+	c.run("backup", tree(t))
+	user := logIn(t, s, s.User.Username)
+	at := user.snapshot()
+	packs := filepath.Join(s.Config.Data, "vault", "packs")
+	if err := os.RemoveAll(packs); err != nil {
+		t.Fatal(err)
+	}
+	again := logIn(t, s, s.User.Username) // whose opening is not kept in memory
+	_, page := again.get(at, http.StatusOK)
+	for _, text := range []string{"This snapshot cannot be opened", "E1506", `href="` + at + `"`} {
+		if !strings.Contains(string(page), text) {
+			t.Errorf("the page lacks %q:\n%s", text, page)
+		}
+	}
+}
+
 func file(path string) string { return "/file?path=" + url.QueryEscape(path) }
 
 func TestDownloads(t *testing.T) {

@@ -30,7 +30,12 @@ func (p *portal) device(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := devicePage{Frame: p.frame(w, r, v, web.Visible(d.Name))}
 	page.Device = cardOf(page.Frame, d)
 	if chosen >= 0 {
-		if err := p.fill(r, v, &page, list, chosen); err != nil {
+		err := p.fill(r, v, &page, list, chosen)
+		// A device that was taken over can commit what nobody can open, and a
+		// store can lose pages. The other snapshots must stay within reach.
+		if page.Damaged = errs.Is(err, errs.Mismatch); page.Damaged {
+			p.Log.ErrorContext(r.Context(), "a snapshot cannot be shown", "snapshot", page.Snapshot, "error", err, "request", v.caller.RequestID)
+		} else if err != nil {
 			p.fail(w, r, v.caller, err)
 			return
 		}

@@ -39,6 +39,7 @@ type devicePage struct {
 	Calendar  calendar
 	Snapshots []snapshotLink // of the chosen day
 	Folder    folder
+	Damaged   bool // the chosen snapshot cannot be opened or read
 }
 
 type snapshotLink struct {
