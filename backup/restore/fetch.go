@@ -20,7 +20,7 @@ func (r *restorer) fetch(ctx context.Context, in <-chan *window, out chan<- *win
 			return ctx.Err()
 		}
 		if len(w.arena) < w.size {
-			w.arena = make([]byte, w.size)
+			w.arena = make([]byte, arenaSize(w.size))
 		}
 		if err := r.fill(ctx, w, last); err != nil {
 			return err
@@ -35,6 +35,15 @@ func (r *restorer) fetch(ctx context.Context, in <-chan *window, out chan<- *win
 		}
 	}
 	return nil
+}
+
+// arenaSize keeps small restores small, and large ones from growing an arena
+// window by window, for each growth leaves the old one behind.
+func arenaSize(n int) int {
+	if n <= windowBytes/8 {
+		return n
+	}
+	return max(n, windowBytes)
 }
 
 // fill fetches a window's chunks. One that is missing or damaged is noted, and

@@ -10,9 +10,10 @@ import (
 	"github.com/backstay/backstay/backup/catalog"
 )
 
-// What one window holds at most: the bytes of its chunks, and things to do.
+// What one window holds at most: the bytes of its chunks, and things to do. Two
+// windows are in memory, and the garbage collector lets the heap double.
 const (
-	windowBytes  = 32 << 20
+	windowBytes  = 16 << 20
 	windowOps    = 4096
 	windowPieces = 65536 // of one file
 )
