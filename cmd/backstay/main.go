@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -18,6 +19,12 @@ import (
 )
 
 func main() {
+	// People's computers are for people: a backup lives on 100 MB of buffers, and
+	// Go would let garbage double that. A quarter costs 5 % more processor time
+	// and keeps the peak at 150 MB instead of 200 (the Go tree, 2 cores).
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(25)
+	}
 	a := &app{
 		in: os.Stdin, out: os.Stdout, errOut: os.Stderr,
 		getenv: os.Getenv, say: locale.For(locale.FromEnv(os.Getenv)), now: time.Now,
