@@ -120,6 +120,9 @@ func (s *sender) take(o backup.Object) (needed bool, err error) {
 		return false, nil
 	}
 	s.taken[o.Ref.ID] = true
+	if len(s.taken)%memoryStep == 0 {
+		raiseMemory(memoryStep)
+	}
 	if o.Kind.Class() == backup.ClassMetadata {
 		if err := s.r.catalog.Add(o); err != nil {
 			return false, err

@@ -125,6 +125,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		return nil, err
 	}
 	defer r.close()
+	defer limitMemory(len(r.prev.Refs))()
 	stop := r.report(ctx)
 	defer stop()
 

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -773,6 +775,26 @@ func TestFolders(t *testing.T) {
 	d.back(func(c *upload.Config) { c.Folders = []string{filepath.Dir(d.state)} })
 	if _, err := f.reader(f.head()).Lookup(t.Context(), d.state); !errs.Is(err, errs.NoSuchSnapshot) {
 		t.Errorf("the state folder was backed up: %v", err)
+	}
+}
+
+// The collector is held back for the time of a backup, and no longer.
+func TestMemoryLimitIsPutBack(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	f := newServer(t)
+	d := newDevice(t, f)
+	d.write("a", []byte("1"))
+	during := int64(0)
+	d.f.refuse = func(http.ResponseWriter, *http.Request) bool {
+		during = max(during, math.MaxInt64-debug.SetMemoryLimit(-1))
+		return false
+	}
+	d.back()
+	if during < math.MaxInt64/2 {
+		t.Error("no limit was set")
+	}
+	if after := debug.SetMemoryLimit(-1); after != before {
+		t.Errorf("the limit was %d before and is %d after", before, after)
 	}
 }
 

@@ -30,11 +30,11 @@
 // Memory is bounded by these, and nothing grows with the number of files but
 // tables with a fixed limit and the set of object ids:
 //
-//   - 8 blocks of 4 MiB hold large files being cut and bundles being filled,
+//   - 6 blocks of 4 MiB hold large files being cut and bundles being filled,
 //     until they are sealed. A reader holds one and may wait for a second, collect
 //     holds one; the others are always on their way to seal, which waits for
 //     nobody, so there is no deadlock.
-//   - 8 MiB of small files' contents wait for collect. plan takes their room in
+//   - 4 MiB of small files' contents wait for collect. plan takes their room in
 //     order, so the file that collect waits for always has its own.
 //   - 32,768 entries wait in collect for their chunks: a bundle that is open so
 //     long is ended (format.md, section 3).
@@ -206,8 +206,8 @@ func (c *Config) setDefaults() {
 // How many goroutines read files, and how far things may run ahead.
 const (
 	readers     = 3
-	blockCount  = 8
-	roomBytes   = 8 << 20
+	blockCount  = 6
+	roomBytes   = 4 << 20
 	readsAhead  = 256
 	slotsAhead  = 16 // times slotRun
 	slotRun     = 256
