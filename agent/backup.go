@@ -15,7 +15,8 @@ import (
 // of the list when there are none. While another backup runs it waits for that
 // one to end and shows its progress. How the run went is remembered.
 func (a *Agent) Backup(ctx context.Context, folders []string, progress func(wire.Progress)) (*control.Result, error) {
-	if progress == nil {
+	watched := progress != nil
+	if !watched {
 		progress = func(wire.Progress) {}
 	}
 	if err := a.take(ctx, progress); err != nil {
@@ -24,7 +25,7 @@ func (a *Agent) Backup(ctx context.Context, folders []string, progress func(wire
 	defer func() { <-a.slot }()
 	run := state.Run{Started: a.now()}
 	a.begin(run.Started)
-	result, err := a.backup(ctx, folders, func(p wire.Progress) {
+	result, err := a.backup(ctx, folders, watched, func(p wire.Progress) {
 		a.mu.Lock()
 		a.live.Progress = &p
 		a.mu.Unlock()
@@ -119,7 +120,7 @@ func (a *Agent) end(run state.Run, err error) {
 	a.poke()
 }
 
-func (a *Agent) backup(ctx context.Context, walk []string, progress func(wire.Progress)) (*control.Result, error) {
+func (a *Agent) backup(ctx context.Context, walk []string, watched bool, progress func(wire.Progress)) (*control.Result, error) {
 	if err := a.refreshProfile(ctx); err != nil {
 		return nil, err
 	}
@@ -128,6 +129,11 @@ func (a *Agent) backup(ctx context.Context, walk []string, progress func(wire.Pr
 		return nil, err
 	}
 	a.cfg.Log.Info("backing up", "device", a.device, "folders", len(job.folders), "walked", len(walk))
+	if watched {
+		counting, stop := context.WithCancel(ctx)
+		defer stop()
+		progress = a.estimated(counting, job, progress)
+	}
 	result, err := a.cfg.upload(ctx, a, job, progress)
 	if err != nil {
 		if errs.Is(err, errs.CannotConnect) || errs.Is(err, errs.DeviceDeactivated) {
@@ -138,4 +144,22 @@ func (a *Agent) backup(ctx context.Context, walk []string, progress func(wire.Pr
 	a.cfg.Log.Info("backed up", "snapshot", result.Snapshot, "files", result.Files, "bytes", result.Bytes,
 		"sent", result.Sent, "unreadable", result.Unreadable)
 	return result, nil
+}
+
+// estimated adds totals to the progress: the last backup's, or those that are
+// counted on the side when this is the first.
+func (a *Agent) estimated(ctx context.Context, j job, progress func(wire.Progress)) func(wire.Progress) {
+	e := &estimate{}
+	head, err := a.state.Head(a.device.Set)
+	if run, ok, runErr := a.state.LastRun(); err == nil && head.Seq > 0 && runErr == nil && ok && run.State == state.RunDone {
+		e.files.Store(run.Files)
+		e.bytes.Store(run.Bytes)
+	} else {
+		folders := j.walk
+		if len(folders) == 0 {
+			folders = j.folders
+		}
+		e.begin(ctx, folders, j.settings.Excluded(j.home))
+	}
+	return func(p wire.Progress) { progress(e.add(p)) }
 }

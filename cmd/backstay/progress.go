@@ -53,6 +53,8 @@ func (a *app) newProgress() *progress {
 func (p *progress) show(now wire.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// Files count when they are done; a large one moves by what is sent of it.
+	now.Bytes = max(now.Bytes, now.Sent)
 	at := p.a.now()
 	every := p.quiet
 	if p.tty != nil {

@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"context"
+	"io/fs"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/backstay/backstay/wire"
+)
+
+// estimate is about how much a backup has before it, so that somebody who
+// watches sees an end. Nothing of the backup waits for it.
+type estimate struct{ files, bytes atomic.Int64 }
+
+// begin counts, on the side, the files below the folders until ctx ends.
+func (e *estimate) begin(ctx context.Context, folders []string, excluded func(string) bool) {
+	go func() {
+		var files, bytes int64
+		for _, folder := range folders {
+			err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+				switch {
+				case ctx.Err() != nil:
+					return ctx.Err()
+				case err != nil:
+					return nil // the backup itself will tell
+				case path != folder && excluded(path):
+					if d.IsDir() {
+						return fs.SkipDir
+					}
+					return nil
+				case d.Type().IsRegular():
+					if info, err := d.Info(); err == nil {
+						files++
+						bytes += info.Size()
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return
+			}
+		}
+		e.files.Store(files)
+		e.bytes.Store(bytes)
+	}()
+}
+
+// add gives p the totals that it lacks, once they are known.
+func (e *estimate) add(p wire.Progress) wire.Progress {
+	if files := e.files.Load(); p.TotalFiles == 0 && files >= p.Files {
+		p.TotalFiles, p.TotalBytes = files, e.bytes.Load()
+	}
+	return p
+}
