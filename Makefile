@@ -21,9 +21,12 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 .PHONY: quickstart
-quickstart: build ## back up DIR=/some/folder on this machine, restore it, compare, keep serving; QUICKSTART_FLAGS=--exit ends it then
-	@if [ -z "$$DIR" ]; then echo 'Say which folder: make quickstart DIR=/some/folder' >&2; exit 2; fi
+quickstart: folder-named build ## back up DIR=/some/folder on this machine, restore it, compare, keep serving; QUICKSTART_FLAGS=--exit ends it then
 	@exec bin/backstay-server quickstart $$QUICKSTART_FLAGS "$$DIR"
+
+.PHONY: folder-named
+folder-named:
+	@[ -n "$$DIR" ] || { echo 'Say which folder: make quickstart DIR=/some/folder' >&2; exit 2; }
 
 .PHONY: build
 build: assets ## bin/backstay and bin/backstay-server
