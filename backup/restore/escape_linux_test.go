@@ -237,6 +237,17 @@ func TestMetadataThroughALink(t *testing.T) {
 			t.Errorf("%v: what was replaced was given metadata without a word", e.Type)
 		}
 	}
+	// A hard link to something outside is the thing itself.
+	if err := os.Link(outside+"/secret", filepath.Join(target, "char")); err != nil {
+		t.Fatal(err)
+	}
+	device := catalog.Entry{Name: "char", Type: catalog.Char, Mode: 0o777, UID: 12345, GID: 12345, Mtime: catalog.Time{Sec: 1}}
+	if f.setOtherMeta(true, &device, attrs) == nil {
+		t.Error("a file that took a device's place was given its metadata")
+	}
+	if err := os.Remove(filepath.Join(target, "char")); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := f.open("folder"); err == nil {
 		t.Error("a link was opened as a folder")
 	}
@@ -321,6 +332,31 @@ func hostile(t *testing.T, folder, name string) (*Result, []string) {
 		return nil, nil
 	}
 	return res, list(t, target)
+}
+
+// A folder that was there may give what is made in it an ACL of its own. Who
+// could not read the file must not be able to now.
+func TestInheritedACL(t *testing.T) {
+	t.Parallel()
+	b := newTree(t)
+	b.folder("/f")
+	b.add("/f/private", b.content(catalog.Entry{Type: catalog.File, Mode: 0o660}, []byte("private")))
+	target := t.TempDir()
+	if err := os.Mkdir(target+"/f", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// user::rwx user:12345:rwx group::rwx mask::rwx other::---
+	acl := "\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x02\x00\x07\x00\x39\x30\x00\x00\x04\x00\x07\x00\xff\xff\xff\xff\x10\x00\x07\x00\xff\xff\xff\xff\x20\x00\x00\x00\xff\xff\xff\xff"
+	if err := unix.Setxattr(target+"/f", defaultACL, []byte(acl), 0); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, Config{Catalog: b.done(), Target: target})
+	if attrs := attrsOf(target + "/f/private"); len(attrs) > 0 {
+		t.Errorf("the file has %q", attrs[0].Name)
+	}
+	if info, err := os.Lstat(target + "/f/private"); err != nil || info.Mode() != 0o660 {
+		t.Errorf("the file's mode is %v, %v", info.Mode(), err)
+	}
 }
 
 // R22: a setuid bit is not given to another owner, and capabilities are for an
