@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -84,82 +82,23 @@ func readRecords(r io.Reader, each func(backup.Kind, backup.ID, []byte) error) e
 	}
 }
 
-// errLost says that the server no longer has what a snapshot needs.
-var errLost = errors.New("the server no longer has it")
-
 // Fetch returns the snapshot's objects over the wire, as catalog and restore
-// read them. scope is the one that the objects are sealed with, as it stands in
-// the manifest; metadata always has the user's.
+// read them. scope is the one that content is sealed with, as it stands in the
+// manifest; metadata always has the user's.
 func (u *User) Fetch(user, scope backup.UUID) backup.FetchFunc {
+	content, metadata := crypt.NewFetch(scope, u.read), crypt.NewFetch(user, u.read)
 	return func(ctx context.Context, kind backup.Kind, refs []backup.Ref, each func(i int, plain []byte) error) error {
-		sealedWith := user
 		if kind == backup.Data {
-			sealedWith = scope
+			return content(ctx, kind, refs, each)
 		}
-		var bad error
-		for start := 0; start < len(refs); start += MaxHave {
-			f := fetch{u: u, scope: sealedWith, kind: kind, first: start, each: each}
-			if err := f.run(ctx, refs[start:min(start+MaxHave, len(refs))]); err != nil {
-				return err
-			}
-			bad = errors.Join(bad, f.bad)
-		}
-		return bad
+		return metadata(ctx, kind, refs, each)
 	}
 }
 
-// fetch is one read of at most MaxHave objects.
-type fetch struct {
-	u     *User
-	scope backup.UUID
-	kind  backup.Kind
-	first int // index of refs[0] for each
-	each  func(i int, plain []byte) error
-	plain []byte
-	bad   error // the first object that could not be had
-}
-
-func (f *fetch) run(ctx context.Context, refs []backup.Ref) error {
-	at := make(map[backup.ID][]int, len(refs))
-	ids := make([]backup.ID, 0, len(refs))
-	for i, ref := range refs {
-		if at[ref.ID] == nil {
-			ids = append(ids, ref.ID)
-		}
-		at[ref.ID] = append(at[ref.ID], i)
-	}
-	token, err := f.u.current(ctx)
+func (u *User) read(ctx context.Context, ids []backup.ID, each func(backup.Kind, backup.ID, []byte) error) error {
+	token, err := u.current(ctx)
 	if err != nil {
 		return err
 	}
-	return f.u.c.Read(ctx, token, ids, func(kind backup.Kind, id backup.ID, sealed []byte) error {
-		for _, i := range at[id] {
-			if err := f.one(kind, i, refs[i], sealed); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func (f *fetch) one(kind backup.Kind, i int, ref backup.Ref, sealed []byte) error {
-	if kind == backup.Missing {
-		f.fail(ref, errLost)
-		return nil
-	}
-	// The kind that was expected, not the one that was sent: it is bound into
-	// the object.
-	plain, err := crypt.Open(f.plain[:0], f.scope, f.kind, ref, sealed)
-	if err != nil {
-		f.fail(ref, err)
-		return nil
-	}
-	f.plain = plain
-	return f.each(f.first+i, plain)
-}
-
-func (f *fetch) fail(ref backup.Ref, err error) {
-	if f.bad == nil {
-		f.bad = errs.Of(errs.Mismatch).Because(fmt.Errorf("object %s: %w", ref.ID, err))
-	}
+	return u.c.Read(ctx, token, ids, each)
 }
