@@ -20,10 +20,10 @@ import (
 
 func main() {
 	// People's computers are for people: a backup lives on 100 MB of buffers, and
-	// Go would let garbage double that. A quarter costs 5 % more processor time
-	// and keeps the peak at 150 MB instead of 200 (the Go tree, 2 cores).
+	// Go would let garbage double that. A fifth costs 5 to 10 % more processor time
+	// and keeps the peak under 140 MB in place of 288 (45,000 files, 600 MB, 2 cores).
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(25)
+		debug.SetGCPercent(20)
 	}
 	a := &app{
 		in: os.Stdin, out: os.Stdout, errOut: os.Stderr,
@@ -64,6 +64,9 @@ func (a *app) run(args []string) int {
 	root := a.rootCommand()
 	root.SetArgs(args)
 	if err := root.ExecuteContext(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+			err = cause // who was cut off may know no more than that
+		}
 		return a.fail(err)
 	}
 	return a.status
