@@ -118,7 +118,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// errLasting marks a failure of our own that no other attempt would mend.
+// lastingError marks a failure of our own that no other attempt would mend.
 type lastingError struct{ error }
 
 func (e lastingError) Unwrap() error { return e.error }

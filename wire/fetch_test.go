@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,60 @@ func (s store) read(w http.ResponseWriter, r *http.Request) {
 			continue
 		}
 		w.Write(append(pack.AppendHead(nil, o.Kind, id, len(o.Sealed)), o.Sealed...))
+	}
+}
+
+// A token that the server takes no longer is replaced, and only what is missing
+// is asked for again.
+func TestFetchRenewsTheUsersToken(t *testing.T) {
+	t.Parallel()
+	user := backup.UUID{1}
+	sealer := crypt.NewSealer(backup.Key{9}, user, crypt.Profile1)
+	objects := store{}
+	var refs []backup.Ref
+	for i := range 3 {
+		o, err := sealer.Seal(backup.Data, []byte(fmt.Sprint("chunk ", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects[o.Ref.ID] = o
+		refs = append(refs, o.Ref)
+	}
+	var tokens, reads atomic.Int64
+	mux := device(nil)
+	mux.HandleFunc("POST /agent/v1/user-token", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, wire.Token{Token: fmt.Sprint("bsu_", tokens.Add(1)), ExpiresAt: time.Now().Add(time.Hour)})
+	})
+	mux.HandleFunc("POST /agent/v1/read", func(w http.ResponseWriter, r *http.Request) {
+		token := r.Header.Get(wire.HeaderUserToken)
+		switch reads.Add(1) {
+		case 1: // one record, then the connection breaks
+			o := objects[refs[0].ID]
+			w.Write(append(pack.AppendHead(nil, o.Kind, o.Ref.ID, len(o.Sealed)), o.Sealed...))
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		default:
+			if token == "bsu_1" {
+				refuse(w, 401, wire.Problem{Key: "token.refused"})
+				return
+			}
+			objects.read(w, r)
+		}
+	})
+	s := serve(t, mux)
+	s.Config.ErrorLog = discard
+	u, err := client(t, s).Login(t.Context(), "password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []int
+	err = u.Fetch(user, user)(t.Context(), backup.Data, refs, func(i int, _ []byte) error {
+		got = append(got, i)
+		return nil
+	})
+	slices.Sort(got)
+	if err != nil || fmt.Sprint(got) != "[0 1 2]" || tokens.Load() != 2 {
+		t.Errorf("Fetch gave %v, %v with %d tokens, want all three with 2", got, err, tokens.Load())
 	}
 }
 

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/backup"
@@ -38,6 +40,9 @@ func (c *Client) Read(ctx context.Context, userToken string, ids []backup.ID, ea
 	}
 	return nil
 }
+
+// errNoProgress ends a read that the server answers without records.
+var errNoProgress = errors.New("the server sent fewer records than were asked for")
 
 func (c *Client) readSome(ctx context.Context, userToken string, ids []backup.ID, left map[backup.ID]bool, each func(backup.Kind, backup.ID, []byte) error) error {
 	req := call{
@@ -95,10 +100,23 @@ func (u *User) Fetch(user, scope backup.UUID) backup.FetchFunc {
 	}
 }
 
+// read is Read with a token that is good. One that ends while a slow read goes
+// on is replaced when the read breaks off and has to be asked for again.
 func (u *User) read(ctx context.Context, ids []backup.ID, each func(backup.Kind, backup.ID, []byte) error) error {
-	token, err := u.current(ctx)
-	if err != nil {
-		return err
+	done := make(map[backup.ID]bool, len(ids))
+	for renewed := false; ; renewed = true {
+		token, err := u.current(ctx)
+		if err != nil {
+			return err
+		}
+		err = u.c.Read(ctx, token, ids, func(kind backup.Kind, id backup.ID, sealed []byte) error {
+			done[id] = true
+			return each(kind, id, sealed)
+		})
+		if renewed || errs.KindOf(err) != errs.Unauthenticated {
+			return err
+		}
+		u.forget(token)
+		ids = slices.DeleteFunc(slices.Clone(ids), func(id backup.ID) bool { return done[id] })
 	}
-	return u.c.Read(ctx, token, ids, each)
 }

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -96,6 +95,14 @@ func (u *User) current(ctx context.Context) (string, error) {
 	return token.Token, nil
 }
 
+func (u *User) forget(token string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.token.Token == token {
+		u.token = Token{}
+	}
+}
+
 // Open asks for a snapshot's root, sealed to recipientKey.
 func (u *User) Open(ctx context.Context, hash string, recipientKey []byte) (Opening, error) {
 	token, err := u.current(ctx)
@@ -104,6 +111,3 @@ func (u *User) Open(ctx context.Context, hash string, recipientKey []byte) (Open
 	}
 	return u.c.OpenSnapshot(ctx, token, hash, recipientKey)
 }
-
-// errNoProgress ends a read that the server answers without records.
-var errNoProgress = errors.New("the server sent fewer records than were asked for")

@@ -1,8 +1,0 @@
-package wire_test
-
-import (
-	"io"
-	"log"
-)
-
-var discard = log.New(io.Discard, "", 0)
