@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -29,6 +30,12 @@ const (
 )
 
 func main() {
+	// The heap is mostly buffers of a few megabytes, cheap to look through: a
+	// download of 1 GB as a zip grew the server by 30 MB with this and, once the
+	// memory of the log-in was given back, by 60 MB and more without.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(30)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr, environ: os.Environ()}
