@@ -198,6 +198,21 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// A bundle of so many files that a window ends inside it.
+func TestWindowsShareChunks(t *testing.T) {
+	t.Parallel()
+	b := newTree(t)
+	for i := range windowOps + 1000 {
+		b.file(fmt.Sprintf("/%04d", i), fmt.Sprint(i))
+	}
+	mustRun(t, Config{Catalog: b.done(), Target: t.TempDir()})
+	for id, n := range b.store.reads {
+		if n != 1 && b.store.kind[id] == backup.Data {
+			t.Errorf("chunk %v was read %d times", id, n)
+		}
+	}
+}
+
 // Each chunk is fetched once, though files over a window's end share it.
 func TestChunksAreFetchedOnce(t *testing.T) {
 	t.Parallel()
@@ -205,10 +220,19 @@ func TestChunksAreFetchedOnce(t *testing.T) {
 	for i := range 3000 {
 		b.file(fmt.Sprintf("/%04d", i), string(noise(20000 + i)[i:])) // in catalog order, as a backup bundles them
 	}
-	mustRun(t, Config{Catalog: b.done(), Target: t.TempDir()})
+	c, target := b.done(), t.TempDir()
+	mustRun(t, Config{Catalog: c, Target: target})
 	for id, n := range b.store.reads {
 		if n != 1 && b.store.kind[id] == backup.Data {
 			t.Errorf("chunk %v was read %d times", id, n)
+		}
+	}
+	clear(b.store.reads)
+	mustRun(t, Config{Catalog: c, Target: target})
+	for id := range b.store.reads {
+		if b.store.kind[id] == backup.Data {
+			t.Error("a chunk of a file that was there was read")
+			break
 		}
 	}
 	if b.chunks < 40 {

@@ -269,7 +269,8 @@ func TestMetadataThroughALink(t *testing.T) {
 // further.
 func TestNames(t *testing.T) {
 	t.Parallel()
-	_, f := openTarget(t, t.TempDir())
+	r, f := openTarget(t, t.TempDir())
+	w := &writer{r: r, in: f}
 	for _, name := range []string{"", ".", "..", "/", "a/b", "/etc", "../x", "a/", "a\x00b"} {
 		if plainName(name) {
 			t.Errorf("%q passes for a name", name)
@@ -277,9 +278,13 @@ func TestNames(t *testing.T) {
 		if _, err := f.open(name); err == nil {
 			t.Errorf("%q was opened", name)
 		}
-		r, w := hostile(t, "/", name)
-		if r != nil {
-			t.Errorf("a page with %q in / was read, and restored %v", name, w)
+		e := &catalog.Entry{Folder: "/", Name: name, Type: catalog.Symlink, Target: "x"}
+		w.do(t.Context(), &window{}, &op{e: e, first: true, last: true})
+		if last := len(r.result.Failed) - 1; last < 0 || r.result.Failed[last] != (Problem{e.Path(), errName}) {
+			t.Errorf("%q was made: failed %v", name, r.result.Failed)
+		}
+		if res, got := hostile(t, "/", name); res != nil {
+			t.Errorf("a page with %q in / was read, and restored %v", name, got)
 		}
 	}
 	for _, folder := range []string{"", "a", "/..", "/a/../..", "/a/", "//", "/."} {

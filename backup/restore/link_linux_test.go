@@ -23,7 +23,7 @@ func linked(t *testing.T) *tree {
 	}
 	alike := group
 	alike.Ino = 11
-	b.add("/b/alike", alike)
+	b.add("/a/0", alike)
 	link := catalog.Entry{Type: catalog.Symlink, Target: "nowhere", Nlink: 2, Ino: 12, Dev: 1}
 	b.add("/a/link", link)
 	b.add("/b/link", link)
@@ -64,7 +64,7 @@ func TestHardLinks(t *testing.T) {
 			}
 		}
 		if slices.Contains(got, "/a/1") {
-			if sameFile(t, target+"/b/alike", target+"/a/1") {
+			if sameFile(t, target+"/a/0", target+"/a/1") {
 				t.Error("a file with the same content became the same file")
 			}
 			if !sameFile(t, target+"/a/link", target+"/b/link") || !sameFile(t, target+"/a/fifo", target+"/b/fifo") {
@@ -114,7 +114,7 @@ func TestHardLinksOfALostFile(t *testing.T) {
 		failed = append(failed, p.Path)
 	}
 	slices.Sort(failed)
-	if want := []string{"/4", "/a/1", "/a/sub/2", "/b/3", "/b/alike"}; err != nil || !slices.Equal(failed, want) {
+	if want := []string{"/4", "/a/0", "/a/1", "/a/sub/2", "/b/3"}; err != nil || !slices.Equal(failed, want) {
 		t.Errorf("failed %v, %v; want %v", failed, err, want)
 	}
 }
