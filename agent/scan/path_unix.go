@@ -3,5 +3,3 @@
 package scan
 
 func catalogPath(path string) string { return path }
-
-func systemPath(path string) string { return path }

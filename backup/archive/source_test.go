@@ -430,6 +430,8 @@ func honest(t testing.TB, v *vault, r *Result) {
 	if len(ids) != len(r.IDs) {
 		t.Errorf("the result lists %d objects, the catalog needs %d", len(r.IDs), len(ids))
 	}
+	v.mu.Lock() // a partial comes while others put
+	defer v.mu.Unlock()
 	for id := range ids {
 		if _, ok := r.IDs[id]; !ok {
 			t.Errorf("object %s is not in the result", id)

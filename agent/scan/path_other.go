@@ -1,0 +1,5 @@
+//go:build !windows && !linux
+
+package scan
+
+func systemPath(path string) string { return path }
