@@ -103,7 +103,10 @@ func newServer(t testing.TB) *fake {
 	mux.HandleFunc("PUT /agent/v1/sessions/{id}/packs/{put}", f.put)
 	mux.HandleFunc("POST /agent/v1/sessions/{id}/commit", f.commit)
 	f.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if f.refuse != nil && f.refuse(w, r) {
+		f.mu.Lock()
+		refuse := f.refuse
+		f.mu.Unlock()
+		if refuse != nil && refuse(w, r) {
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -123,6 +126,13 @@ func problem(w http.ResponseWriter, status int, p wire.Problem) {
 	w.WriteHeader(status)
 	p.Status = status
 	json.NewEncoder(w).Encode(p)
+}
+
+// set changes something while the server runs.
+func (f *fake) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
 }
 
 func (f *fake) head() *committed {

@@ -1,0 +1,4 @@
+package upload
+
+// Senders is how many packs are on their way at once.
+const Senders = senders
