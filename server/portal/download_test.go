@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 	"time"
 
 	"github.com/backstay/backstay/backup"
@@ -254,7 +255,7 @@ func TestArchiveName(t *testing.T) {
 			t.Errorf("%q and %q both become %q", name, other, got)
 		}
 		seen[got] = name
-		if strings.ContainsAny(got, "\\\x00\n\u202e\xff") || slices.Contains(strings.Split(got, "/"), "..") || len(got) > 1 && got[1] == ':' {
+		if strings.ContainsAny(got, "\\\x00\n\u202e") || !utf8.ValidString(got) || slices.Contains(strings.Split(got, "/"), "..") || len(got) > 1 && got[1] == ':' {
 			t.Errorf("archiveName(%q) = %q is not safe", name, got)
 		}
 	}
