@@ -16,8 +16,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"unicode/utf8"
 	"time"
+	"unicode/utf8"
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/catalog"
