@@ -200,9 +200,24 @@ func TestHardLinksAreReadOnce(t *testing.T) {
 	moved := *d.items["/b/new here"]
 	moved.Name = "new here"
 	d.items["/b/new here"] = &moved
-	same(t, d, v, back(t, d, v, third))
+	fourth := back(t, d, v, third)
+	same(t, d, v, fourth)
 	if len(d.opened) > 0 {
 		t.Errorf("opened %v, want nothing", d.opened)
+	}
+
+	// The same, after the device was given another number.
+	for _, i := range d.items {
+		i.Dev = 99
+	}
+	moved.Dev, moved.Name = 99, "newer"
+	d.items["/b/newer"] = &moved
+	delete(d.items, "/b/new here")
+	fifth := back(t, d, v, fourth)
+	same(t, d, v, fifth)
+	all := v.entries(t, fifth.Root)
+	if len(d.opened) > 0 || all["/b/newer"].Dev != all["/a/small"].Dev {
+		t.Errorf("opened %v; the names are on devices %d and %d", d.opened, all["/a/small"].Dev, all["/b/newer"].Dev)
 	}
 }
 

@@ -130,7 +130,7 @@ func (p *planner) item(i *Item, old *catalog.Entry) error {
 	}
 	s, err := p.slot(carry, old, old)
 	if err == nil && old.Type == catalog.File && old.Nlink > 1 {
-		p.remember(s)
+		p.remember(s, i.Entry)
 	}
 	return err
 }
@@ -279,7 +279,7 @@ func (p *planner) file(e, old *catalog.Entry) error {
 	}
 	s.room, s.done = need, make(chan struct{})
 	if e.Nlink > 1 {
-		p.remember(s)
+		p.remember(s, e)
 	}
 	select {
 	case p.reads <- s:
@@ -308,9 +308,10 @@ func (p *planner) twin(e *catalog.Entry) *slot {
 	return t.first
 }
 
-// remember keeps the slot of a file with several names for the others.
-func (p *planner) remember(s *slot) {
-	e := s.entry
+// remember keeps the slot of a file with several names, as it was found, for
+// the others. Where the slot's entry is an old one its device may have another
+// number; then the other names take that over with the rest.
+func (p *planner) remember(s *slot, e *catalog.Entry) {
 	key := inode{e.Dev, e.Ino}
 	if t := p.inodes[key]; t != nil {
 		p.seen(t, e)
