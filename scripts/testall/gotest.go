@@ -161,8 +161,8 @@ func (p *pkg) end(outcome string, to io.Writer) {
 	p.outcome = outcome
 	bad, died := p.with("fail", "run"), len(p.with("run")) > 0
 	for _, e := range p.events {
-		if strings.HasPrefix(e.Output, "=== ") {
-			continue // RUN, PAUSE, CONT, NAME: the order, of no use here
+		if line := strings.TrimLeft(e.Output, " "); strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- PASS") {
+			continue // the order, of no use here
 		}
 		closing := e.Test == "" && (strings.HasPrefix(e.Output, "ok  \t") || strings.HasPrefix(e.Output, "FAIL\t"))
 		switch {
