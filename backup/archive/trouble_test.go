@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"runtime"
@@ -257,5 +258,96 @@ func TestRenew(t *testing.T) {
 	honest(t, v3, third)
 	if e := v3.entries(t, third.Root)["/home/ann/media/6"]; e.Flags != catalog.Unreadable || e.Size != 0 {
 		t.Errorf("a file that is lost here and there is %+v", e)
+	}
+}
+
+// Two names of one file that were seen in different states are read each for
+// itself.
+func TestNamesSeenInDifferentStates(t *testing.T) {
+	d, v := newDisk(), newVault()
+	one := d.add("/a", &item{data: []byte("before"), Entry: catalog.Entry{Nlink: 2}})
+	two := *one
+	two.Folder, two.Name, two.data = "/", "b", []byte("after!")
+	two.Ctime.Sec++
+	d.items["/b"] = &two
+	same(t, d, v, back(t, d, v, nil))
+}
+
+// The same content with holes and without is not the same data.
+func TestRepetitionsWithHoles(t *testing.T) {
+	d, v := newDisk(), newVault()
+	data := noise(1, 500)
+	sparse := func() *item {
+		return &item{data: data, Entry: catalog.Entry{Holes: []catalog.Hole{{Offset: 0, Length: 4096}}}}
+	}
+	d.add("/a sparse", sparse())
+	d.file("/b plain", append(make([]byte, 4096), data...))
+	d.add("/c sparse", sparse())
+	d.file("/d plain", append(make([]byte, 4096), data...))
+	same(t, d, v, back(t, d, v, nil))
+}
+
+// What is unreadable and was something else before is not that any more.
+func TestUnreadableOfAnotherType(t *testing.T) {
+	d, v := newDisk(), newVault()
+	d.file("/thing/inside", []byte("x"))
+	first := back(t, d, v, nil)
+	d.remove("/thing")
+	d.file("/thing", []byte("a file now")).openErr = errDenied
+	second := back(t, d, v, first)
+	got := v.entries(t, second.Root)
+	if e := got["/thing"]; e.Type != catalog.File || e.Flags != catalog.Unreadable || got["/thing/inside"] != nil {
+		t.Errorf("/thing is %+v", e)
+	}
+}
+
+// What cannot be looked at, and whose content the vault lost, has none.
+func TestLostHereAndThere(t *testing.T) {
+	d, v := newDisk(), newVault()
+	d.file("/a/file", []byte("content"))
+	first := back(t, d, v, nil)
+	lost := v.entries(t, first.Root)["/a/file"].Extents[0].Ref.ID
+	d.lost["/a"] = errDenied
+	second := back(t, d, v, first, func(c *Config) { c.Renew = map[backup.ID]bool{lost: true} })
+	if e := v.entries(t, second.Root)["/a/file"]; e.Flags != catalog.Unreadable || e.Size != 0 || e.Hash != emptyHash {
+		t.Errorf("/a/file is %+v", e)
+	}
+	if _, ok := second.IDs[lost]; ok {
+		t.Error("the catalog still needs what is lost")
+	}
+}
+
+func TestHoles(t *testing.T) {
+	holes := []catalog.Hole{{Offset: 10, Length: 5}, {Offset: 20, Length: 5}}
+	for size, want := range map[uint64]string{5: "[]", 10: "[]", 12: "[{10 2}]", 15: "[{10 5}]", 23: "[{10 5} {20 3}]", 30: "[{10 5} {20 5}]"} {
+		if got := fmt.Sprint(cutHoles(slices.Clone(holes), size)); got != want {
+			t.Errorf("holes inside %d are %s, want %s", size, got, want)
+		}
+	}
+	var many []catalog.Hole
+	for i := range uint64(backup.MaxHoles + 100) {
+		many = append(many, catalog.Hole{Offset: i * 20, Length: 1 + i%10})
+	}
+	kept := largestHoles(slices.Clone(many))
+	least := kept[0].Length
+	for i, h := range kept {
+		least = min(least, h.Length)
+		if i > 0 && kept[i-1].Offset >= h.Offset {
+			t.Fatal("the holes kept are out of order")
+		}
+	}
+	for _, h := range many {
+		if h.Length > least && !slices.Contains(kept, h) {
+			t.Errorf("hole %v was dropped for one of %d", h, least)
+		}
+	}
+	if len(kept) != backup.MaxHoles {
+		t.Errorf("%d holes kept", len(kept))
+	}
+	d, v := newDisk(), newVault()
+	i := d.add("/full of holes", &item{data: noise(1, 300<<10), Entry: catalog.Entry{Holes: many}})
+	r := back(t, d, v, nil)
+	if e := v.entries(t, r.Root)["/full of holes"]; len(e.Holes) != backup.MaxHoles || !bytes.Equal(v.content(t, e), i.whole()) {
+		t.Errorf("a file with many holes came back with %d of them", len(e.Holes))
 	}
 }
