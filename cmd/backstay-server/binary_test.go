@@ -24,6 +24,7 @@ var binaries = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "backstay-binaries-"); err != nil {
 		return "", err
 	}
+	built = dir
 	out, err := exec.Command("go", "build", "-o", dir, ".", "../backstay").CombinedOutput()
 	if err != nil {
 		return "", errors.New(string(out))
@@ -31,24 +32,22 @@ var binaries = sync.OnceValues(func() (dir string, err error) {
 	return dir, nil
 })
 
+// built is the folder to remove once every test has ended: only binaries writes it.
+var built string
+
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if built {
-		if dir, err := binaries(); err == nil {
-			os.RemoveAll(dir)
-		}
+	if built != "" {
+		os.RemoveAll(built)
 	}
 	os.Exit(status)
 }
-
-var built bool
 
 func serverBinary(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds both programs")
 	}
-	built = true
 	dir, err := binaries()
 	if err != nil {
 		t.Fatal(err)
