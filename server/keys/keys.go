@@ -3,13 +3,15 @@
 // beside them, and are never in the database, a dump or a log. Nothing outside
 // this package sees a private key or a user's root key; what it does with them
 // is here: make users, certify devices, open one manifest for one approved
-// request, sign receipts.
+// request, sign receipts. The key file also seals the small secrets that the
+// database keeps, and the key that signs licences.
 //
 // The folder is part of every recovery: without it the server opens no backup.
 // It belongs into a backup apart from the database's.
 package keys
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -46,8 +48,9 @@ type Ring struct {
 
 	making sync.Mutex // NewOrg, so that one call sees what another made
 
-	mu   sync.Mutex
-	orgs map[backup.UUID][]generation // as read so far, oldest first
+	mu      sync.Mutex
+	orgs    map[backup.UUID][]generation // as read so far, oldest first
+	licence ed25519.PrivateKey           // nil until it was read
 }
 
 // Format prints nothing of what is in the ring.
@@ -85,8 +88,7 @@ func Open(dir string) (*Ring, error) {
 	return &Ring{dir: dir, keyFile: file, orgs: map[backup.UUID][]generation{}}, nil
 }
 
-// create makes the key file. Of several processes that try at once one wins,
-// and the others use its file: a link replaces nothing.
+// create makes the key file, unless another process does.
 func create(dir, path string) error {
 	wrapped, err := filepath.Glob(filepath.Join(dir, "*"+orgSuffix))
 	if err != nil {
@@ -97,15 +99,7 @@ func create(dir, path string) error {
 	}
 	key := make([]byte, keyFileSize)
 	rand.Read(key)
-	temp := filepath.Join(dir, "."+keyFileName+"-"+rand.Text())
-	if err := durable.WriteFile(temp, key, 0o600); err != nil {
-		return err
-	}
-	defer os.Remove(temp)
-	if err := os.Link(temp, path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return durable.SyncDir(dir)
+	return putNew(dir, keyFileName, key)
 }
 
 // private reads a file that nobody but its owner may read.
