@@ -190,9 +190,11 @@ func (c *Client) Snapshots(ctx context.Context) ([]Snapshot, error) {
 
 // UserToken proves that the device's user is present, once and without
 // repeating: a wrong password counts.
-func (c *Client) UserToken(ctx context.Context, password string) (Token, error) {
+// The token before it, when there is one and it is still good, stands for the
+// second factor.
+func (c *Client) UserToken(ctx context.Context, in UserTokenRequest, before string) (Token, error) {
 	var out Token
-	req := call{method: http.MethodPost, path: "user-token", auth: deviceToken, in: UserTokenRequest{Password: password}, once: true}
+	req := call{method: http.MethodPost, path: "user-token", auth: deviceToken, user: before, in: in, once: true}
 	return out, c.json(ctx, req, &out)
 }
 

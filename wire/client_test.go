@@ -271,7 +271,7 @@ func TestPasswordIsSentOnce(t *testing.T) {
 		calls.Add(1)
 		refuse(w, 429, wire.Problem{Code: "E1104", Data: map[string]any{"n": 7}})
 	})
-	_, err := client(t, serve(t, mux)).Login(context.Background(), "wrong")
+	_, err := client(t, serve(t, mux)).Login(context.Background(), "wrong", nil)
 	if e := errs.Find(err); e == nil || e.Code != errs.TooManyAttempts || e.Args["n"] != int64(7) {
 		t.Errorf("Login = %v, want E1104 with n 7", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/errs"
@@ -71,7 +72,7 @@ func (c *Client) do(ctx context.Context, req call, use func(r *http.Response, bo
 		if !errors.As(err, &f) {
 			return err
 		}
-		if f.status == http.StatusUnauthorized && req.auth == deviceToken && !renewed && !errs.Is(f.err, errs.AuthFailed) {
+		if f.status == http.StatusUnauthorized && req.auth == deviceToken && !renewed && !aboutUser(f.err) {
 			// The token may have been withdrawn, or the server restored from a
 			// backup: one new one, then the answer stands. E1101 is about the
 			// password, which must not be counted twice.
@@ -88,6 +89,13 @@ func (c *Client) do(ctx context.Context, req call, use func(r *http.Response, bo
 			return err
 		}
 	}
+}
+
+// aboutUser reports whether a refusal is of the user at the device, and not of
+// the device.
+func aboutUser(err error) bool {
+	e := errs.Find(err)
+	return e != nil && (e.Code == errs.AuthFailed || strings.HasPrefix(e.Key, "login."))
 }
 
 // again decides whether another attempt is worth it, and when: half a second,

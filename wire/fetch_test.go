@@ -77,7 +77,7 @@ func TestFetchRenewsTheUsersToken(t *testing.T) {
 	})
 	s := serve(t, mux)
 	s.Config.ErrorLog = discard
-	u, err := client(t, s).Login(t.Context(), "password")
+	u, err := client(t, s).Login(t.Context(), "password", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestFetch(t *testing.T) {
 		answer(w, wire.Token{Token: "bsu_x", ExpiresAt: time.Now().Add(time.Hour)})
 	})
 	mux.HandleFunc("POST /agent/v1/read", objects.read)
-	u, err := client(t, serve(t, mux)).Login(t.Context(), "password")
+	u, err := client(t, serve(t, mux)).Login(t.Context(), "password", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,9 +70,10 @@ type Activate struct {
 	RenameIfTaken bool     `json:"rename_if_taken"`
 	Hardware      Hardware `json:"hardware"`
 	ClientVersion string   `json:"client_version"`
-	System        bool     `json:"system"`        // backs up with the system's rights
-	SigningKey    []byte   `json:"signing_key"`   // Ed25519, 32 bytes
-	EnrolmentKey  []byte   `json:"enrolment_key"` // X-Wing, 1,216 bytes, for this call only
+	System        bool     `json:"system"`                  // backs up with the system's rights
+	SigningKey    []byte   `json:"signing_key"`             // Ed25519, 32 bytes
+	EnrolmentKey  []byte   `json:"enrolment_key"`           // X-Wing, 1,216 bytes, for this call only
+	SecondFactor  string   `json:"second_factor,omitempty"` // a code, of a user who has a second factor
 }
 
 // Activated is a device's identity and what it needs to write.
@@ -112,9 +113,12 @@ type TokenRequest struct {
 	Signature []byte `json:"signature"`
 }
 
-// UserTokenRequest proves that the device's user is present.
+// UserTokenRequest proves that the device's user is present. A code is not
+// asked for again from who shows a token that was given for one, as
+// Backstay-User-Token.
 type UserTokenRequest struct {
-	Password string `json:"password"`
+	Password     string `json:"password"`
+	SecondFactor string `json:"second_factor,omitempty"`
 }
 
 // Token is a bearer token and when it ends.

@@ -66,15 +66,22 @@ func (c *Client) forgetToken() {
 type User struct {
 	c        *Client
 	password string
+	code     AskCode
 
 	mu    sync.Mutex
 	token Token
 }
 
+// AskCode asks the user for a code of their second factor. why is the server's
+// refusal: that one is missing, or was wrong. An error of it ends the call.
+type AskCode func(ctx context.Context, why error) (string, error)
+
 // Login proves to the server that the device's user is present. The password
-// stays in memory, to renew the token while a long restore runs.
-func (c *Client) Login(ctx context.Context, password string) (*User, error) {
-	u := &User{c: c, password: password}
+// stays in memory, to renew the token while a long restore runs. A user who has
+// a second factor is asked for it by code; nil means that nobody is there to be
+// asked.
+func (c *Client) Login(ctx context.Context, password string, code AskCode) (*User, error) {
+	u := &User{c: c, password: password, code: code}
 	if _, err := u.current(ctx); err != nil {
 		return nil, err
 	}
@@ -87,12 +94,33 @@ func (u *User) current(ctx context.Context) (string, error) {
 	if u.token.Token != "" && u.c.cfg.Now().Before(u.token.ExpiresAt.Add(-renewAhead)) {
 		return u.token.Token, nil
 	}
-	token, err := u.c.UserToken(ctx, u.password)
+	err := WithCode(ctx, u.code, func(code string) (err error) {
+		in := UserTokenRequest{Password: u.password, SecondFactor: code}
+		token, err := u.c.UserToken(ctx, in, u.token.Token)
+		if err == nil {
+			u.token = token
+		}
+		return err
+	})
 	if err != nil {
 		return "", err
 	}
-	u.token = token
-	return token.Token, nil
+	return u.token.Token, nil
+}
+
+// WithCode makes a call that may need the code of a second factor: without one
+// first, and then with those that ask returns, until one is right or the
+// refusal is about something else.
+func WithCode(ctx context.Context, ask AskCode, call func(code string) error) error {
+	err := call("")
+	for ask != nil && NeedsCode(err) {
+		code, asked := ask(ctx, err)
+		if asked != nil {
+			return asked
+		}
+		err = call(code)
+	}
+	return err
 }
 
 func (u *User) forget(token string) {

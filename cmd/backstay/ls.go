@@ -40,7 +40,7 @@ func (r *reading) open(a *app, cmd *cobra.Command) (wire.Snapshot, *agent.Opened
 	if err != nil {
 		return found, nil, err
 	}
-	user, err := client.Login(cmd.Context(), password)
+	user, err := client.Login(cmd.Context(), password, nil)
 	if err != nil {
 		return found, nil, err
 	}

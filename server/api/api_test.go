@@ -41,7 +41,7 @@ func TestWholeWay(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Hash != committed.Hash || list[0].Status != "complete" || list[0].Bytes != 99 {
 		t.Errorf("Snapshots = %+v, %v", list, err)
 	}
-	u, err := d.Login(t.Context(), password)
+	u, err := d.Login(t.Context(), password, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestWholeWay(t *testing.T) {
 	if err != nil || p.Root(&m.Header) != root.Ref {
 		t.Errorf("the opening holds %+v, %v", p, err)
 	}
-	token, err := d.UserToken(t.Context(), password)
+	token, err := d.UserToken(t.Context(), wire.UserTokenRequest{Password: password}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +355,7 @@ func TestReadIsForTheUserOnly(t *testing.T) {
 	h.newUser("bob")
 	a, b := h.activate("alice"), h.activate("bob")
 	committed, _, chunk := a.backup("secret")
-	bobs, err := b.UserToken(t.Context(), password)
+	bobs, err := b.UserToken(t.Context(), wire.UserTokenRequest{Password: password}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +384,7 @@ func TestReadIsForTheUserOnly(t *testing.T) {
 	}
 	// Wrong passwords are recorded once, by the accounts.
 	before := h.refusals()
-	if _, err := a.UserToken(t.Context(), "wrong"); !errs.Is(err, errs.AuthFailed) {
+	if _, err := a.UserToken(t.Context(), wire.UserTokenRequest{Password: "wrong"}, ""); !errs.Is(err, errs.AuthFailed) {
 		t.Errorf("a wrong password = %v", err)
 	}
 	if n := h.refusals() - before; n != 1 {
