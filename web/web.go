@@ -126,6 +126,13 @@ type Link struct {
 	Active bool
 }
 
+// Banner is a sentence above every page of a site, with where to mend it.
+type Banner struct {
+	Icon, Text string
+	Href, Link string // "" for none
+	Bad        bool   // it is more than a warning
+}
+
 // Frame is what the layout around a page needs. Page structs embed the one
 // that Site.Frame makes; Title, Nav and Who are the page's to set.
 type Frame struct {
@@ -133,6 +140,8 @@ type Frame struct {
 	Nav   []Link
 	Who   string // who is logged in, "" for nobody
 	Note  *Flash // left by the page before
+
+	Banners []Banner // what the whole site has to say, above every page
 
 	layout string
 	site   *Site

@@ -17,13 +17,26 @@ type Filter struct {
 	Kind    access.Kind
 	State   State // empty: all but deleted and purged ones
 	Profile access.ProfileID
+	Default bool // with Profile: also those who have none of their own
+	Licence string
+	Seat    string // "active" or "preserved"; empty: whichever
 	Search  string // in username, address and names
 	After   string // where the page before ended
 	Limit   int    // 0 means 50, at most 500
 }
 
 func (f Filter) where() (string, []any) {
-	var where []string
+	where, args := f.inAnyState()
+	if f.State == "" {
+		return where + " AND state NOT IN ('deleted', 'purged')", args
+	}
+	args = append(args, f.State)
+	return where + fmt.Sprintf(" AND state = $%d", len(args)), args
+}
+
+// inAnyState is where for all that the filter says but the state.
+func (f Filter) inAnyState() (string, []any) {
+	where := []string{"1 = 1"}
 	var args []any
 	add := func(condition string, arg any) {
 		args = append(args, arg)
@@ -35,13 +48,16 @@ func (f Filter) where() (string, []any) {
 	if f.Kind != "" {
 		add("kind = $%d", f.Kind)
 	}
-	if f.State != "" {
-		add("state = $%d", f.State)
-	} else {
-		where = append(where, "state NOT IN ('deleted', 'purged')")
-	}
-	if f.Profile != "" {
+	if f.Profile != "" && f.Default {
+		add("(profile = $%d OR profile IS NULL)", f.Profile)
+	} else if f.Profile != "" {
 		add("profile = $%d", f.Profile)
+	}
+	if f.Licence != "" {
+		add("licence = $%d", f.Licence)
+	}
+	if f.Seat != "" {
+		add("seat = $%d", f.Seat)
 	}
 	for _, word := range strings.Fields(orgs.Fold(f.Search)) {
 		add(`search LIKE $%d ESCAPE '\'`, db.Contains(word))
@@ -96,4 +112,28 @@ func Count(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) (int, err
 		return 0, fmt.Errorf("counting accounts: %w", err)
 	}
 	return n, nil
+}
+
+// CountStates is how many accounts a filter chooses in each state, whichever
+// state it names.
+func CountStates(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) (map[State]int, error) {
+	if err := audit.See(by, access.ViewUsers, f.Org, "", "users"); err != nil {
+		return nil, err
+	}
+	where, args := f.inAnyState()
+	rows, err := tx.Query(ctx, "SELECT state, count(*) FROM users WHERE "+where+" GROUP BY state", args...)
+	if err != nil {
+		return nil, fmt.Errorf("counting accounts: %w", err)
+	}
+	defer rows.Close()
+	counts := map[State]int{}
+	for rows.Next() {
+		var state State
+		var n int
+		if err := rows.Scan(&state, &n); err != nil {
+			return nil, fmt.Errorf("counting accounts: %w", err)
+		}
+		counts[state] = n
+	}
+	return counts, rows.Err()
 }

@@ -2,8 +2,10 @@ package accounts_test
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 
+	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
@@ -61,6 +63,10 @@ func TestList(t *testing.T) {
 		{accounts.Filter{Org: w.org.ID, Kind: access.UserKind}, "anna_1 annax1 Bea carl "},
 		{accounts.Filter{Kind: access.AdminKind}, "boss "},
 		{accounts.Filter{State: accounts.Deleted}, "gone "},
+		{accounts.Filter{Seat: "active"}, ""},
+		{accounts.Filter{Licence: "none"}, ""},
+		{accounts.Filter{Profile: "none"}, ""},
+		{accounts.Filter{Profile: "none", Default: true, Kind: access.AdminKind}, "boss "},
 		{accounts.Filter{Search: "élan"}, "carl "},
 		{accounts.Filter{Search: "E\u0301LAN"}, "carl "},
 		{accounts.Filter{Search: "dupont béa"}, "Bea "},
@@ -166,5 +172,45 @@ func BenchmarkList(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// The counts by state are those of everything else that the filter says.
+func TestCountStates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, name := range []string{"anna", "bea", "carl"} {
+		w.user(name)
+	}
+	gone := w.user("gone")
+	w.write(func(tx *db.Tx) error {
+		return accounts.SetState(t.Context(), tx, system, gone.ID, accounts.Deleted, "has left the company")
+	})
+	for _, c := range []struct {
+		f    accounts.Filter
+		want map[accounts.State]int
+	}{
+		{accounts.Filter{Org: w.org.ID}, map[accounts.State]int{accounts.Active: 3, accounts.Deleted: 1}},
+		{accounts.Filter{Org: w.org.ID, State: accounts.Invited}, map[accounts.State]int{accounts.Active: 3, accounts.Deleted: 1}},
+		{accounts.Filter{Org: w.org.ID, Search: "a"}, map[accounts.State]int{accounts.Active: 3, accounts.Deleted: 1}},
+		{accounts.Filter{Org: w.org.ID, Search: "bea"}, map[accounts.State]int{accounts.Active: 1}},
+		{accounts.Filter{Org: "another"}, map[accounts.State]int{}},
+	} {
+		var got map[accounts.State]int
+		err := w.d.Read(t.Context(), func(tx *db.Tx) (err error) {
+			got, err = accounts.CountStates(t.Context(), tx, system, c.f)
+			return err
+		})
+		if err != nil || !maps.Equal(got, c.want) {
+			t.Errorf("CountStates(%+v) = %v, %v; want %v", c.f, got, err, c.want)
+		}
+	}
+	viewer := access.Caller{Kind: access.AdminKind, User: "x", Org: "another", Role: access.Viewer}
+	err := w.d.Read(t.Context(), func(tx *db.Tx) error {
+		_, err := accounts.CountStates(t.Context(), tx, viewer, accounts.Filter{Org: w.org.ID})
+		return err
+	})
+	if errs.KindOf(err) != errs.NotFound {
+		t.Errorf("somebody of another organisation counts: %v", err)
 	}
 }

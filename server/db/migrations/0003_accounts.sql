@@ -64,6 +64,7 @@ ALTER TABLE users ADD COLUMN temporary_until BIGINT NOT NULL DEFAULT 0;  -- the 
 ALTER TABLE users ADD COLUMN second_factor_from BIGINT NOT NULL DEFAULT 0; -- from when one is demanded; 0: by the settings
 CREATE INDEX users_licence ON users (licence, seat);
 CREATE INDEX users_purge ON users (state, purge_at);
+CREATE INDEX users_state ON users (org, kind, state, username_key); -- the list by state, and its counts
 
 -- Why a device is disabled: 'user' when its owner was, then it wakes with them.
 ALTER TABLE devices ADD COLUMN disabled_by TEXT NOT NULL DEFAULT '';
