@@ -156,6 +156,12 @@ func manage(ctx context.Context, tx *db.Tx, by access.Caller, u User, details ..
 	return nil
 }
 
+// CheckManage allows and records a change to an account that another package
+// keeps, as manage does for those here.
+func CheckManage(ctx context.Context, tx *db.Tx, by access.Caller, u User, details ...audit.Detail) error {
+	return manage(ctx, tx, by, u, details...)
+}
+
 // Find returns an account and asks nobody's permission; View does.
 func Find(ctx context.Context, tx *db.Tx, id ID) (User, error) {
 	u, err := findWhere(ctx, tx, "id = $1", string(id))

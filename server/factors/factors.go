@@ -1,0 +1,168 @@
+// Package factors knows what an account proves itself by besides its password:
+// an authenticator app (TOTP), passkeys, and recovery codes for the day when
+// neither is at hand. It sets them up, checks them and takes them away. Who must
+// have one, how often a code may be guessed and what a proof is good for is
+// decided by who calls it.
+package factors
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"net/url"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/keys"
+)
+
+// What an account can prove itself by, as a login session and the audit name it.
+const (
+	ByTOTP     = "totp"
+	ByRecovery = "recovery"
+	ByPasskey  = "passkey"
+)
+
+// Factors sets up and checks second factors.
+type Factors struct {
+	DB   *db.DB
+	Keys *keys.Ring
+
+	// Name is what apps show as the place that a code or passkey is for.
+	Name string
+	// URL is the server's address as browsers have it. A passkey is bound to
+	// its host, so that a copy of our pages elsewhere gets nothing from it.
+	URL func() string
+}
+
+// Summary is what an account has.
+type Summary struct {
+	TOTP         bool
+	Passkeys     []Passkey // the oldest first
+	RecoveryLeft int       // codes that were not used
+}
+
+// Any reports whether there is a second factor. Recovery codes alone are none:
+// they stand in for one.
+func (s Summary) Any() bool { return s.TOTP || len(s.Passkeys) > 0 }
+
+// Of returns what an account has.
+func Of(ctx context.Context, tx *db.Tx, id accounts.ID) (Summary, error) {
+	var s Summary
+	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM totp WHERE user_id = $1 AND confirmed_at > 0)", id).Scan(&s.TOTP)
+	if err != nil {
+		return Summary{}, fmt.Errorf("reading the second factors of account %s: %w", id, err)
+	}
+	if s.Passkeys, err = passkeys(ctx, tx, id); err != nil {
+		return Summary{}, err
+	}
+	err = tx.QueryRow(ctx, "SELECT COUNT(*) FROM recovery_codes WHERE user_id = $1 AND used_at = 0", id).Scan(&s.RecoveryLeft)
+	if err != nil {
+		return Summary{}, fmt.Errorf("counting the recovery codes of account %s: %w", id, err)
+	}
+	return s, nil
+}
+
+// Reset takes all second factors from an account whose owner has lost them: an
+// administrator's doing. Its sessions end, and its owner is told.
+func (f *Factors) Reset(ctx context.Context, tx *db.Tx, by access.Caller, id accounts.ID) error {
+	u, err := accounts.Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	had, err := Of(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if err := accounts.CheckManage(ctx, tx, by, u, audit.Change("second_factors", had.names(), "")); err != nil {
+		return err
+	}
+	if err := forget(ctx, tx, id); err != nil {
+		return err
+	}
+	sessions, err := accounts.Sessions(ctx, tx, by, id)
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		if err := accounts.EndSession(ctx, tx, by, s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget deletes all that an account has, and what was being set up.
+func forget(ctx context.Context, tx *db.Tx, id accounts.ID) error {
+	for _, table := range []string{"totp", "passkeys", "recovery_codes", "passkey_ceremonies"} {
+		if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE user_id = $1", id); err != nil {
+			return fmt.Errorf("deleting the second factors of account %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// names says for the audit which there are, and no more.
+func (s Summary) names() []string {
+	names := []string{}
+	if s.TOTP {
+		names = append(names, ByTOTP)
+	}
+	for range s.Passkeys {
+		names = append(names, ByPasskey)
+	}
+	return names
+}
+
+// changed allows and records a change to the owner's own factors.
+func changed(ctx context.Context, tx *db.Tx, by access.Caller, details ...audit.Detail) error {
+	return audit.Check(ctx, tx, by, access.ChangeAccount, by.Org, by.User, "user/"+string(by.User), details...)
+}
+
+// dropCodes deletes recovery codes that stand in for nothing any more.
+func dropCodes(ctx context.Context, tx *db.Tx, id accounts.ID) error {
+	s, err := Of(ctx, tx, id)
+	if err != nil || s.Any() {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM recovery_codes WHERE user_id = $1", id); err != nil {
+		return fmt.Errorf("deleting the recovery codes of account %s: %w", id, err)
+	}
+	return nil
+}
+
+// Expire deletes what was begun and never finished, and returns how much.
+func Expire(ctx context.Context, tx *db.Tx) (int64, error) {
+	ceremonies, err := tx.Changed(ctx, "DELETE FROM passkey_ceremonies WHERE expires_at <= $1", db.Micros(tx.Now()))
+	if err != nil {
+		return 0, fmt.Errorf("deleting passkey ceremonies: %w", err)
+	}
+	apps, err := tx.Changed(ctx, "DELETE FROM totp WHERE confirmed_at = 0 AND created_at <= $1", db.Micros(tx.Now().Add(-setUpWithin)))
+	if err != nil {
+		return 0, fmt.Errorf("deleting unfinished authenticator apps: %w", err)
+	}
+	return ceremonies + apps, nil
+}
+
+// site is the address that passkeys are bound to. A bare IP address cannot be
+// one: browsers refuse it.
+func (f *Factors) site() (host, origin string, err error) {
+	u, err := url.Parse(f.URL())
+	if err != nil || u.Hostname() == "" {
+		return "", "", fmt.Errorf("the server's address %q is none", f.URL())
+	}
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return "", "", errs.New(errs.Conflict, "factor.passkey.address", "address", u.Host)
+	}
+	return u.Hostname(), u.Scheme + "://" + u.Host, nil
+}
+
+// CanPasskey reports whether browsers can make passkeys for this server's
+// address.
+func (f *Factors) CanPasskey() bool {
+	_, _, err := f.site()
+	return err == nil
+}
