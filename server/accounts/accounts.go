@@ -40,15 +40,26 @@ type User struct {
 	LastName  string
 	Language  string // "en", "fr", or "" for the browser's
 
-	State     State
-	StateAt   time.Time
-	Profile   access.ProfileID // "" for the organisation's default
-	ProfileAt time.Time        // when it was assigned
-	Licence   string
+	State       State
+	StateAt     time.Time
+	StateReason string
+	StateBefore State            // of a deleted account: what Undelete returns to
+	PurgeAt     time.Time        // of a deleted account: when its window ends
+	Profile     access.ProfileID // "" for the organisation's default
+	ProfileAt   time.Time        // when it was assigned
+	Licence     string           // "" for none: then seats are not counted
+	Seat        Seat
+	SeatBefore  Seat // of a preserved or deleted account: what it had
+
+	LegalHold bool      // neither deleted nor purged
+	PrivacyOn bool      // administrators do not see the data
+	NotedAt   time.Time // last warning that a preserved account will be deleted
 
 	MustChangePassword bool
 	PasswordAt         time.Time // never set: zero
+	TemporaryUntil     time.Time // the password is a temporary secret until then; zero: it is not
 	LockedUntil        time.Time
+	SecondFactorFrom   time.Time // from when one is demanded; zero: by the settings
 
 	Keys keys.UserKeys // an administrator has none
 
@@ -93,9 +104,18 @@ type New struct {
 	LastName  string
 	Language  string
 	Profile   access.ProfileID // "" for the organisation's default
+	Licence   string           // whose seats the user takes, "" for none
 
-	PasswordHash       string // from Hasher.Hash; without one the account is invited
+	// PasswordHash is from Hasher.Hash. Without one the account is invited; so
+	// it is when Temporary is set: then it is the hash of a temporary secret,
+	// good for that long and to be replaced at the first login.
+	PasswordHash       string
+	Temporary          time.Duration
 	MustChangePassword bool
+
+	// State is Pending for somebody who registers and whose address is not
+	// confirmed yet, otherwise empty.
+	State State
 }
 
 // Create makes an account, active when it has a password. A user gets keys.
@@ -107,10 +127,20 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n
 	}
 	u := User{ID: ID(id.String()), Org: n.Org, Kind: n.Kind, Role: n.Role,
 		Username: n.Username, Email: n.Email, FirstName: n.FirstName, LastName: n.LastName, Language: n.Language,
-		State: Invited, StateAt: tx.Now(), Profile: n.Profile, ProfileAt: tx.Now(),
+		State: Invited, StateAt: tx.Now(), Profile: n.Profile, ProfileAt: tx.Now(), Licence: n.Licence,
 		CreatedAt: tx.Now(), UpdatedAt: tx.Now(), password: n.PasswordHash, MustChangePassword: n.MustChangePassword}
+	switch {
+	case n.State == Pending:
+		u.State = Pending
+	case n.State != "":
+		return User{}, fmt.Errorf("creating an account: nobody begins as %s", n.State)
+	case n.PasswordHash != "" && n.Temporary > 0:
+		u.TemporaryUntil = tx.Now().Add(n.Temporary)
+	case n.PasswordHash != "":
+		u.State = Active
+	}
 	if n.PasswordHash != "" {
-		u.State, u.PasswordAt = Active, tx.Now()
+		u.PasswordAt = tx.Now()
 	}
 	if err := u.normalise(); err != nil {
 		return User{}, err

@@ -298,12 +298,12 @@ func TestStates(t *testing.T) {
 	}{
 		{accounts.Active, errs.Conflict}, {accounts.Invited, errs.Conflict}, {"none", errs.Conflict},
 		{accounts.Disabled, 0}, {accounts.Active, 0}, {accounts.Preserved, 0}, {accounts.Disabled, errs.Conflict},
-		{accounts.Active, 0}, {accounts.Deleted, 0}, {accounts.Active, errs.Conflict}, {accounts.Purged, 0}, {accounts.Active, errs.Conflict},
+		{accounts.Active, 0}, {accounts.Deleted, 0}, {accounts.Active, errs.Conflict}, {accounts.Purged, errs.Conflict},
 	}
 	for _, s := range steps {
 		before := w.find(u.ID).State
 		err := w.d.Write(t.Context(), func(tx *db.Tx) error {
-			return accounts.SetState(t.Context(), tx, system, u.ID, s.to, "because")
+			return accounts.SetState(t.Context(), tx, system, u.ID, s.to, "because it is a test")
 		})
 		if s.want == 0 && err != nil || s.want != 0 && errs.KindOf(err) != s.want {
 			t.Errorf("%s to %s: %v, want kind %d", before, s.to, err, s.want)

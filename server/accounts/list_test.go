@@ -35,7 +35,7 @@ func TestList(t *testing.T) {
 	}
 	gone := w.user("gone")
 	w.write(func(tx *db.Tx) error {
-		return accounts.SetState(t.Context(), tx, system, gone.ID, accounts.Deleted, "left")
+		return accounts.SetState(t.Context(), tx, system, gone.ID, accounts.Deleted, "left the company")
 	})
 	list := func(by access.Caller, f accounts.Filter) (names string, after string, err error) {
 		err = w.d.Read(t.Context(), func(tx *db.Tx) error {

@@ -3,7 +3,9 @@ package accounts
 import (
 	"context"
 	"fmt"
-	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -19,51 +21,141 @@ const (
 	Pending   State = "pending"   // registered, the address not confirmed
 	Invited   State = "invited"   // made, no password yet
 	Active    State = "active"    // works
-	Disabled  State = "disabled"  // stopped by an administrator, data kept
-	Preserved State = "preserved" // gone, data kept
+	Disabled  State = "disabled"  // stopped by an administrator, data and seat kept
+	Preserved State = "preserved" // gone, data kept on a seat of another kind
 	Deleted   State = "deleted"   // hidden until its window for undoing ends
-	Purged    State = "purged"    // data gone
+	Purged    State = "purged"    // nothing left but that it was
 )
 
-// next is which states may follow which.
-var next = map[State][]State{
-	Pending:   {Invited, Active, Deleted},
-	Invited:   {Active, Deleted},
-	Active:    {Disabled, Preserved, Deleted},
-	Disabled:  {Active, Preserved, Deleted},
-	Preserved: {Active, Deleted},
-	Deleted:   {Purged},
+// rules are what a step of the table asks for.
+type rules struct {
+	password bool // there is one to log in with
+	reason   bool // of 10 to 150 characters
+	release  bool // not under a legal hold
+	user     bool // no administrator, who owns no data
+	undo     bool // only by Undelete, to where the account was
+	window   bool // only by the purge, when the window for undoing is over
 }
 
-// SetState moves an account to another state, for a reason that is recorded.
-// Leaving Active ends its sessions and tokens in the same transaction; its
-// devices are refused from then on, since each of their requests looks at the
-// owner's state.
+// steps is the life of an account: which state may follow which, and on what
+// conditions. What a step does beside, move does for all of them: it ends what
+// is logged in, moves the seat and writes the record. Devices follow without
+// being touched: each of their requests looks at its owner's state, so that
+// all wake with the owner but those that were disabled by themselves.
+var steps = map[State]map[State]rules{
+	Pending:   {Invited: {}, Active: {password: true}, Deleted: {reason: true, release: true}},
+	Invited:   {Active: {password: true}, Deleted: {reason: true, release: true}},
+	Active:    {Disabled: {}, Preserved: {user: true}, Deleted: {reason: true, release: true}},
+	Disabled:  {Active: {password: true}, Preserved: {user: true}, Deleted: {reason: true, release: true}},
+	Preserved: {Active: {password: true}, Deleted: {reason: true, release: true}},
+	Deleted: {Invited: {undo: true}, Active: {undo: true}, Disabled: {undo: true}, Preserved: {undo: true},
+		Purged: {window: true, release: true}},
+}
+
+// The bounds of a reason that must be given, and of one that may.
+const (
+	minReason = 10
+	maxReason = 150
+)
+
+// Disable stops an account: nobody logs in by it and its devices are refused,
+// from their next request on.
+func Disable(ctx context.Context, tx *db.Tx, by access.Caller, id ID, reason string) error {
+	return SetState(ctx, tx, by, id, Disabled, reason)
+}
+
+// Activate lets a disabled or preserved account work again, and with it the
+// devices that were not disabled by themselves. A preserved one needs a free
+// seat when it had one before: without, it is E1301 and the account stays
+// preserved.
+func Activate(ctx context.Context, tx *db.Tx, by access.Caller, id ID, reason string) error {
+	return SetState(ctx, tx, by, id, Active, reason)
+}
+
+// Preserve keeps the data of somebody who is gone: the active seat is free at
+// once, and one for preserved users taken, E1301 when there is none.
+func Preserve(ctx context.Context, tx *db.Tx, by access.Caller, id ID, reason string) error {
+	return SetState(ctx, tx, by, id, Preserved, reason)
+}
+
+// Delete hides an account, for a reason of 10 to 150 characters, until the
+// window for undoing is over; then it is purged. A legal hold forbids it: E1404.
+func Delete(ctx context.Context, tx *db.Tx, by access.Caller, id ID, reason string) error {
+	return SetState(ctx, tx, by, id, Deleted, reason)
+}
+
+// Undelete brings a deleted account back as it was, with its devices. The seat
+// it had must be free: E1301. After the window there is nothing to bring back.
+func Undelete(ctx context.Context, tx *db.Tx, by access.Caller, id ID, reason string) error {
+	u, err := Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	return move(ctx, tx, by, u, u.StateBefore, reason, true)
+}
+
+// SetState moves an account to another state, as far as the table of steps
+// allows it. The reason is recorded.
 func SetState(ctx context.Context, tx *db.Tx, by access.Caller, id ID, to State, reason string) error {
 	u, err := Find(ctx, tx, id)
 	if err != nil {
 		return err
 	}
+	return move(ctx, tx, by, u, to, reason, false)
+}
+
+// move is the one place where an account changes its state.
+func move(ctx context.Context, tx *db.Tx, by access.Caller, u User, to State, reason string, undo bool) error {
+	reason = strings.TrimSpace(reason)
+	old := u
 	if err := manage(ctx, tx, by, u, audit.Change("state", u.State, to), audit.Note("reason", reason)); err != nil {
 		return err
 	}
-	if !slices.Contains(next[u.State], to) {
-		return errs.New(errs.Conflict, "user.state.impossible", "from", string(u.State), "to", string(to))
+	if err := u.may(tx.Now(), to, reason, undo); err != nil {
+		return err
 	}
-	if to == Active && u.password == "" {
-		return errs.New(errs.Conflict, "user.password.none")
+	if err := keepOne(ctx, tx, u); err != nil {
+		return err
 	}
-	if u.State == Active {
-		if err := keepOne(ctx, tx, u); err != nil {
-			return err
-		}
+	if err := moveSeat(ctx, tx, &u, to); err != nil {
+		return err
+	}
+	if to != Active {
 		if err := endAll(ctx, tx, u.ID, ""); err != nil {
 			return err
 		}
 	}
-	u.State, u.StateAt, u.UpdatedAt = to, tx.Now(), tx.Now()
+	u.State, u.StateAt, u.StateReason, u.UpdatedAt = to, tx.Now(), reason, tx.Now()
+	u.StateBefore, u.PurgeAt, u.NotedAt = "", time.Time{}, time.Time{}
+	if to == Deleted {
+		u.StateBefore = old.State
+		window, err := window(ctx, tx)
+		if err != nil {
+			return err
+		}
+		u.PurgeAt = tx.Now().Add(window)
+	}
 	if err := update(ctx, tx, u); err != nil {
-		return fmt.Errorf("changing the state of account %s: %w", id, err)
+		return fmt.Errorf("changing the state of account %s: %w", u.ID, err)
+	}
+	return nil
+}
+
+// may says why an account may not take a step, nil when it may.
+func (u User) may(now time.Time, to State, reason string, undo bool) error {
+	r, ok := steps[u.State][to]
+	n := utf8.RuneCountInString(reason)
+	switch {
+	case !ok, r.user && u.Kind != access.UserKind, r.undo != undo, r.window && (u.PurgeAt.IsZero() || now.Before(u.PurgeAt)):
+		return errs.New(errs.Conflict, "user.state.impossible", "from", string(u.State), "to", string(to))
+	case r.release && u.LegalHold:
+		return errs.Of(errs.LegalHold)
+	case r.undo && !now.Before(u.PurgeAt):
+		return errs.New(errs.Gone, "user.undelete.late")
+	case r.reason && n < minReason, n > maxReason, !printable(reason):
+		return errs.New(errs.Invalid, "user.reason.invalid", "min", minReason, "max", maxReason)
+	case r.password && u.password == "":
+		return errs.New(errs.Conflict, "user.password.none")
 	}
 	return nil
 }

@@ -271,7 +271,7 @@ func TestList(t *testing.T) {
 		if err := profiles.Assign(t.Context(), tx, system, two.ID, lab.ID); err != nil {
 			return err
 		}
-		return accounts.SetState(t.Context(), tx, system, gone.ID, accounts.Deleted, "left")
+		return accounts.SetState(t.Context(), tx, system, gone.ID, accounts.Deleted, "left the company")
 	})
 	w.write(func(tx *db.Tx) error {
 		list, err := profiles.List(t.Context(), tx, admin(w.org.ID, access.Viewer), w.org.ID)

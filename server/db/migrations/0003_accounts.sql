@@ -56,6 +56,7 @@ CREATE INDEX licences_org ON licences (org, id);
 ALTER TABLE users ADD COLUMN seat TEXT NOT NULL DEFAULT '';
 ALTER TABLE users ADD COLUMN state_reason TEXT NOT NULL DEFAULT '';
 ALTER TABLE users ADD COLUMN state_before TEXT NOT NULL DEFAULT '';      -- what undoing a deletion returns to
+ALTER TABLE users ADD COLUMN seat_before TEXT NOT NULL DEFAULT '';       -- and with which seat; what a preserved account had
 ALTER TABLE users ADD COLUMN purge_at BIGINT NOT NULL DEFAULT 0;         -- of a deleted account
 ALTER TABLE users ADD COLUMN noted_at BIGINT NOT NULL DEFAULT 0;         -- last warning before a preserved account is deleted
 ALTER TABLE users ADD COLUMN legal_hold BOOLEAN NOT NULL DEFAULT FALSE;
@@ -65,9 +66,6 @@ ALTER TABLE users ADD COLUMN second_factor_from BIGINT NOT NULL DEFAULT 0; -- fr
 CREATE INDEX users_licence ON users (licence, seat);
 CREATE INDEX users_purge ON users (state, purge_at);
 CREATE INDEX users_state ON users (org, kind, state, username_key); -- the list by state, and its counts
-
--- Why a device is disabled: 'user' when its owner was, then it wakes with them.
-ALTER TABLE devices ADD COLUMN disabled_by TEXT NOT NULL DEFAULT '';
 
 -- stage: what the session may do yet. '' everything, 'password' set a new
 -- password, 'factor' give the second factor, 'enrol' set one up.
