@@ -341,3 +341,47 @@ func SetProfile(ctx context.Context, tx *db.Tx, by access.Caller, id ID, profile
 	}
 	return nil
 }
+
+// Rename gives an account another username. The old one stays its owner's for
+// 90 days: nobody else can take it.
+func Rename(ctx context.Context, tx *db.Tx, by access.Caller, id ID, username string) error {
+	_, err := Update(ctx, tx, by, id, Changes{Username: &username})
+	return err
+}
+
+// SetLicence moves a user to another licence of the organisation, "" for none.
+// A seat that is taken must be free there: E1301.
+func SetLicence(ctx context.Context, tx *db.Tx, by access.Caller, id ID, licence string) error {
+	u, err := Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if u.Licence == licence {
+		return nil
+	}
+	if err := manage(ctx, tx, by, u, audit.Change("licence", u.Licence, licence)); err != nil {
+		return err
+	}
+	u.Licence, u.UpdatedAt = licence, tx.Now()
+	if err := update(ctx, tx, u); err != nil {
+		return fmt.Errorf("changing the licence of account %s: %w", id, err)
+	}
+	return nil
+}
+
+// SetHold puts an account under a legal hold, or takes it away: while it lasts
+// the account is neither deleted nor purged. Its user does not learn of it.
+func SetHold(ctx context.Context, tx *db.Tx, by access.Caller, id ID, on bool) error {
+	u, err := Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if err := manage(ctx, tx, by, u, audit.Change("legal_hold", u.LegalHold, on)); err != nil {
+		return err
+	}
+	u.LegalHold, u.UpdatedAt = on, tx.Now()
+	if err := update(ctx, tx, u); err != nil {
+		return fmt.Errorf("holding account %s: %w", id, err)
+	}
+	return nil
+}

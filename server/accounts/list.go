@@ -19,7 +19,7 @@ type Filter struct {
 	Profile access.ProfileID
 	Default bool // with Profile: also those who have none of their own
 	Licence string
-	Seat    string // "active" or "preserved"; empty: whichever
+	Seat    Seat   // empty: whichever
 	Search  string // in username, address and names
 	After   string // where the page before ended
 	Limit   int    // 0 means 50, at most 500

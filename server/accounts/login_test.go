@@ -22,7 +22,9 @@ func (w *world) login(portal accounts.Portal, identifier, password string) (acco
 
 func (w *world) state(u accounts.User, to accounts.State) {
 	w.Helper()
-	w.write(func(tx *db.Tx) error { return accounts.SetState(w.Context(), tx, system, u.ID, to, "for the test of this") })
+	w.write(func(tx *db.Tx) error {
+		return accounts.SetState(w.Context(), tx, system, u.ID, to, "for the test of this")
+	})
 }
 
 func TestLogin(t *testing.T) {
