@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/errs"
-	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/passwords"
 )
 
 // Config says what a server is. Its zero value with Data set is a server that
@@ -37,7 +37,7 @@ type Config struct {
 	MetricsAllowed []netip.Prefix // who may read /metrics; this computer when nil
 
 	// Hasher makes password hashes; one of the usual cost when nil.
-	Hasher *accounts.Hasher
+	Hasher *passwords.Hasher
 
 	Name      string // what devices show as the server's name; the host's when empty
 	HideBuild bool   // the log-in pages do not show the build
@@ -63,7 +63,7 @@ func (cfg *Config) setDefaults() {
 		cfg.Name = cfg.host()
 	}
 	if cfg.Hasher == nil {
-		cfg.Hasher = &accounts.Hasher{}
+		cfg.Hasher = &passwords.Hasher{}
 	}
 	if cfg.Grace == 0 {
 		cfg.Grace = 10 * time.Second

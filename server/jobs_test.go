@@ -9,13 +9,14 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/db/dbtest"
+	"github.com/backstay/backstay/server/passwords"
 )
 
 func TestCleanUp(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	s, err := New(t.Context(), Config{
-		Data: t.TempDir(), DB: dbtest.DSN(t), Hasher: &accounts.Hasher{Time: 1, Memory: 64},
+		Data: t.TempDir(), DB: dbtest.DSN(t), Hasher: &passwords.Hasher{Time: 1, Memory: 64},
 		Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -32,7 +33,7 @@ func TestCleanUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = s.DB.Write(t.Context(), func(tx *db.Tx) error {
-		_, _, err := accounts.StartSession(t.Context(), tx, user, accounts.ToPortal, by, "", "")
+		_, _, err := accounts.StartSession(t.Context(), tx, by, user, accounts.NewSession{Portal: accounts.ToPortal})
 		return err
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 // what runs may finish within the grace; the result is then nil. The jobs run
 // as long as Serve does.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	s.address.Store(s.cfg.URL(l.Addr()))
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var jobs sync.WaitGroup

@@ -11,15 +11,18 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/backstay/backstay/durable"
-	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/api"
 	"github.com/backstay/backstay/server/blob/disk"
 	"github.com/backstay/backstay/server/console"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/portal"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
 	"github.com/backstay/backstay/wire"
@@ -30,7 +33,8 @@ type Server struct {
 	// The parts that programs and tests reach behind the pages.
 	DB     *db.DB
 	Keys   *keys.Ring
-	Hasher *accounts.Hasher
+	Hasher *passwords.Hasher
+	Gate   *signin.Gate
 	Vault  *vault.Vault
 
 	cfg     Config
@@ -40,6 +44,7 @@ type Server struct {
 	metrics *metrics
 	handler http.Handler
 	jobs    []func(context.Context) // what it does of its own accord, each until its context ends
+	address atomic.Value            // string: the URL of Serve's listener
 
 	failOnce sync.Once
 	failed   chan struct{} // closed by fail
@@ -84,6 +89,10 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.Hasher = s.cfg.Hasher
+	s.Gate = &signin.Gate{
+		DB: s.DB, Hasher: s.Hasher, Keys: s.Keys, URL: s.url, Log: s.cfg.Log,
+		Factors: &factors.Factors{DB: s.DB, Keys: s.Keys, Name: s.cfg.Name, URL: s.url},
+	}
 	s.Vault, err = vault.Open(ctx, vault.Config{DB: s.DB, Blobs: s.blobs, Keys: s.Keys, Log: s.cfg.Log})
 	if err != nil {
 		return err
@@ -106,7 +115,7 @@ func (s *Server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	s.api = api.New(api.Config{
-		DB: s.DB, Vault: s.Vault, Keys: s.Keys, Hasher: s.Hasher, Log: s.cfg.Log, Name: s.cfg.Name,
+		DB: s.DB, Vault: s.Vault, Keys: s.Keys, Gate: s.Gate, Log: s.cfg.Log, Name: s.cfg.Name,
 		Received: func(n int) { s.metrics.received.Add(float64(n)) },
 		Fatal:    s.fail,
 	})
@@ -115,13 +124,13 @@ func (s *Server) routes() (http.Handler, error) {
 		return nil, err
 	}
 	users, err := portal.New(portal.Config{
-		DB: s.DB, Hasher: s.Hasher, Vault: s.Vault, PublicURL: s.cfg.PublicURL, Fingerprint: pin, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
+		DB: s.DB, Gate: s.Gate, Vault: s.Vault, PublicURL: s.cfg.PublicURL, Fingerprint: pin, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	admins, err := console.New(console.Config{
-		DB: s.DB, Hasher: s.Hasher, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL, Fingerprint: pin, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
+		DB: s.DB, Gate: s.Gate, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL, Fingerprint: pin, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -149,6 +158,21 @@ func (s *Server) pin() (string, error) {
 	}
 	return wire.Fingerprint(chain[0]), nil
 }
+
+// url is where people reach this server, for links in mails and for what is
+// bound to its name: as it is configured, whatever a request calls it.
+func (s *Server) url() string {
+	if url, ok := s.address.Load().(string); ok {
+		return url
+	}
+	return s.cfg.URL(listen(s.cfg.Listen))
+}
+
+// listen is an address to listen at, as the configuration has it.
+type listen string
+
+func (listen) Network() string  { return "tcp" }
+func (l listen) String() string { return string(l) }
 
 // Handler answers every request, as Serve's listener gets them.
 func (s *Server) Handler() http.Handler { return s.handler }

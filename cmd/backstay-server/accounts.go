@@ -18,6 +18,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/passwords"
 )
 
 // newAccount is what the commands that make accounts are told.
@@ -149,14 +150,14 @@ func (p *program) password(file, username string) (password string, made bool, e
 		password, err = firstLine(f)
 		return password, false, err
 	case p.in == nil || !term.IsTerminal(int(p.in.Fd())):
-		return accounts.ReadablePassword(), true, nil
+		return passwords.Readable(), true, nil
 	}
 	password, err = p.ask(p.say.T("account.password.ask", "name", username))
 	if err != nil {
 		return "", false, err
 	}
 	if password == "" {
-		return accounts.ReadablePassword(), true, nil
+		return passwords.Readable(), true, nil
 	}
 	again, err := p.ask(p.say.T("account.password.again"))
 	if err == nil && again != password {

@@ -18,7 +18,7 @@ import (
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
-	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/passwords"
 )
 
 // The exit statuses.
@@ -48,8 +48,8 @@ type program struct {
 	out     io.Writer
 	err     io.Writer
 	environ []string
-	client  string           // the backstay binary; the one beside this one when empty
-	hasher  *accounts.Hasher // of passwords; nil for one of the usual cost
+	client  string            // the backstay binary; the one beside this one when empty
+	hasher  *passwords.Hasher // of passwords; nil for one of the usual cost
 
 	say     *locale.Printer
 	started bool // a command began: what fails from here on is no matter of usage

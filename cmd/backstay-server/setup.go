@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/wire"
@@ -21,8 +22,8 @@ import (
 func (q *quickstart) accounts(ctx context.Context, cfg server.Config) error {
 	c := &q.credentials
 	if c.UserPassword == "" {
-		c.User, c.UserPassword = "user", accounts.ReadablePassword()
-		c.Administrator, c.AdministratorPassword = "administrator", accounts.ReadablePassword()
+		c.User, c.UserPassword = "user", passwords.Readable()
+		c.Administrator, c.AdministratorPassword = "administrator", passwords.Readable()
 	}
 	chain, err := server.Chain(cfg)
 	if err != nil {

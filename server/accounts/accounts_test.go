@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay/server/db/dbtest"
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/passwords"
 )
 
 var system = access.System("test")
@@ -22,7 +23,7 @@ type world struct {
 	*testing.T
 	d    *db.DB
 	ring *keys.Ring
-	h    *accounts.Hasher
+	h    *passwords.Hasher
 	org  orgs.Org
 }
 
@@ -32,7 +33,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{T: t, d: dbtest.New(t), ring: ring, h: &accounts.Hasher{Time: 1, Memory: 8, PadTo: -1}}
+	w := &world{T: t, d: dbtest.New(t), ring: ring, h: &passwords.Hasher{Time: 1, Memory: 8}}
 	w.write(func(tx *db.Tx) error {
 		w.org, err = orgs.Create(t.Context(), tx, system, ring, "Example")
 		return err

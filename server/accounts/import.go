@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/passwords"
 )
 
 // Row is a user of an import.
@@ -70,7 +71,7 @@ func FindImport(ctx context.Context, tx *db.Tx, by access.Caller, id string) (Im
 
 // RunImport makes the users of the good rows, some at a time, and returns the
 // import as it stands then. Rows that cannot be made any more are bad.
-func RunImport(ctx context.Context, d *db.DB, by access.Caller, ring *keys.Ring, h *Hasher, url, id string) (Import, error) {
+func RunImport(ctx context.Context, d *db.DB, by access.Caller, ring *keys.Ring, h *passwords.Hasher, url, id string) (Import, error) {
 	return Import{}, errs.New(errs.NotFound, "user.unknown")
 }
 

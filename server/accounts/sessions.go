@@ -27,6 +27,18 @@ const touchEvery = time.Minute
 
 const maxUserAgent = 200
 
+// Stage is what a session may do yet.
+type Stage string
+
+// The stages. A session in one of them but the first is good for ending that
+// stage, and for logging out.
+const (
+	StageDone     Stage = ""         // everything
+	StagePassword Stage = "password" // set a new password
+	StageFactor   Stage = "factor"   // give the second factor
+	StageEnrol    Stage = "enrol"    // set a second factor up
+)
+
 // Session is somebody logged in to the portal or the console.
 type Session struct {
 	ID         string
@@ -37,17 +49,32 @@ type Session struct {
 	CreatedAt  time.Time
 	LastSeenAt time.Time
 	ExpiresAt  time.Time // whatever happens; earlier when nothing does
+
+	Stage  Stage
+	AuthAt time.Time // when its owner last proved who they are
+	Factor string    // the strongest proof given: password, totp, recovery, passkey
 }
 
-// StartSession begins a session for an account that Login let in, and returns
-// its token, of which only the hash is kept. old is the token that the browser
-// brought along, or "": its session ends, so that nobody can have planted it.
-func StartSession(ctx context.Context, tx *db.Tx, u User, portal Portal, by access.Caller, userAgent, old string) (string, Session, error) {
-	limit, ok := limits[portal]
-	if !ok || u.Kind != portal.kind() {
-		return "", Session{}, fmt.Errorf("starting a session: no %s in %s", u.Kind, portal)
+// NewSession is what StartSession needs to know.
+type NewSession struct {
+	Portal    Portal
+	UserAgent string
+	Stage     Stage
+	Factor    string // password when empty
+
+	// Old is the token that the browser brought along, or "": its session
+	// ends, so that nobody can have planted it.
+	Old string
+}
+
+// StartSession begins a session for an account that was let in, and returns
+// its token, of which only the hash is kept.
+func StartSession(ctx context.Context, tx *db.Tx, by access.Caller, u User, n NewSession) (string, Session, error) {
+	limit, ok := limits[n.Portal]
+	if !ok || u.Kind != n.Portal.Kind() {
+		return "", Session{}, fmt.Errorf("starting a session: no %s in %s", u.Kind, n.Portal)
 	}
-	if hash, ok := HashToken("", old); ok {
+	if hash, ok := HashToken("", n.Old); ok {
 		if _, err := tx.Exec(ctx, "DELETE FROM login_sessions WHERE token = $1", hash); err != nil {
 			return "", Session{}, fmt.Errorf("ending the session of before: %w", err)
 		}
@@ -56,14 +83,38 @@ func StartSession(ctx context.Context, tx *db.Tx, u User, portal Portal, by acce
 	if err != nil {
 		return "", Session{}, fmt.Errorf("starting a session: %w", err)
 	}
+	if n.Factor == "" {
+		n.Factor = "password"
+	}
 	token, hash := NewToken("")
-	s := Session{ID: id.String(), User: u.ID, Portal: portal, IP: by.IP, UserAgent: shorten(userAgent, maxUserAgent),
-		CreatedAt: tx.Now(), LastSeenAt: tx.Now(), ExpiresAt: tx.Now().Add(limit.absolute)}
-	_, err = tx.Exec(ctx, `INSERT INTO login_sessions (id, token, user_id, portal, ip, user_agent, created_at, last_seen_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		s.ID, hash, s.User, s.Portal, s.IP, s.UserAgent, db.Micros(s.CreatedAt), db.Micros(s.LastSeenAt), db.Micros(s.ExpiresAt))
+	s := Session{ID: id.String(), User: u.ID, Portal: n.Portal, IP: by.IP, UserAgent: shorten(n.UserAgent, maxUserAgent),
+		CreatedAt: tx.Now(), LastSeenAt: tx.Now(), ExpiresAt: tx.Now().Add(limit.absolute),
+		Stage: n.Stage, AuthAt: tx.Now(), Factor: n.Factor}
+	_, err = tx.Exec(ctx, `INSERT INTO login_sessions (id, token, user_id, portal, ip, user_agent, created_at, last_seen_at, expires_at, stage, auth_at, factor)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		s.ID, hash, s.User, s.Portal, s.IP, s.UserAgent, db.Micros(s.CreatedAt), db.Micros(s.LastSeenAt), db.Micros(s.ExpiresAt),
+		s.Stage, db.Micros(s.AuthAt), s.Factor)
 	if err != nil {
 		return "", Session{}, fmt.Errorf("starting a session: %w", err)
+	}
+	return token, s, nil
+}
+
+// Advance moves a session to a stage because its owner proved, by factor, who
+// they are, and gives it another token: the one before is worth nothing.
+func Advance(ctx context.Context, tx *db.Tx, id string, to Stage, factor string) (string, Session, error) {
+	token, hash := NewToken("")
+	n, err := tx.Changed(ctx, "UPDATE login_sessions SET token = $2, stage = $3, auth_at = $4, factor = $5 WHERE id = $1 AND expires_at > $6",
+		id, hash, to, db.Micros(tx.Now()), factor, db.Micros(tx.Now()))
+	if err != nil {
+		return "", Session{}, fmt.Errorf("moving session %s on: %w", id, err)
+	}
+	if n == 0 {
+		return "", Session{}, errs.New(errs.Unauthenticated, "login.session.ended")
+	}
+	s, err := scanSession(tx.QueryRow(ctx, "SELECT "+sessionColumns+" FROM login_sessions s WHERE s.id = $1", id))
+	if err != nil {
+		return "", Session{}, fmt.Errorf("moving session %s on: %w", id, err)
 	}
 	return token, s, nil
 }
@@ -78,20 +129,30 @@ func shorten(s string, n int) string {
 	return s
 }
 
-const sessionColumns = "s.id, s.user_id, s.portal, s.ip, s.user_agent, s.created_at, s.last_seen_at, s.expires_at"
+const sessionColumns = "s.id, s.user_id, s.portal, s.ip, s.user_agent, s.created_at, s.last_seen_at, s.expires_at, s.stage, s.auth_at, s.factor"
 
 func scanSession(row interface{ Scan(...any) error }) (s Session, err error) {
-	var created, seen, expires int64
-	err = row.Scan(&s.ID, &s.User, &s.Portal, &s.IP, &s.UserAgent, &created, &seen, &expires)
-	s.CreatedAt, s.LastSeenAt, s.ExpiresAt = db.Time(created), db.Time(seen), db.Time(expires)
+	var created, seen, expires, auth int64
+	err = row.Scan(&s.ID, &s.User, &s.Portal, &s.IP, &s.UserAgent, &created, &seen, &expires, &s.Stage, &auth, &s.Factor)
+	s.CreatedAt, s.LastSeenAt, s.ExpiresAt, s.AuthAt = db.Time(created), db.Time(seen), db.Time(expires), db.Time(auth)
 	return s, err
 }
 
 // FindSession returns the session that token belongs to and its account, and
-// notes that it was used, at most once a minute. A session that is over, of the
-// other portal, or of an account that may not log in any more, is
+// notes that it was used, at most once a minute. A session that is over, in a
+// stage, of the other portal, or of an account that may not log in any more, is
 // Unauthenticated.
 func FindSession(ctx context.Context, d *db.DB, portal Portal, token string) (Session, User, error) {
+	s, u, err := FindStaged(ctx, d, portal, token)
+	if err == nil && s.Stage != StageDone {
+		return Session{}, User{}, errs.New(errs.Unauthenticated, "login.session.staged")
+	}
+	return s, u, err
+}
+
+// FindStaged is FindSession for the pages by which stages end: its session may
+// be in one, and is good for nothing else then.
+func FindStaged(ctx context.Context, d *db.DB, portal Portal, token string) (Session, User, error) {
 	ended := errs.New(errs.Unauthenticated, "login.session.ended")
 	hash, ok := HashToken("", token)
 	if !ok {
@@ -116,7 +177,7 @@ func FindSession(ctx context.Context, d *db.DB, portal Portal, token string) (Se
 		return Session{}, User{}, err
 	}
 	idle := now.Sub(s.LastSeenAt)
-	if !now.Before(s.ExpiresAt) || idle >= limits[portal].idle || u.State != Active || u.Kind != portal.kind() {
+	if !now.Before(s.ExpiresAt) || idle >= limits[portal].idle || u.State != Active || u.Kind != portal.Kind() {
 		return Session{}, User{}, ended
 	}
 	if idle < touchEvery {

@@ -13,6 +13,13 @@ import (
 	"github.com/backstay/backstay/server/db"
 )
 
+var from = access.Caller{IP: "192.0.2.1", RequestID: "r"}
+
+func (w *world) state(u accounts.User, to accounts.State) {
+	w.Helper()
+	w.write(func(tx *db.Tx) error { return accounts.SetState(w.Context(), tx, system, u.ID, to, "") })
+}
+
 // clock makes the database's time stand still until it is moved.
 func (w *world) clock() (move func(time.Duration)) {
 	now := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
@@ -23,7 +30,7 @@ func (w *world) clock() (move func(time.Duration)) {
 func (w *world) session(u accounts.User, portal accounts.Portal, old string) (token string) {
 	w.Helper()
 	w.write(func(tx *db.Tx) (err error) {
-		token, _, err = accounts.StartSession(w.Context(), tx, u, portal, from, "Browser/1", old)
+		token, _, err = accounts.StartSession(w.Context(), tx, from, u, accounts.NewSession{Portal: portal, UserAgent: "Browser/1", Old: old})
 		return err
 	})
 	return token
@@ -61,7 +68,7 @@ func TestSession(t *testing.T) {
 		t.Error("a token of the portal is good at the console")
 	}
 	err = w.d.Write(t.Context(), func(tx *db.Tx) error {
-		_, _, err := accounts.StartSession(t.Context(), tx, u, accounts.ToConsole, from, "", "")
+		_, _, err := accounts.StartSession(t.Context(), tx, from, u, accounts.NewSession{Portal: accounts.ToConsole})
 		return err
 	})
 	if err == nil {
@@ -201,9 +208,8 @@ func TestOwnSessionStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	by := u.Caller(access.Caller{Session: s.ID})
-	if err := accounts.ChangePassword(t.Context(), w.d, w.h, accounts.ToPortal, by, password, "Another one 2"); err != nil {
-		t.Fatal(err)
-	}
+	hash := w.hash("Another one 2")
+	w.write(func(tx *db.Tx) error { return accounts.SetPassword(t.Context(), tx, by, u.ID, hash, false) })
 	if !w.loggedIn(accounts.ToPortal, here) || w.loggedIn(accounts.ToPortal, elsewhere) {
 		t.Error("not exactly the other session ended")
 	}

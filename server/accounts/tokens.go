@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
@@ -29,7 +30,9 @@ const tokenSize = 32
 // The prefix says what it is for, and is part of what is hashed: a token of one
 // kind is never one of another.
 func NewToken(prefix string) (token string, hash []byte) {
-	token = prefix + base64.RawURLEncoding.EncodeToString(random(tokenSize))
+	var random [tokenSize]byte
+	rand.Read(random[:])
+	token = prefix + base64.RawURLEncoding.EncodeToString(random[:])
 	sum := sha256.Sum256([]byte(token))
 	return token, sum[:]
 }

@@ -10,9 +10,9 @@ import (
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
-	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/version"
 	"github.com/backstay/backstay/wire"
@@ -23,11 +23,11 @@ const MinClient = "0.1"
 
 // Config is what the API is made of.
 type Config struct {
-	DB     *db.DB
-	Vault  *vault.Vault
-	Keys   *keys.Ring
-	Hasher *accounts.Hasher
-	Log    *slog.Logger // slog.Default() when nil
+	DB    *db.DB
+	Vault *vault.Vault
+	Keys  *keys.Ring
+	Gate  *signin.Gate
+	Log   *slog.Logger // slog.Default() when nil
 
 	Name      string // of this server, for people
 	MinClient string // the package's MinClient when empty

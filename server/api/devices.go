@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -72,7 +73,7 @@ func (a *API) activate(w http.ResponseWriter, r *http.Request, by access.Caller)
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	u, err := accounts.Login(r.Context(), a.DB, a.Hasher, accounts.ToClient, in.Username, in.Password, by)
+	u, err := a.Gate.Login(r.Context(), by, signin.Attempt{Portal: accounts.ToClient, Identifier: in.Username, Password: in.Password})
 	if err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (a *API) userToken(w http.ResponseWriter, r *http.Request, by access.Caller
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	u, err := accounts.Confirm(r.Context(), a.DB, a.Hasher, accounts.ToClient, by.User, in.Password, by)
+	u, err := a.Gate.Confirm(r.Context(), by, accounts.ToClient, by.User, in.Password, "")
 	if err != nil {
 		return recorded{err}
 	}

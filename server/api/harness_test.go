@@ -31,7 +31,9 @@ import (
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/wire"
 )
@@ -97,7 +99,8 @@ func startHost(t *testing.T, dsn string, ring *keys.Ring, store *disk.Store) *ho
 	}
 	h.API = New(Config{
 		DB: d, Vault: v, Keys: ring, Log: log, Name: "Test server",
-		Hasher:   &accounts.Hasher{Time: 1, Memory: 64, AtOnce: 8, PadTo: time.Millisecond},
+		Gate: &signin.Gate{DB: d, Keys: ring, Hasher: &passwords.Hasher{Time: 1, Memory: 64, AtOnce: 8}, PadTo: time.Millisecond,
+			URL: func() string { return "https://backup.example.org" }},
 		Received: func(n int) { h.received.Add(int64(n)) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -131,7 +134,7 @@ func (h *host) client(device string, sign func([]byte) ([]byte, error)) *wire.Cl
 
 func (h *host) newUser(name string) accounts.User {
 	h.t.Helper()
-	hash, err := h.Hasher.Hash(h.t.Context(), password)
+	hash, err := h.Gate.Hasher.Hash(h.t.Context(), password)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/web"
 )
 
@@ -41,7 +42,7 @@ func (c *console) login(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, from := r.Context(), access.CallerOf(r.Context())
 	page := loginPage{Username: r.PostFormValue("username"), Next: r.PostFormValue("next")}
-	u, err := accounts.Login(ctx, c.DB, c.Hasher, accounts.ToConsole, page.Username, r.PostFormValue("password"), from)
+	u, err := c.Gate.Login(ctx, from, signin.Attempt{Portal: accounts.ToConsole, Identifier: page.Username, Password: r.PostFormValue("password")})
 	if err == nil && u.MustChangePassword {
 		err = errs.Of(errs.PasswordChange)
 	}
@@ -49,22 +50,16 @@ func (c *console) login(w http.ResponseWriter, r *http.Request) {
 		c.showLogin(w, r, errs.Status(err), page, err)
 		return
 	}
-	var token string
-	err = c.DB.Write(ctx, func(tx *db.Tx) (err error) {
-		token, _, err = accounts.StartSession(ctx, tx, u, accounts.ToConsole, u.Caller(from), r.UserAgent(), web.Cookie(r, sessionCookie))
-		if err != nil {
-			return err
-		}
-		if l, ok := web.ChosenLang(r); ok {
-			return accounts.SetLanguage(ctx, tx, u.Caller(from), string(l))
-		}
-		return nil
-	})
+	language := ""
+	if l, ok := web.ChosenLang(r); ok {
+		language = string(l)
+	}
+	started, err := c.Gate.Start(ctx, from, u, accounts.ToConsole, r.UserAgent(), web.Cookie(r, sessionCookie), "", language)
 	if err != nil {
 		c.fail(w, r, from, err)
 		return
 	}
-	web.StartSession(w, sessionCookie, token)
+	web.StartSession(w, sessionCookie, started.Token)
 	web.SetZone(w, r.PostFormValue("zone"), c.DB.Now())
 	if _, ok := web.ChosenLang(r); !ok {
 		if l, ok := locale.Parse(u.Language); ok {

@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
 )
@@ -26,7 +27,7 @@ import (
 // Config is what the console needs.
 type Config struct {
 	DB     *db.DB
-	Hasher *accounts.Hasher
+	Gate *signin.Gate
 	Keys   *keys.Ring
 	Vault  *vault.Vault
 

@@ -9,6 +9,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/web"
 )
@@ -117,9 +118,9 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 		LastName: r.PostFormValue("last_name"), Email: r.PostFormValue("email"), Profile: r.PostFormValue("profile")}
 	password := r.PostFormValue("password")
 	if password == "" {
-		password = accounts.ReadablePassword()
+		password = passwords.Readable()
 	}
-	hash, err := c.Hasher.Hash(ctx, password)
+	hash, err := c.Gate.Hasher.Hash(ctx, password)
 	if err != nil {
 		c.showNewUser(w, r, v, errs.Status(err), page, err)
 		return

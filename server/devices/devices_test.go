@@ -21,6 +21,7 @@ import (
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/wire"
 )
@@ -85,7 +86,7 @@ func (w *world) read(f func(*db.Tx) error) {
 
 func (w *world) user(name string) (u accounts.User) {
 	w.Helper()
-	hash, err := (&accounts.Hasher{Time: 1, Memory: 8}).Hash(w.Context(), "Correct horse 1")
+	hash, err := (&passwords.Hasher{Time: 1, Memory: 8}).Hash(w.Context(), "Correct horse 1")
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -92,7 +92,7 @@ func TestNoSecretsInTheDatabase(t *testing.T) {
 	token := w.token(d, c)
 	var session, userToken string
 	w.write(func(tx *db.Tx) (err error) {
-		if session, _, err = accounts.StartSession(t.Context(), tx, w.una, accounts.ToPortal, from, "", ""); err != nil {
+		if session, _, err = accounts.StartSession(t.Context(), tx, from, w.una, accounts.NewSession{Portal: accounts.ToPortal}); err != nil {
 			return err
 		}
 		userToken, _, err = accounts.IssueToken(t.Context(), tx, caller(d), w.una, d.ID)

@@ -9,6 +9,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/web"
 )
 
@@ -41,8 +42,8 @@ func (p *portal) login(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, from := r.Context(), access.CallerOf(r.Context())
 	page := loginPage{Username: r.PostFormValue("username"), Next: r.PostFormValue("next")}
-	u, err := accounts.Login(ctx, p.DB, p.Hasher, accounts.ToPortal, page.Username, r.PostFormValue("password"), from)
-	if choice := (*accounts.Choice)(nil); errors.As(err, &choice) {
+	u, err := p.Gate.Login(ctx, from, signin.Attempt{Portal: accounts.ToPortal, Identifier: page.Username, Password: r.PostFormValue("password")})
+	if choice := (*signin.Choice)(nil); errors.As(err, &choice) {
 		for _, u := range choice.Users {
 			page.Choice = append(page.Choice, u.Username)
 		}
@@ -56,17 +57,13 @@ func (p *portal) login(w http.ResponseWriter, r *http.Request) {
 		p.showLogin(w, r, errs.Status(err), page, err)
 		return
 	}
-	var token string
-	err = p.DB.Write(ctx, func(tx *db.Tx) (err error) {
-		token, _, err = accounts.StartSession(ctx, tx, u, accounts.ToPortal, u.Caller(from), r.UserAgent(), web.Cookie(r, sessionCookie))
-		return err
-	})
+	started, err := p.Gate.Start(ctx, from, u, accounts.ToPortal, r.UserAgent(), web.Cookie(r, sessionCookie), "", "")
 	if err != nil {
 		p.fail(w, r, from, err)
 		return
 	}
 	now := p.DB.Now()
-	web.StartSession(w, sessionCookie, token)
+	web.StartSession(w, sessionCookie, started.Token)
 	web.SetZone(w, r.PostFormValue("zone"), now)
 	if l, ok := web.ChosenLang(r); ok {
 		p.keepLanguage(r, u, l)

@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
 )
@@ -24,7 +25,7 @@ import (
 // Config is what the portal needs.
 type Config struct {
 	DB     *db.DB
-	Hasher *accounts.Hasher
+	Gate *signin.Gate
 	Vault  *vault.Vault
 
 	PublicURL string // where users find it; empty: whatever they typed

@@ -21,6 +21,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db/dbtest"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -31,7 +32,7 @@ const (
 )
 
 // Hasher is cheap: tests make many accounts and test no guessing.
-var Hasher = &accounts.Hasher{Time: 1, Memory: 64, AtOnce: 8}
+var Hasher = &passwords.Hasher{Time: 1, Memory: 64, AtOnce: 8}
 
 // Server is a running server. The embedded one reaches behind the pages.
 type Server struct {

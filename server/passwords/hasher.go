@@ -1,4 +1,6 @@
-package accounts
+// Package passwords knows what a password is: how it is hashed and compared,
+// which ones a policy takes, and how one is made that can be read out.
+package passwords
 
 import (
 	"context"
@@ -6,12 +8,10 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
-	"math/big"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unicode/utf8"
 
 	"golang.org/x/crypto/argon2"
@@ -21,10 +21,10 @@ import (
 )
 
 const (
-	minPassword = 8
-	maxPassword = 256
-	saltSize    = 16
-	hashSize    = 32
+	minLength = 8
+	maxLength = 256
+	saltSize  = 16
+	hashSize  = 32
 )
 
 // Hasher makes and checks password hashes: Argon2id, with its parameters in the
@@ -36,11 +36,6 @@ type Hasher struct {
 	Memory  uint32 // KiB, 65,536 when 0
 	AtOnce  int    // runs at the same time, 2 when 0
 	Waiting int    // more than these are refused with E1402, 64 when 0
-
-	// PadTo is how long a login with an address takes at least to fail, so
-	// that its time does not tell how many accounts the address has: 1.5
-	// seconds when 0.
-	PadTo time.Duration
 
 	once    sync.Once
 	slots   chan struct{}
@@ -61,9 +56,6 @@ func (h *Hasher) setDefaults() {
 		}
 		if h.Waiting == 0 {
 			h.Waiting = 64
-		}
-		if h.PadTo == 0 {
-			h.PadTo = 1500 * time.Millisecond
 		}
 		h.slots = make(chan struct{}, h.AtOnce)
 		// What is checked when there is no account: as dear as a real one,
@@ -94,14 +86,14 @@ func (h *Hasher) run(ctx context.Context, f func()) error {
 	return nil
 }
 
-// CheckPassword refuses what cannot be a password. The named policies come on
+// Check refuses what cannot be a password. The named policies come on
 // top of it.
-func CheckPassword(password string) error {
+func Check(password string) error {
 	switch n := utf8.RuneCountInString(norm.NFC.String(password)); {
-	case n < minPassword:
-		return errs.New(errs.Invalid, "user.password.short", "n", minPassword)
-	case n > maxPassword:
-		return errs.New(errs.Invalid, "user.password.long", "n", maxPassword)
+	case n < minLength:
+		return errs.New(errs.Invalid, "user.password.short", "n", minLength)
+	case n > maxLength:
+		return errs.New(errs.Invalid, "user.password.long", "n", maxLength)
 	}
 	return nil
 }
@@ -110,7 +102,7 @@ func CheckPassword(password string) error {
 // belongs outside of transactions. A password is taken as it is, after NFC: not
 // trimmed, not cut.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
-	if err := CheckPassword(password); err != nil {
+	if err := Check(password); err != nil {
 		return "", err
 	}
 	var hash string
@@ -121,15 +113,15 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	return hash, err
 }
 
-// verify reports whether password is the one that hash was made from. With an
+// Verify reports whether password is the one that hash was made from. With an
 // empty hash, or a password that none can be, it takes as long and says no.
-func (h *Hasher) verify(ctx context.Context, hash, password string) (bool, error) {
+func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error) {
 	h.setDefaults()
 	possible := hash != ""
 	if !possible {
 		hash = h.dummy
 	}
-	if len(password) > 4*maxPassword || utf8.RuneCountInString(norm.NFC.String(password)) > maxPassword {
+	if len(password) > 4*maxLength || utf8.RuneCountInString(norm.NFC.String(password)) > maxLength {
 		possible, password = false, ""
 	}
 	memory, passes, threads, salt, want, err := parsePHC(hash)
@@ -183,35 +175,4 @@ func random(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b)
 	return b
-}
-
-const (
-	consonants = "bdfghjklmnprstvz"
-	vowels     = "aeiou"
-)
-
-// ReadablePassword makes a password that can be read out and typed, of 71 bits:
-// four made-up words and a number, such as Bofad-Likum-Zarev-Tupos-42. It meets
-// the policy classic.
-func ReadablePassword() string {
-	var b strings.Builder
-	for range 4 {
-		b.WriteByte(pick(consonants) - 'a' + 'A')
-		b.WriteByte(pick(vowels))
-		b.WriteByte(pick(consonants))
-		b.WriteByte(pick(vowels))
-		b.WriteByte(pick(consonants))
-		b.WriteByte('-')
-	}
-	b.WriteByte(pick("23456789"))
-	b.WriteByte(pick("23456789"))
-	return b.String()
-}
-
-func pick(from string) byte {
-	n, err := rand.Int(rand.Reader, big.NewInt(int64(len(from))))
-	if err != nil {
-		panic(err) // crypto/rand does not fail
-	}
-	return from[n.Int64()]
 }

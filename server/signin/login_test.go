@@ -1,4 +1,4 @@
-package accounts_test
+package signin_test
 
 import (
 	"errors"
@@ -11,13 +11,14 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/signin"
 )
 
 var from = access.Caller{IP: "192.0.2.1", RequestID: "r"}
 
 func (w *world) login(portal accounts.Portal, identifier, password string) (accounts.User, error) {
 	w.Helper()
-	return accounts.Login(w.Context(), w.d, w.h, portal, identifier, password, from)
+	return w.g.Login(w.Context(), from, signin.Attempt{Portal: portal, Identifier: identifier, Password: password})
 }
 
 func (w *world) state(u accounts.User, to accounts.State) {
@@ -120,7 +121,7 @@ func TestLoginBySharedAddress(t *testing.T) {
 		}
 	}
 	_, err := w.login(accounts.ToPortal, "team@example.org", "Password two 2")
-	var choice *accounts.Choice
+	var choice *signin.Choice
 	if !errors.As(err, &choice) || len(choice.Users) != 2 || errs.KindOf(err) != errs.Conflict {
 		t.Fatalf("two accounts with one password: %v, want a choice of two", err)
 	}
@@ -159,14 +160,14 @@ func TestLoginIsPadded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.user("una")
-	h := &accounts.Hasher{Time: 1, Memory: 8, PadTo: 150 * time.Millisecond}
+	w.g.PadTo = 150 * time.Millisecond
 	for _, identifier := range []string{"una@example.org", "nobody@example.org"} {
 		start := time.Now()
-		if _, err := accounts.Login(t.Context(), w.d, h, accounts.ToPortal, identifier, "wrong", from); !errs.Is(err, errs.AuthFailed) {
+		if _, err := w.login(accounts.ToPortal, identifier, "wrong"); !errs.Is(err, errs.AuthFailed) {
 			t.Fatal(err)
 		}
-		if took := time.Since(start); took < h.PadTo {
-			t.Errorf("%s: failed after %v, want at least %v", identifier, took, h.PadTo)
+		if took := time.Since(start); took < w.g.PadTo {
+			t.Errorf("%s: failed after %v, want at least %v", identifier, took, w.g.PadTo)
 		}
 	}
 }
@@ -209,64 +210,25 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
-func TestDefaultParameters(t *testing.T) {
-	t.Parallel()
-	hash, err := new(accounts.Hasher).Hash(t.Context(), password)
-	if err != nil || !strings.HasPrefix(hash, "$argon2id$v=19$m=65536,t=3,p=1$") {
-		t.Errorf("the hash is %s, %v", hash, err)
-	}
-}
-
-// More attempts than may wait are told to come back.
-func TestHasherIsBounded(t *testing.T) {
-	t.Parallel()
-	h := &accounts.Hasher{Time: 2, Memory: 16 << 10, AtOnce: 1, Waiting: 2}
-	results := make(chan error)
-	const tries = 12
-	for range tries {
-		go func() {
-			_, err := h.Hash(t.Context(), password)
-			results <- err
-		}()
-	}
-	done, busy := 0, 0
-	for range tries {
-		switch err := <-results; {
-		case err == nil:
-			done++
-		case errs.Is(err, errs.ServerBusy):
-			busy++
-		default:
-			t.Error(err)
-		}
-	}
-	if done < 1 || busy < 1 {
-		t.Errorf("%d done, %d told to come back", done, busy)
-	}
-	if _, err := h.Hash(t.Context(), password); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
-}
-
 func TestConfirmAndChangePassword(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	u := w.user("una")
-	if _, err := accounts.Confirm(t.Context(), w.d, w.h, accounts.ToClient, u.ID, password, from); err != nil {
+	if _, err := w.g.Confirm(t.Context(), from, accounts.ToClient, u.ID, password, ""); err != nil {
 		t.Error(err)
 	}
-	if _, err := accounts.Confirm(t.Context(), w.d, w.h, accounts.ToClient, u.ID, "wrong", from); !errs.Is(err, errs.AuthFailed) {
+	if _, err := w.g.Confirm(t.Context(), from, accounts.ToClient, u.ID, "wrong", ""); !errs.Is(err, errs.AuthFailed) {
 		t.Errorf("a wrong password: %v", err)
 	}
 	by := u.Caller(from)
 	const other = "Another one 2"
-	if err := accounts.ChangePassword(t.Context(), w.d, w.h, accounts.ToPortal, by, "wrong", other); !errs.Is(err, errs.AuthFailed) {
+	if err := w.g.ChangePassword(t.Context(), by, accounts.Session{Portal: accounts.ToPortal}, "wrong", other); !errs.Is(err, errs.AuthFailed) {
 		t.Errorf("without the old one: %v", err)
 	}
-	if err := accounts.ChangePassword(t.Context(), w.d, w.h, accounts.ToPortal, by, password, password); errs.KindOf(err) != errs.Invalid {
+	if err := w.g.ChangePassword(t.Context(), by, accounts.Session{Portal: accounts.ToPortal}, password, password); errs.KindOf(err) != errs.Invalid {
 		t.Errorf("the same again: %v", err)
 	}
-	if err := accounts.ChangePassword(t.Context(), w.d, w.h, accounts.ToPortal, by, password, other); err != nil {
+	if err := w.g.ChangePassword(t.Context(), by, accounts.Session{Portal: accounts.ToPortal}, password, other); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.login(accounts.ToPortal, "una", password); !errs.Is(err, errs.AuthFailed) {
@@ -276,23 +238,7 @@ func TestConfirmAndChangePassword(t *testing.T) {
 		t.Error(err)
 	}
 	w.state(u, accounts.Disabled)
-	if _, err := accounts.Confirm(t.Context(), w.d, w.h, accounts.ToClient, u.ID, other, from); !errs.Is(err, errs.AccountDisabled) {
+	if _, err := w.g.Confirm(t.Context(), from, accounts.ToClient, u.ID, other, ""); !errs.Is(err, errs.AccountDisabled) {
 		t.Errorf("disabled: %v, want E1102", err)
-	}
-}
-
-func TestReadablePassword(t *testing.T) {
-	t.Parallel()
-	seen := map[string]bool{}
-	for range 1000 {
-		p := accounts.ReadablePassword()
-		if seen[p] {
-			t.Fatalf("%s came twice", p)
-		}
-		seen[p] = true
-		if len(p) != 26 || strings.ContainsAny(p, `"'<>&; 01`) || accounts.CheckPassword(p) != nil ||
-			!strings.ContainsAny(p, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") || !strings.ContainsAny(p, "abcdefghijklmnopqrstuvwxyz") {
-			t.Fatalf("%s does not meet the policy", p)
-		}
 	}
 }

@@ -1,0 +1,122 @@
+package signin_test
+
+import (
+	"testing"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/db/dbtest"
+	"github.com/backstay/backstay/server/factors"
+	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/passwords"
+	"github.com/backstay/backstay/server/signin"
+)
+
+var system = access.System("test")
+
+const password = "Correct horse 1"
+
+// world is a database with one organisation.
+type world struct {
+	*testing.T
+	d    *db.DB
+	ring *keys.Ring
+	h    *passwords.Hasher
+	g    *signin.Gate
+	org  orgs.Org
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	ring, err := keys.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, d: dbtest.New(t), ring: ring, h: &passwords.Hasher{Time: 1, Memory: 8}}
+	url := func() string { return "https://backup.example.org" }
+	w.g = &signin.Gate{DB: w.d, Hasher: w.h, Keys: ring, URL: url, PadTo: -1,
+		Factors: &factors.Factors{DB: w.d, Keys: ring, Name: "Test", URL: url}}
+	w.write(func(tx *db.Tx) error {
+		w.org, err = orgs.Create(t.Context(), tx, system, ring, "Example")
+		return err
+	})
+	return w
+}
+
+// write fails the test when f does.
+func (w *world) write(f func(*db.Tx) error) {
+	w.Helper()
+	if err := w.d.Write(w.Context(), f); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) hash(password string) string {
+	w.Helper()
+	hash, err := w.h.Hash(w.Context(), password)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return hash
+}
+
+func (w *world) create(by access.Caller, n accounts.New) (u accounts.User, err error) {
+	w.Helper()
+	if n.Org == "" {
+		n.Org = w.org.ID
+	}
+	if n.Kind == "" {
+		n.Kind = access.UserKind
+	}
+	err = w.d.Write(w.Context(), func(tx *db.Tx) (err error) {
+		u, err = accounts.Create(w.Context(), tx, by, w.ring, n)
+		return err
+	})
+	return u, err
+}
+
+// user makes an active user, address and password as given.
+func (w *world) user(username string) accounts.User {
+	w.Helper()
+	u, err := w.create(system, accounts.New{Username: username, Email: username + "@example.org", PasswordHash: w.hash(password)})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return u
+}
+
+func (w *world) admin(username string, role access.Role) accounts.User {
+	w.Helper()
+	u, err := w.create(system, accounts.New{Kind: access.AdminKind, Role: role, Username: username, PasswordHash: w.hash(password)})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return u
+}
+
+func (w *world) find(id accounts.ID) (u accounts.User) {
+	w.Helper()
+	err := w.d.Read(w.Context(), func(tx *db.Tx) (err error) {
+		u, err = accounts.Find(w.Context(), tx, id)
+		return err
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return u
+}
+
+func (w *world) audit(f audit.Filter) (rows []audit.Row) {
+	w.Helper()
+	err := w.d.Read(w.Context(), func(tx *db.Tx) (err error) {
+		rows, err = audit.List(w.Context(), tx, system, f)
+		return err
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return rows
+}
