@@ -90,6 +90,7 @@ const (
 	ReadOwnData    Action = "data.read"      // names and contents of one's own files
 	RestoreOthers  Action = "data.read.others"
 	ViewAudit      Action = "audit.view"
+	ManageSettings Action = "settings.manage" // the server's settings and its mail
 )
 
 var viewing = map[Action]bool{
@@ -98,7 +99,7 @@ var viewing = map[Action]bool{
 
 var managing = map[Action]bool{
 	ManageOrgs: true, ViewUsers: true, ManageUsers: true, ViewProfiles: true, ManageProfiles: true,
-	ViewDevices: true, ManageDevices: true, RestoreOthers: true, ViewAudit: true,
+	ViewDevices: true, ManageDevices: true, RestoreOthers: true, ViewAudit: true, ManageSettings: true,
 }
 
 var ofUsers = map[Action]bool{
@@ -142,7 +143,7 @@ func administer(c Caller, a Action, org OrgID, owner UserID) bool {
 	case ServerAdmin:
 		return managing[a]
 	case OrgAdmin:
-		return managing[a] && a != ManageOrgs && org != "" && org == c.Org
+		return managing[a] && a != ManageOrgs && a != ManageSettings && org != "" && org == c.Org
 	case Viewer:
 		return viewing[a] && org != "" && org == c.Org
 	}

@@ -33,6 +33,7 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_due ON outbox (state, next_at);
 CREATE INDEX outbox_user ON outbox (user_id, number);
+CREATE INDEX outbox_tried ON outbox (claimed_at);
 
 CREATE TABLE licences (
 	id              TEXT PRIMARY KEY,
