@@ -88,13 +88,13 @@ func (f *Factors) FinishEnrol(ctx context.Context, by access.Caller, name string
 			return refusedPasskey(err)
 		}
 		made = Passkey{ID: base64.RawURLEncoding.EncodeToString(credential.ID), Name: name, CreatedAt: tx.Now(), credential: *credential}
-		return insertPasskey(ctx, tx, by, made)
+		return f.insert(ctx, tx, by, made)
 	})
 	return made, err
 }
 
-func insertPasskey(ctx context.Context, tx *db.Tx, by access.Caller, p Passkey) error {
-	if err := changed(ctx, tx, by, audit.Change("second_factor", nil, ByPasskey), audit.Note("passkey", p.ID), audit.Note("name", p.Name)); err != nil {
+func (f *Factors) insert(ctx context.Context, tx *db.Tx, by access.Caller, p Passkey) error {
+	if err := f.changed(ctx, tx, by, "passkey_added", audit.Change("second_factor", nil, ByPasskey), audit.Note("passkey", p.ID), audit.Note("name", p.Name)); err != nil {
 		return err
 	}
 	text, err := json.Marshal(p.credential)

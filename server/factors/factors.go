@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"time"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -17,6 +18,7 @@ import (
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/mail"
 )
 
 // What an account can prove itself by, as a login session and the audit name it.
@@ -92,7 +94,7 @@ func (f *Factors) Reset(ctx context.Context, tx *db.Tx, by access.Caller, id acc
 			return err
 		}
 	}
-	return nil
+	return f.tell(ctx, tx, u, "reset", "")
 }
 
 // forget deletes all that an account has, and what was being set up.
@@ -117,9 +119,23 @@ func (s Summary) names() []string {
 	return names
 }
 
-// changed allows and records a change to the owner's own factors.
-func changed(ctx context.Context, tx *db.Tx, by access.Caller, details ...audit.Detail) error {
-	return audit.Check(ctx, tx, by, access.ChangeAccount, by.Org, by.User, "user/"+string(by.User), details...)
+// changed allows and records a change to the caller's own factors, and tells
+// them by mail: who took over a session would begin with this.
+func (f *Factors) changed(ctx context.Context, tx *db.Tx, by access.Caller, change string, details ...audit.Detail) error {
+	u, err := accounts.Find(ctx, tx, by.User)
+	if err != nil {
+		return err
+	}
+	if err := audit.Check(ctx, tx, by, access.ChangeAccount, u.Org, u.ID, "user/"+string(u.ID), details...); err != nil {
+		return err
+	}
+	return f.tell(ctx, tx, u, change, by.IP)
+}
+
+// tell queues the mail to an account's owner that its factors have changed.
+func (f *Factors) tell(ctx context.Context, tx *db.Tx, u accounts.User, change, ip string) error {
+	return mail.Queue(ctx, tx, f.Keys, mail.Mail{To: u.Email, Language: u.Language, User: u.ID, Org: u.Org, Template: mail.SecondFactorChanged,
+		Values: map[string]string{"username": u.Username, "change": change, "at": tx.Now().Format(time.RFC3339), "ip": ip}})
 }
 
 // dropCodes deletes recovery codes that stand in for nothing any more.

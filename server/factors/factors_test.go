@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/factors/factorstest"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
 )
 
@@ -47,7 +48,7 @@ func newWorld(t *testing.T) *world {
 		w.org, err = orgs.Create(t.Context(), tx, system, ring, "Example")
 		return err
 	})
-	w.user = w.create(accounts.New{Kind: access.UserKind, Username: "ann"})
+	w.user = w.create(accounts.New{Kind: access.UserKind, Username: "ann", Email: "ann@example.org"})
 	w.by = w.user.Caller(access.Caller{Session: "session-1"})
 	return w
 }
@@ -181,6 +182,35 @@ func hundred(f func() bool) int {
 	return int(done.Load())
 }
 
+// mails counts the mails about an account's factors.
+func (w *world) mails(id accounts.ID) (n int) {
+	w.Helper()
+	w.write(func(tx *db.Tx) error {
+		return tx.QueryRow(w.Context(), "SELECT COUNT(*) FROM outbox WHERE user_id = $1 AND template = $2", id, mail.SecondFactorChanged).Scan(&n)
+	})
+	return n
+}
+
+// Whoever takes over an account begins with its factors: each change is in the
+// audit, and its owner gets a mail.
+func TestChangesAreTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.app()
+	w.codes()
+	w.passkey("key")
+	id := w.of(w.user.ID).Passkeys[0].ID
+	w.write(func(tx *db.Tx) error { return w.RemovePasskey(t.Context(), tx, w.by, id) })
+	w.write(func(tx *db.Tx) error { return w.RemoveTOTP(t.Context(), tx, w.by) })
+	if n := w.mails(w.user.ID); n != 5 {
+		t.Errorf("%d mails after five changes", n)
+	}
+	rows := w.audit(audit.Filter{Action: access.ChangeAccount, Object: "user/" + string(w.user.ID)})
+	if len(rows) != 5 {
+		t.Errorf("%d rows in the audit after five changes", len(rows))
+	}
+}
+
 func TestReset(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -192,7 +222,7 @@ func TestReset(t *testing.T) {
 	boss := w.create(accounts.New{Kind: access.AdminKind, Role: access.ServerAdmin, Username: "boss"})
 	var session accounts.Session
 	w.write(func(tx *db.Tx) (err error) {
-		_, session, err = accounts.StartSession(t.Context(), tx, w.user, accounts.ToPortal, w.by, "", "")
+		_, session, err = accounts.StartSession(t.Context(), tx, w.by, w.user, accounts.NewSession{Portal: accounts.ToPortal})
 		return err
 	})
 	reset := func(by access.Caller, id accounts.ID) string {
@@ -236,6 +266,9 @@ func TestReset(t *testing.T) {
 		}
 		return err
 	})
+	if n := w.mails(w.user.ID); n != 4 { // the last is of the reset
+		t.Errorf("%d mails, want 4", n)
+	}
 	if rows := w.audit(audit.Filter{Action: access.ManageUsers, Object: "user/" + string(w.user.ID)}); len(rows) == 0 || rows[0].ActorName != "helper" {
 		t.Errorf("the audit says %+v", rows)
 	}

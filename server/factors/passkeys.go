@@ -74,7 +74,7 @@ func (f *Factors) RemovePasskey(ctx context.Context, tx *db.Tx, by access.Caller
 	if n == 0 {
 		return errs.New(errs.NotFound, "factor.passkey.unknown")
 	}
-	if err := changed(ctx, tx, by, audit.Change("second_factor", ByPasskey, nil), audit.Note("passkey", passkey)); err != nil {
+	if err := f.changed(ctx, tx, by, "passkey_removed", audit.Change("second_factor", ByPasskey, nil), audit.Note("passkey", passkey)); err != nil {
 		return err
 	}
 	return dropCodes(ctx, tx, by.User)

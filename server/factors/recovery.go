@@ -25,7 +25,7 @@ const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 // NewRecoveryCodes makes the caller ten codes and kills those of before. They
 // are to be shown this once: what is stored cannot give them back.
 func (f *Factors) NewRecoveryCodes(ctx context.Context, tx *db.Tx, by access.Caller) ([]string, error) {
-	if err := changed(ctx, tx, by, audit.Note("recovery_codes", "new")); err != nil {
+	if err := f.changed(ctx, tx, by, "codes_renewed", audit.Note("recovery_codes", "new")); err != nil {
 		return nil, err
 	}
 	had, err := Of(ctx, tx, by.User)

@@ -80,7 +80,7 @@ func (f *Factors) BeginTOTP(ctx context.Context, tx *db.Tx, by access.Caller) (A
 // ConfirmTOTP makes the app that BeginTOTP set up count, when code is one of
 // its. The code is used up by that.
 func (f *Factors) ConfirmTOTP(ctx context.Context, tx *db.Tx, by access.Caller, code string) error {
-	if err := changed(ctx, tx, by, audit.Change("second_factor", nil, ByTOTP)); err != nil {
+	if err := f.changed(ctx, tx, by, "totp_added", audit.Change("second_factor", nil, ByTOTP)); err != nil {
 		return err
 	}
 	step, err := f.step(ctx, tx, by.User, code, false)
@@ -108,7 +108,7 @@ func (f *Factors) RemoveTOTP(ctx context.Context, tx *db.Tx, by access.Caller) e
 	if n == 0 {
 		return nil // there is none, which is what was asked for
 	}
-	if err := changed(ctx, tx, by, audit.Change("second_factor", ByTOTP, nil)); err != nil {
+	if err := f.changed(ctx, tx, by, "totp_removed", audit.Change("second_factor", ByTOTP, nil)); err != nil {
 		return err
 	}
 	return dropCodes(ctx, tx, by.User)
