@@ -53,14 +53,6 @@ func (f *Factors) BeginTOTP(ctx context.Context, tx *db.Tx, by access.Caller) (A
 	}
 	secret := make([]byte, secretSize)
 	rand.Read(secret)
-	key, err := totp.Generate(totp.GenerateOpts{Issuer: f.Name, AccountName: u.Username, Secret: secret, Period: period})
-	if err != nil {
-		return App{}, fmt.Errorf("making the address of an authenticator app: %w", err)
-	}
-	qr, err := drawQR(key)
-	if err != nil {
-		return App{}, err
-	}
 	sealed, err := f.Keys.Seal(purpose(u.ID), secret)
 	if err != nil {
 		return App{}, fmt.Errorf("sealing the secret of an authenticator app: %w", err)
@@ -74,7 +66,56 @@ func (f *Factors) BeginTOTP(ctx context.Context, tx *db.Tx, by access.Caller) (A
 	if n == 0 {
 		return App{}, errs.New(errs.Conflict, "factor.totp.exists")
 	}
+	return f.app(u, secret)
+}
+
+// PendingTOTP returns what BeginTOTP made and nobody confirmed yet, so that a
+// page can show it again after a wrong code. Without one it is Conflict,
+// factor.totp.over.
+func (f *Factors) PendingTOTP(ctx context.Context, tx *db.Tx, by access.Caller) (App, error) {
+	u, err := accounts.Find(ctx, tx, by.User)
+	if err != nil {
+		return App{}, err
+	}
+	if err := audit.See(by, access.ChangeAccount, u.Org, u.ID, "user/"+string(u.ID)); err != nil {
+		return App{}, err
+	}
+	secret, err := f.secret(ctx, tx, u.ID, false)
+	if errors.Is(err, sql.ErrNoRows) {
+		return App{}, errs.New(errs.Conflict, "factor.totp.over")
+	}
+	if err != nil {
+		return App{}, err
+	}
+	return f.app(u, secret)
+}
+
+// app is what the owner of a secret scans or types.
+func (f *Factors) app(u accounts.User, secret []byte) (App, error) {
+	key, err := totp.Generate(totp.GenerateOpts{Issuer: f.Name, AccountName: u.Username, Secret: secret, Period: period})
+	if err != nil {
+		return App{}, fmt.Errorf("making the address of an authenticator app: %w", err)
+	}
+	qr, err := drawQR(key)
+	if err != nil {
+		return App{}, err
+	}
 	return App{Secret: key.Secret(), URI: key.URL(), QR: qr}, nil
+}
+
+// secret opens an account's secret, confirmed or not; sql.ErrNoRows when there
+// is no such.
+func (f *Factors) secret(ctx context.Context, tx *db.Tx, id accounts.ID, confirmed bool) ([]byte, error) {
+	var sealed []byte
+	err := tx.QueryRow(ctx, "SELECT secret FROM totp WHERE user_id = $1 AND (confirmed_at > 0) = $2", id, confirmed).Scan(&sealed)
+	if err != nil {
+		return nil, fmt.Errorf("reading the authenticator app of account %s: %w", id, err)
+	}
+	secret, err := f.Keys.Unseal(purpose(id), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("reading the authenticator app of account %s: %w", id, err)
+	}
+	return secret, nil
 }
 
 // ConfirmTOTP makes the app that BeginTOTP set up count, when code is one of
@@ -140,8 +181,7 @@ func (f *Factors) UseCode(ctx context.Context, tx *db.Tx, id accounts.ID, code s
 
 // step returns the step that code is of, around now. It uses nothing up.
 func (f *Factors) step(ctx context.Context, tx *db.Tx, id accounts.ID, code string, confirmed bool) (int64, error) {
-	var sealed []byte
-	err := tx.QueryRow(ctx, "SELECT secret FROM totp WHERE user_id = $1 AND (confirmed_at > 0) = $2", id, confirmed).Scan(&sealed)
+	secret, err := f.secret(ctx, tx, id, confirmed)
 	if errors.Is(err, sql.ErrNoRows) && confirmed {
 		return 0, wrongCode()
 	}
@@ -149,11 +189,7 @@ func (f *Factors) step(ctx context.Context, tx *db.Tx, id accounts.ID, code stri
 		return 0, errs.New(errs.Conflict, "factor.totp.over")
 	}
 	if err != nil {
-		return 0, fmt.Errorf("reading the authenticator app of account %s: %w", id, err)
-	}
-	secret, err := f.Keys.Unseal(purpose(id), sealed)
-	if err != nil {
-		return 0, fmt.Errorf("reading the authenticator app of account %s: %w", id, err)
+		return 0, err
 	}
 	now, found := tx.Now().Unix()/period, int64(0)
 	for step := now - skew; step <= now+skew; step++ {

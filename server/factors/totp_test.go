@@ -27,6 +27,16 @@ func TestTOTPIsSetUp(t *testing.T) {
 	if err != nil || app.Secret == first.Secret {
 		t.Fatalf("beginning again: %v, the same secret", err)
 	}
+	pending := func() (again factors.App, err error) {
+		err = w.DB.Read(t.Context(), func(tx *db.Tx) (err error) {
+			again, err = w.PendingTOTP(t.Context(), tx, w.by)
+			return err
+		})
+		return again, err
+	}
+	if again, err := pending(); err != nil || again != app {
+		t.Errorf("PendingTOTP = %v, not what was begun", err)
+	}
 	u, err := url.Parse(app.URI)
 	if err != nil || u.Scheme != "otpauth" || u.Host != "totp" || u.Query().Get("issuer") != "Backstay: example" ||
 		!strings.HasSuffix(u.Path, ":ann") || u.Query().Get("secret") != app.Secret {
@@ -53,6 +63,9 @@ func TestTOTPIsSetUp(t *testing.T) {
 	}
 	if _, key := w.use(w.user.ID, w.code(app.Secret, 0)); key != "factor.code.wrong" {
 		t.Errorf("the code that confirmed was good again: %q", key)
+	}
+	if _, err := pending(); w.key(err) != "factor.totp.over" {
+		t.Errorf("PendingTOTP of a confirmed app = %v", err)
 	}
 	if _, err := w.begin(w.by); w.key(err) != "factor.totp.exists" {
 		t.Errorf("setting up another = %v", err)
