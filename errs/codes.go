@@ -27,8 +27,8 @@ const (
 	NoDeviceMapping     Code = "E1206"
 	AmbiguousAccount    Code = "E1207"
 	DeviceDeactivated   Code = "E1208"
-	NoFreeSeat          Code = "E1301"
-	BadSerial           Code = "E1302"
+	NoFreeSeat          Code = "E1301" // reason, when it is another than that all are taken
+	BadSerial           Code = "E1302" // group: the wrong one, or n: characters it has
 	QuotaUsedUp         Code = "E1401" // q: the quota
 	ServerBusy          Code = "E1402" // n: minutes
 	Quarantined         Code = "E1403"
@@ -84,5 +84,25 @@ func ByCode(code string, args map[string]any) (e *Error, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	return &Error{Kind: kind, Code: Code(code), Key: "error." + code, Args: args}, true
+	e = &Error{Kind: kind, Code: Code(code), Args: args}
+	e.Key = text(e)
+	return e, true
+}
+
+// text is the key of the message that says e: more than the code's own sentence
+// where the arguments tell more.
+func text(e *Error) string {
+	switch {
+	case e.Code == BadSerial && e.Args["group"] != nil:
+		return "error.E1302.group"
+	case e.Code == BadSerial && e.Args["n"] != nil:
+		return "error.E1302.length"
+	case e.Code == NoFreeSeat && e.Args["reason"] == "expired":
+		return "error.E1301.expired"
+	case e.Code == NoFreeSeat && e.Args["reason"] == "preserved":
+		return "error.E1301.preserved"
+	case e.Code == NoFreeSeat && (e.Args["reason"] == "revoked" || e.Args["reason"] == "invalid"):
+		return "error.E1301.void"
+	}
+	return "error." + string(e.Code)
 }

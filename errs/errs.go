@@ -61,7 +61,9 @@ func New(kind Kind, key string, args ...any) *Error {
 
 // Of makes the failure that the product's table names by code.
 func Of(code Code, args ...any) *Error {
-	return &Error{Kind: kinds[code], Code: code, Key: "error." + string(code), Args: pairs(args)}
+	e := &Error{Kind: kinds[code], Code: code, Args: pairs(args)}
+	e.Key = text(e)
+	return e
 }
 
 // Because returns e with its cause set.

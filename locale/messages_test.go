@@ -132,6 +132,7 @@ var sameInBoth = map[string]string{
 	"cli.snapshots.example": "a command as it is typed",
 	"cli.status.example":    "a command as it is typed",
 	"cli.version.example":   "a command as it is typed",
+	"audit.object.licence":  "the same word",
 	"audit.object.org":      "the same word",
 	"profile.minutes":       "the same word",
 	"user.email":            "the word of every French form",

@@ -31,8 +31,8 @@ func For(l Lang) *Printer {
 func (p *Printer) Lang() Lang { return p.lang }
 
 // T is the text of key. Args are pairs of a placeholder's name and its value;
-// whole numbers and durations are written as the language writes them, and a
-// whole number named n chooses between singular and plural. A key that does
+// whole numbers, durations and days are written as the language writes them, and
+// a whole number named n chooses between singular and plural. A key that does
 // not exist comes back as it is.
 func (p *Printer) T(key string, args ...any) string {
 	data := make(map[string]any, len(args)/2)
@@ -81,8 +81,11 @@ func (p *Printer) text(key string, data map[string]any) string {
 
 // show writes a placeholder's value as the language does.
 func (p *Printer) show(value any) any {
-	if d, ok := value.(time.Duration); ok {
-		return p.Duration(d)
+	switch v := value.(type) {
+	case time.Duration:
+		return p.Duration(v)
+	case time.Time:
+		return p.Date(v)
 	}
 	if n, ok := whole(value); ok {
 		return p.Number(n)

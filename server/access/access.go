@@ -77,6 +77,7 @@ const (
 	Login          Action = "login"           // recorded, not asked: whoever knows the secret
 	Logout         Action = "logout"          // end an own session
 	ManageOrgs     Action = "orgs.manage"     // make and change organisations
+	ManageLicences Action = "licences.manage" // make and change licences
 	ViewUsers      Action = "users.view"      // see accounts
 	ManageUsers    Action = "users.manage"    // make and change accounts
 	ChangeAccount  Action = "account.change"  // change one's own account: language, password
@@ -98,9 +99,12 @@ var viewing = map[Action]bool{
 }
 
 var managing = map[Action]bool{
-	ManageOrgs: true, ViewUsers: true, ManageUsers: true, ViewProfiles: true, ManageProfiles: true,
+	ManageOrgs: true, ManageLicences: true, ViewUsers: true, ManageUsers: true, ViewProfiles: true, ManageProfiles: true,
 	ViewDevices: true, ManageDevices: true, RestoreOthers: true, ViewAudit: true, ManageSettings: true,
 }
+
+// ofServer is for server administrators alone.
+var ofServer = map[Action]bool{ManageOrgs: true, ManageLicences: true, ManageSettings: true}
 
 var ofUsers = map[Action]bool{
 	Logout: true, ChangeAccount: true, ViewDevices: true, ManageDevices: true,
@@ -143,7 +147,7 @@ func administer(c Caller, a Action, org OrgID, owner UserID) bool {
 	case ServerAdmin:
 		return managing[a]
 	case OrgAdmin:
-		return managing[a] && a != ManageOrgs && a != ManageSettings && org != "" && org == c.Org
+		return managing[a] && !ofServer[a] && org != "" && org == c.Org
 	case Viewer:
 		return viewing[a] && org != "" && org == c.Org
 	}

@@ -3,7 +3,7 @@ package access
 import "testing"
 
 func all() []Action {
-	return []Action{Login, Logout, ManageOrgs, ViewUsers, ManageUsers, ChangeAccount, ViewProfiles, ManageProfiles,
+	return []Action{Login, Logout, ManageOrgs, ManageLicences, ViewUsers, ManageUsers, ChangeAccount, ViewProfiles, ManageProfiles,
 		ViewDevices, ManageDevices, Activate, Report, Backup, ReadOwnData, RestoreOthers, ViewAudit, ManageSettings}
 }
 
@@ -39,8 +39,8 @@ func TestAllow(t *testing.T) {
 		{"a device, its owner's", device, "o", "u", []Action{Report, Backup}},
 		{"a device, another's", device, "o", "v", nil},
 		{"a device without an id", Caller{Kind: DeviceKind, User: "u", Org: "o"}, "o", "u", nil},
-		{"a server administrator, anywhere", server, "p", "u", append([]Action{ManageOrgs, ManageSettings}, manage...)},
-		{"a server administrator, own account", server, "o", "a", append(append([]Action{ManageOrgs, ManageSettings}, manage...), account...)},
+		{"a server administrator, anywhere", server, "p", "u", append([]Action{ManageOrgs, ManageLicences, ManageSettings}, manage...)},
+		{"a server administrator, own account", server, "o", "a", append(append([]Action{ManageOrgs, ManageLicences, ManageSettings}, manage...), account...)},
 		{"an administrator, own organisation", org, "o", "u", manage},
 		{"an administrator, own account", org, "o", "b", append(append([]Action{}, manage...), account...)},
 		{"an administrator, other organisation", org, "p", "u", nil},

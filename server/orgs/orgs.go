@@ -1,5 +1,7 @@
 // Package orgs knows the organisations of a server. Users, devices, profiles
-// and data belong to exactly one; licences will, too.
+// and data belong to exactly one. A licence is a pool of seats for its users; an
+// organisation without any has no limits, and no licence ever stops a backup or a
+// restore.
 package orgs
 
 import (
