@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/webauthn"
 	"github.com/chromedp/chromedp"
 )
 
@@ -245,5 +246,19 @@ func (b *Browser) Shot(dir, name string) {
 func (b *Browser) ForgetCookies() {
 	b.t.Helper()
 	_, err := chromedp.Call(b.ctx, network.ClearBrowserCookies, cdp.Empty{})
+	b.must(err)
+}
+
+// Authenticator plugs in a device that makes and holds passkeys, and sees its
+// owner whenever it is asked to.
+func (b *Browser) Authenticator() {
+	b.t.Helper()
+	_, err := chromedp.Call(b.ctx, webauthn.Enable, webauthn.EnableParams{})
+	b.must(err)
+	_, err = chromedp.Call(b.ctx, webauthn.AddVirtualAuthenticator, webauthn.AddVirtualAuthenticatorParams{
+		Options: &webauthn.VirtualAuthenticatorOptions{
+			Protocol: webauthn.AuthenticatorProtocolCtap2, Transport: webauthn.AuthenticatorTransportInternal,
+			HasResidentKey: true, HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true,
+		}})
 	b.must(err)
 }
