@@ -128,6 +128,39 @@ func Recount(ctx context.Context, tx *db.Tx, id LicenceID) error {
 	return nil
 }
 
+// AskSeat is MayActivate for a licence and what is taken of it now. The caller
+// then takes the seat and calls Recount. Without a licence there is no limit.
+func AskSeat(ctx context.Context, tx *db.Tx, ring *keys.Ring, id LicenceID, grace time.Duration) error {
+	return ask(ctx, tx, ring, id, func(l Licence, active, _ int) error { return l.MayActivate(active, tx.Now(), grace) })
+}
+
+// AskReturn is MayReturn likewise, for an account that is there already. It
+// sees that the row is what its document says, and leaves the signature to
+// where somebody new comes in.
+func AskReturn(ctx context.Context, tx *db.Tx, id LicenceID) error {
+	return ask(ctx, tx, nil, id, func(l Licence, active, _ int) error { return l.MayReturn(active, tx.Now()) })
+}
+
+// AskPreserved is MayPreserve likewise.
+func AskPreserved(ctx context.Context, tx *db.Tx, id LicenceID) error {
+	return ask(ctx, tx, nil, id, func(l Licence, _, preserved int) error { return l.MayPreserve(preserved) })
+}
+
+func ask(ctx context.Context, tx *db.Tx, ring *keys.Ring, id LicenceID, may func(l Licence, active, preserved int) error) error {
+	if id == "" {
+		return nil
+	}
+	l, err := FindLicence(ctx, tx, ring, id)
+	if err != nil {
+		return err
+	}
+	active, preserved, err := Seats(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	return may(l, active, preserved)
+}
+
 // Choose is the licence for a user of org whom nobody gave one: the first with
 // a free seat; else the first in which more may still be taken. Without any
 // licence in the organisation it is none, and there are no limits. E1301 says

@@ -1,0 +1,118 @@
+package orgs
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/settings"
+)
+
+// Remind tells the administrators of every organisation about licences with
+// too many seats taken, each day, and about those that end soon, as many days
+// before as the settings say, then 7 days and one day before. On one day it
+// tells of a licence once, on whatever server it runs. It returns the invalid
+// licences, which are for the log.
+func Remind(ctx context.Context, tx *db.Tx, ring *keys.Ring, rules settings.Licences, link string) (faulty []Licence, err error) {
+	all, err := licences(ctx, tx, ring, "state <> $1", LicenceRevoked)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range all {
+		if l.State == LicenceInvalid {
+			faulty = append(faulty, l)
+			continue
+		}
+		if err := remind(ctx, tx, ring, l, rules, link); err != nil {
+			return nil, fmt.Errorf("reminding of licence %s: %w", l.ID, err)
+		}
+	}
+	return faulty, nil
+}
+
+func remind(ctx context.Context, tx *db.Tx, ring *keys.Ring, l Licence, rules settings.Licences, link string) error {
+	now := tx.Now()
+	if l.NotedAt.Truncate(24 * time.Hour).Equal(now.Truncate(24 * time.Hour)) {
+		return nil
+	}
+	taken, _, err := Seats(ctx, tx, l.ID)
+	if err != nil {
+		return err
+	}
+	org, err := Find(ctx, tx, l.Org)
+	if err != nil {
+		return err
+	}
+	var mails []mail.Mail
+	if taken > l.SeatsActive && !l.OverSince.IsZero() {
+		mails = append(mails, mail.Mail{Template: mail.LicenceOver, Values: map[string]string{
+			"licence": l.Name, "seats": strconv.Itoa(l.SeatsActive), "taken": strconv.Itoa(taken),
+			"until": stamp(l.graceEnd(now, days(rules.GraceDays))), "org": org.Name, "link": link}})
+	}
+	if l.ending(now, rules.ExpiryDays) {
+		left := (l.ValidTo.Sub(now) + 24*time.Hour - 1) / (24 * time.Hour)
+		mails = append(mails, mail.Mail{Template: mail.LicenceExpiring, Values: map[string]string{
+			"licence": l.Name, "at": stamp(l.ValidTo), "days": strconv.Itoa(int(left)), "org": org.Name, "link": link}})
+	}
+	if len(mails) == 0 {
+		return nil
+	}
+	if err := toAdministrators(ctx, tx, ring, l.Org, mails); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "UPDATE licences SET noted_at = $2 WHERE id = $1", l.ID, db.Micros(now))
+	return err
+}
+
+// ending reports whether one of the days on which the end of a licence is told
+// has come since its administrators were last told anything.
+func (l Licence) ending(now time.Time, first int) bool {
+	if l.ValidTo.IsZero() || l.Expired(now) {
+		return false
+	}
+	for _, n := range []int{first, 7, 1} {
+		at := l.ValidTo.Add(-days(n))
+		if n <= first && !now.Before(at) && l.NotedAt.Before(at) {
+			return true
+		}
+	}
+	return false
+}
+
+func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
+
+// toAdministrators queues mails to the administrators of an organisation who
+// can do something about it and have an address.
+func toAdministrators(ctx context.Context, tx *db.Tx, ring *keys.Ring, org ID, mails []mail.Mail) error {
+	rows, err := tx.Query(ctx, `SELECT id, email, language FROM users
+		WHERE org = $1 AND kind = $2 AND state = 'active' AND role <> $3 AND email <> '' ORDER BY id`, org, access.AdminKind, access.Viewer)
+	if err != nil {
+		return fmt.Errorf("looking for administrators: %w", err)
+	}
+	defer rows.Close()
+	var to []mail.Mail
+	for rows.Next() {
+		var m mail.Mail
+		if err := rows.Scan(&m.User, &m.To, &m.Language); err != nil {
+			return fmt.Errorf("looking for administrators: %w", err)
+		}
+		to = append(to, m)
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("looking for administrators: %w", err)
+	}
+	for _, t := range to {
+		for _, m := range mails {
+			m.User, m.To, m.Language, m.Org = t.User, t.To, t.Language, org
+			if err := mail.Queue(ctx, tx, ring, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
