@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -175,8 +177,26 @@ func (d *DB) Prepare(ctx context.Context) error {
 	if have == 0 {
 		return d.Migrate(ctx)
 	}
+	// Half-way to this version, it may be another server that makes it ready:
+	// started together, they meet here.
+	for since := time.Now(); have < Target() && time.Since(since) < makingTimeout; {
+		time.Sleep(firstWait + rand.N(lastWait))
+		now, err := d.Version(ctx)
+		if err != nil {
+			return err
+		}
+		if now > have {
+			have, since = now, time.Now()
+		}
+	}
 	return d.Check(ctx)
 }
+
+// makingTimeout is how long a step of making an empty database ready may take.
+const makingTimeout = time.Second
+
+// busyTimeout is how long a SQLite database may be in somebody else's hands.
+const busyTimeout = 10 * time.Second
 
 // Migrate brings the schema to this program's version. A newer one is refused
 // with E1602 before anything is written. Several processes may call it at once.
@@ -203,16 +223,24 @@ func (d *DB) Migrate(ctx context.Context) error {
 	}
 	// SQLite has no lock over several transactions. When another process
 	// migrates as well, one of the two fails on a step that the other has just
-	// made; it goes on as long as that brings the version forward.
-	for {
+	// made; it goes on as long as that brings the version forward. Going over to
+	// a log is refused as busy at once, without SQLite's own waiting.
+	for wait := firstWait; ; {
 		_, err = p.Up(ctx)
 		if err == nil {
 			return nil
 		}
 		now, verr := d.Version(ctx)
-		if verr != nil || d.dialect == postgres || now <= have {
-			return fmt.Errorf("migrating the database from version %d to %d: %w", have, want, err)
+		switch {
+		case d.dialect == postgres:
+		case verr == nil && now > have:
+			have = now
+			continue
+		case (sqliteRetry(err) || sqliteRetry(verr)) && wait < busyTimeout && ctx.Err() == nil:
+			time.Sleep(wait/2 + rand.N(wait))
+			wait *= 2
+			continue
 		}
-		have = now
+		return fmt.Errorf("migrating the database from version %d to %d: %w", have, want, err)
 	}
 }
