@@ -13,6 +13,7 @@ import (
 type Problem struct {
 	Text string
 	Code string
+	Wait int // seconds until another try is worth it, which the page counts down
 }
 
 // Form holds what is wrong with a submitted form: one problem for the whole,
@@ -41,6 +42,9 @@ func (f *Form) Add(p *locale.Printer, err error) bool {
 		return true
 	}
 	f.Problem = &Problem{Text: p.Error(err), Code: string(expected.Code)}
+	if n, ok := expected.Args["n"].(int); ok && expected.Code == errs.TooManyAttempts {
+		f.Problem.Wait = n
+	}
 	return true
 }
 

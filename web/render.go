@@ -33,17 +33,17 @@ func (s *Site) Render(w http.ResponseWriter, r *http.Request, status int, name s
 		s.Fail(w, r, fmt.Errorf("rendering %s: %w", name, err))
 		return
 	}
-	s.send(w, r, status, b.Bytes())
+	s.send(w, r, status, b.Bytes(), f.secret)
 }
 
-func (s *Site) send(w http.ResponseWriter, r *http.Request, status int, page []byte) {
+func (s *Site) send(w http.ResponseWriter, r *http.Request, status int, page []byte, secret bool) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept-Encoding")
-	// No page holds a secret beside text that a stranger chose, so that its
-	// compressed length tells nothing.
-	if len(page) > 1024 && acceptsGzip(r) {
+	// No other page holds a secret beside text that a stranger chose, so that
+	// its compressed length tells nothing.
+	if !secret && len(page) > 1024 && acceptsGzip(r) {
 		h.Set("Content-Encoding", "gzip")
 		page = pack(page)
 	}
@@ -54,9 +54,10 @@ func (s *Site) send(w http.ResponseWriter, r *http.Request, status int, page []b
 	}
 }
 
-// Redirect sends the browser to another page of ours, by GET.
+// Redirect sends the browser to another page of ours, by GET. An address that
+// is none of this server leads to the first page.
 func (s *Site) Redirect(w http.ResponseWriter, r *http.Request, to string) {
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	http.Redirect(w, r, LocalPath(to, s.cfg.Base+"/"), http.StatusSeeOther)
 }
 
 // Done sends the browser to a page that will say what was done.
@@ -120,7 +121,7 @@ func (s *Site) sendError(w http.ResponseWriter, r *http.Request, page errorPage)
 		http.Error(w, page.Text, page.Status)
 		return
 	}
-	s.send(w, r, page.Status, b.Bytes())
+	s.send(w, r, page.Status, b.Bytes(), false)
 }
 
 // NotFound is the page for an address that leads nowhere.
@@ -174,7 +175,7 @@ func (s *Site) preferences(w http.ResponseWriter, r *http.Request) {
 	case "system":
 		DropCookie(w, themeCookie)
 	}
-	s.Redirect(w, r, LocalPath(r.PostFormValue("back"), s.cfg.Base+"/"))
+	s.Redirect(w, r, r.PostFormValue("back"))
 }
 
 // LocalPath is to when it is a path of this server, else instead: what a form

@@ -28,6 +28,7 @@ type Config struct {
 	Name      string // "portal" or "console": the layout of its pages, and part of its cookies' names
 	Base      string // the path it lives under, without the last slash: "" or "/admin"
 	Templates fs.FS  // its pages, NAME.html, each defining "content"; _NAME.html are partials
+	Shared    fs.FS  // pages that it has like other portals, as Templates; nil for none
 	HideBuild bool   // the log-in page does not show the build
 
 	// Prefer is told of a language that somebody chose, to keep it with the
@@ -73,33 +74,50 @@ func (s *Site) parse(p *locale.Printer) (map[string]*template.Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	own, err := fs.Glob(s.cfg.Templates, "*.html")
-	if err != nil {
-		return nil, err
+	set := map[string]*template.Template{"error": base}
+	folders := []fs.FS{s.cfg.Shared, s.cfg.Templates}
+	for _, folder := range folders {
+		if err := each(folder, true, func(file string) error {
+			_, err := base.ParseFS(folder, file)
+			return err
+		}); err != nil {
+			return nil, err
+		}
 	}
-	var pages []string
-	for _, file := range own {
-		if !strings.HasPrefix(file, "_") {
-			pages = append(pages, file)
+	for _, folder := range folders {
+		if err := each(folder, false, func(file string) error {
+			t, err := base.Clone()
+			if err != nil {
+				return err
+			}
+			set[strings.TrimSuffix(path.Base(file), ".html")] = t
+			_, err = t.ParseFS(folder, file)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+// each calls do with every partial of a folder, or with every page.
+func each(folder fs.FS, partials bool, do func(file string) error) error {
+	if folder == nil {
+		return nil
+	}
+	files, err := fs.Glob(folder, "*.html")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if strings.HasPrefix(file, "_") != partials {
 			continue
 		}
-		if _, err := base.ParseFS(s.cfg.Templates, file); err != nil {
-			return nil, err
+		if err := do(file); err != nil {
+			return err
 		}
 	}
-	set := map[string]*template.Template{}
-	for _, file := range pages {
-		t, err := base.Clone()
-		if err != nil {
-			return nil, err
-		}
-		if _, err := t.ParseFS(s.cfg.Templates, file); err != nil {
-			return nil, err
-		}
-		set[strings.TrimSuffix(path.Base(file), ".html")] = t
-	}
-	set["error"] = base
-	return set, nil
+	return nil
 }
 
 func (s *Site) funcs(p *locale.Printer) template.FuncMap {
@@ -144,6 +162,7 @@ type Frame struct {
 	Banners []Banner // what the whole site has to say, above every page
 
 	layout string
+	secret bool
 	site   *Site
 	p      *locale.Printer
 	theme  string
@@ -175,6 +194,14 @@ func (s *Site) bare(r *http.Request) Frame {
 // Card is f for a page of one centred card, before anybody is logged in.
 func (f Frame) Card() Frame {
 	f.layout = "card"
+	return f
+}
+
+// Secret is f for a page that shows a secret. It is sent without compression:
+// the compressed length would tell of the secret to who can choose other text
+// of the page.
+func (f Frame) Secret() Frame {
+	f.secret = true
 	return f
 }
 
