@@ -37,6 +37,11 @@ type Settings struct {
 	// WebRestore shows users their files in the portal.
 	WebRestore bool `json:"web_restore"`
 
+	// Sharing lets users give links to their files. Without it and without
+	// WebRestore there is nothing for them in the portal, and they do not get
+	// in.
+	Sharing bool `json:"sharing"`
+
 	// AllowAddDevices lets users activate devices; MaxDevices is how many they
 	// can have, replaced and deleted ones not counted.
 	AllowAddDevices bool `json:"allow_add_devices"`

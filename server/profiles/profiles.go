@@ -234,7 +234,7 @@ func difference(a, b Profile) (details []audit.Detail) {
 		before, after any
 	}{
 		{"user_can_add", s.UserCanAdd, t.UserCanAdd}, {"interval_minutes", s.IntervalMinutes, t.IntervalMinutes},
-		{"web_restore", s.WebRestore, t.WebRestore}, {"allow_add_devices", s.AllowAddDevices, t.AllowAddDevices},
+		{"web_restore", s.WebRestore, t.WebRestore}, {"sharing", s.Sharing, t.Sharing}, {"allow_add_devices", s.AllowAddDevices, t.AllowAddDevices},
 		{"max_devices", s.MaxDevices, t.MaxDevices},
 	} {
 		if f.before != f.after {
