@@ -14,13 +14,14 @@ import (
 	"sync/atomic"
 
 	"github.com/backstay/backstay/durable"
-	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/api"
 	"github.com/backstay/backstay/server/blob/disk"
 	"github.com/backstay/backstay/server/console"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/portal"
 	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
@@ -123,15 +124,13 @@ func (s *Server) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	users, err := portal.New(portal.Config{
-		DB: s.DB, Gate: s.Gate, Vault: s.Vault, PublicURL: s.cfg.PublicURL, Fingerprint: pin, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
-	})
+	pages := entry.Config{DB: s.DB, Gate: s.Gate, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL,
+		Fingerprint: pin, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log}
+	users, err := portal.New(pages)
 	if err != nil {
 		return nil, err
 	}
-	admins, err := console.New(console.Config{
-		DB: s.DB, Gate: s.Gate, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL, Fingerprint: pin, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log,
-	})
+	admins, err := console.New(pages)
 	if err != nil {
 		return nil, err
 	}

@@ -118,15 +118,16 @@ func tree(t *testing.T) string {
 
 func safe(name string) string { return strings.ReplaceAll(name, "/", "∕") }
 
-// setWebRestore switches "Allow restore from web browser" behind the pages.
-func setWebRestore(t *testing.T, s *servertest.Server, on bool) {
+// setPortal switches what the profile lets users do in the browser, behind the
+// pages.
+func setPortal(t *testing.T, s *servertest.Server, restore, sharing bool) {
 	t.Helper()
 	err := s.DB.Write(t.Context(), func(tx *db.Tx) error {
 		p, err := profiles.Default(t.Context(), tx, s.Org.ID)
 		if err != nil {
 			return err
 		}
-		p.Settings.WebRestore = on
+		p.Settings.WebRestore, p.Settings.Sharing = restore, sharing
 		_, err = profiles.Save(t.Context(), tx, access.System("test"), p.ID, p.Revision, profiles.Changes{Settings: &p.Settings})
 		return err
 	})

@@ -210,7 +210,7 @@ func TestDownloads(t *testing.T) {
 		}
 	})
 	t.Run("the profile forbids it", func(t *testing.T) {
-		setWebRestore(t, s, false)
+		setPortal(t, s, false, false)
 		user.get(at+file(filepath.Join(root, "notes.txt")), http.StatusForbidden)
 		stranger := &person{t: t, s: s, http: s.Client()}
 		stranger.get("/login", http.StatusOK)
@@ -218,7 +218,7 @@ func TestDownloads(t *testing.T) {
 		if !bytes.Contains(page, []byte("E1106")) {
 			t.Errorf("a log-in without web restore lacks E1106:\n%s", page)
 		}
-		setWebRestore(t, s, true)
+		setPortal(t, s, true, false)
 		user.get(at+file(filepath.Join(root, "notes.txt")), http.StatusOK)
 	})
 	t.Run("after the log-out", func(t *testing.T) {

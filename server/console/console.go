@@ -6,46 +6,24 @@ package console
 import (
 	"embed"
 	"io/fs"
-	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
-	"github.com/backstay/backstay/server/audit"
-	"github.com/backstay/backstay/server/db"
-	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/orgs"
-	"github.com/backstay/backstay/server/signin"
-	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
 )
-
-// Config is what the console needs.
-type Config struct {
-	DB     *db.DB
-	Gate *signin.Gate
-	Keys   *keys.Ring
-	Vault  *vault.Vault
-
-	PublicURL string // where users find the portal; empty: whatever the administrator typed
-	HideBuild bool   // the log-in page does not show the build
-
-	// Fingerprint is that of a self-signed certificate, for the commands that
-	// people copy; empty when clients trust the certificate anyway.
-	Fingerprint string
-
-	Log *slog.Logger
-}
 
 // Base is where the console is mounted.
 const Base = "/admin"
 
 type console struct {
-	Config
+	entry.Config
+	door *entry.Door
 	site *web.Site
 }
 
@@ -61,20 +39,18 @@ func pages() fs.FS {
 }
 
 // New returns the console, to be mounted at Base and everything below.
-func New(cfg Config) (http.Handler, error) {
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
+func New(cfg entry.Config) (http.Handler, error) {
 	c := &console{Config: cfg}
 	var err error
-	c.site, err = web.New(web.Config{Name: "console", Base: Base, Templates: pages(), HideBuild: cfg.HideBuild, Prefer: c.prefer, Log: cfg.Log, Now: cfg.DB.Now})
+	c.door, err = entry.New(cfg, entry.Portal{To: accounts.ToConsole, Base: Base, Templates: pages(),
+		Frame: func(w http.ResponseWriter, r *http.Request, v *entry.Visit) web.Frame {
+			return c.frame(w, r, &visit{user: v.User, caller: v.Caller}, "nav.account")
+		}})
 	if err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /admin/login", c.loginPage)
-	mux.HandleFunc("POST /admin/login", c.login)
-	mux.HandleFunc("POST /admin/logout", c.logout)
+	c.site = c.door.Site
+	mux := c.door.Mux()
 	mux.HandleFunc("GET /admin/{$}", c.admin(c.overview))
 	mux.HandleFunc("GET /admin/users", c.admin(c.users))
 	mux.HandleFunc("POST /admin/users", c.admin(c.createUser))
@@ -93,13 +69,14 @@ func New(cfg Config) (http.Handler, error) {
 	mux.HandleFunc("POST /admin/profiles/{profile}", c.admin(c.saveProfile))
 	mux.HandleFunc("GET /admin/audit", c.admin(c.audit))
 	mux.HandleFunc("GET /admin", func(w http.ResponseWriter, r *http.Request) { c.site.Redirect(w, r, Base+"/") })
-	return c.site.Handler(mux), nil
+	return c.door.Handler(), nil
 }
 
 // visit is a request by an administrator who is logged in.
 type visit struct {
-	user   accounts.User
-	caller access.Caller
+	user    accounts.User
+	caller  access.Caller
+	session accounts.Session
 }
 
 // org is the organisation whose things the pages show.
@@ -110,24 +87,9 @@ type page func(http.ResponseWriter, *http.Request, *visit)
 // admin lets administrators in whose session is good, and sends others to log
 // in. What each may do is asked beside the data.
 func (c *console) admin(next page) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		v, err := c.visit(r)
-		if err != nil {
-			c.fail(w, r, access.CallerOf(r.Context()), err)
-			return
-		}
-		next(w, r.WithContext(access.WithCaller(r.Context(), v.caller)), v)
-	}
-}
-
-func (c *console) visit(r *http.Request) (*visit, error) {
-	from := access.CallerOf(r.Context())
-	s, u, err := accounts.FindSession(r.Context(), c.DB, accounts.ToConsole, web.Cookie(r, sessionCookie))
-	if err != nil {
-		return nil, err
-	}
-	from.Session = s.ID
-	return &visit{user: u, caller: u.Caller(from)}, nil
+	return c.door.In(func(w http.ResponseWriter, r *http.Request, v *entry.Visit) {
+		next(w, r, &visit{user: v.User, caller: v.Caller, session: v.Session})
+	})
 }
 
 // frame is the frame of a page for an administrator.
@@ -151,26 +113,9 @@ func (c *console) frame(w http.ResponseWriter, r *http.Request, v *visit, key st
 	return f
 }
 
-// fail is where every failure of a page ends. Whoever is not logged in is sent
-// to do so, and comes back afterwards.
+// fail is where every failure of a page ends.
 func (c *console) fail(w http.ResponseWriter, r *http.Request, by access.Caller, err error) {
-	if errs.KindOf(err) == errs.Unauthenticated {
-		to := "/admin/login"
-		if r.Method == http.MethodGet && r.URL.Path != "/admin/" {
-			to += "?next=" + url.QueryEscape(r.URL.RequestURI())
-		}
-		c.site.Redirect(w, r, to)
-		return
-	}
-	c.denied(r, by, err)
-	c.site.Fail(w, r, err)
-}
-
-// denied records a refusal. It comes after the transaction that refused.
-func (c *console) denied(r *http.Request, by access.Caller, err error) {
-	if e := audit.Denied(r.Context(), c.DB, by, "", "", err); e != nil {
-		c.Log.ErrorContext(r.Context(), "recording a refusal", "error", e, "request", by.RequestID)
-	}
+	c.door.Fail(w, r, by, err)
 }
 
 // refused puts a failure that the form can mend into it, under the field that
@@ -183,24 +128,5 @@ func refused(form *web.Form, p *locale.Printer, err error, fields map[string]str
 	return false
 }
 
-// prefer keeps a language that somebody chose while logged in.
-func (c *console) prefer(r *http.Request, l locale.Lang) {
-	v, err := c.visit(r)
-	if err != nil {
-		return // nobody is logged in: the cookie keeps it
-	}
-	err = c.DB.Write(r.Context(), func(tx *db.Tx) error {
-		return accounts.SetLanguage(r.Context(), tx, v.caller, string(l))
-	})
-	if err != nil {
-		c.Log.ErrorContext(r.Context(), "keeping a language", "error", err, "request", v.caller.RequestID)
-	}
-}
-
 // portal is where users reach this server.
-func (c *console) portal(r *http.Request) string {
-	if c.PublicURL != "" {
-		return strings.TrimRight(c.PublicURL, "/")
-	}
-	return "https://" + r.Host
-}
+func (c *console) portal(r *http.Request) string { return c.Address(r) }

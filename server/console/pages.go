@@ -6,14 +6,6 @@ import (
 	"github.com/backstay/backstay/web"
 )
 
-type loginPage struct {
-	web.Frame
-	Form     web.Form
-	Username string
-	Next     string
-	Portal   string // where users find their files
-}
-
 type overviewPage struct {
 	web.Frame
 	Org        string
@@ -146,6 +138,7 @@ type profilePage struct {
 	Interval          string // minutes
 	UserCanAdd        bool
 	WebRestore        bool
+	Sharing           bool
 	Reason            string
 }
 

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/web"
 )
@@ -38,11 +37,6 @@ func sampleUsers() []user {
 
 // samples are all pages with made-up content.
 var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.Page){
-	"login": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		page := loginPage{Frame: out, Username: "marie", Portal: "https://backup.example"}
-		page.Form.Add(out.Printer(), errs.Of(errs.AuthFailed))
-		return "login", page
-	},
 	"overview": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "overview", overviewPage{Frame: in, Org: "Institut Curie",
 			Attention: []attention{{aSign("warn", "alert-triangle", "7 devices have had no backup for 5 days."), "#"}, {aSign("bad", "shield-x", "2 devices have never been backed up."), "#"}},

@@ -61,7 +61,7 @@ func (c *console) profile(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	page := profilePage{Frame: c.frame(w, r, v, "console.profiles"), Profile: itemOf(p), WebRestore: p.Settings.WebRestore, UserCanAdd: p.Settings.UserCanAdd,
+	page := profilePage{Frame: c.frame(w, r, v, "console.profiles"), Profile: itemOf(p), WebRestore: p.Settings.WebRestore, Sharing: p.Settings.Sharing, UserCanAdd: p.Settings.UserCanAdd,
 		Excludes: strings.Join(p.Settings.Exclude, "\n"), Interval: strconv.Itoa(p.Settings.IntervalMinutes)}
 	page.Title = p.Name
 	var folders []string
@@ -83,7 +83,7 @@ func (c *console) saveProfile(w http.ResponseWriter, r *http.Request, v *visit) 
 	ctx := r.Context()
 	page := profilePage{Folders: r.PostFormValue("folders"), Excludes: r.PostFormValue("excludes"),
 		Interval:   strings.TrimSpace(r.PostFormValue("interval")),
-		UserCanAdd: r.PostFormValue("user_can_add") == "on", WebRestore: r.PostFormValue("web_restore") == "on", Reason: r.PostFormValue("reason")}
+		UserCanAdd: r.PostFormValue("user_can_add") == "on", WebRestore: r.PostFormValue("web_restore") == "on", Sharing: r.PostFormValue("sharing") == "on", Reason: r.PostFormValue("reason")}
 	var p profiles.Listed
 	err := c.DB.Write(ctx, func(tx *db.Tx) (err error) {
 		if p, err = c.findProfile(r, tx, v); err != nil {
@@ -93,7 +93,7 @@ func (c *console) saveProfile(w http.ResponseWriter, r *http.Request, v *visit) 
 		settings.Folders = foldersOf(page.Folders, p.Settings.Folders)
 		settings.Exclude = lines(page.Excludes)
 		settings.IntervalMinutes, _ = strconv.Atoi(page.Interval) // no number is as wrong as 0 is
-		settings.UserCanAdd, settings.WebRestore = page.UserCanAdd, page.WebRestore
+		settings.UserCanAdd, settings.WebRestore, settings.Sharing = page.UserCanAdd, page.WebRestore, page.Sharing
 		_, err = profiles.Save(ctx, tx, v.caller, p.ID, revision(r), profiles.Changes{Settings: &settings, Reason: page.Reason})
 		return err
 	})

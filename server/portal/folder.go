@@ -94,7 +94,7 @@ func (p *place) folder(r *http.Request, say *locale.Printer) (folder, error) {
 	return f, nil
 }
 
-func byKindAndName(a, b entry) int {
+func byKindAndName(a, b item) int {
 	if a.IsFolder != b.IsFolder {
 		if a.IsFolder {
 			return -1
@@ -118,8 +118,8 @@ func (p *place) crumbs(say *locale.Printer) []crumb {
 	return crumbs
 }
 
-func (p *place) entry(e *catalog.Entry, say *locale.Printer) entry {
-	x := entry{Name: e.Name, Token: url.QueryEscape(e.Name), Modified: e.Mtime.Time(), Icon: "file"}
+func (p *place) entry(e *catalog.Entry, say *locale.Printer) item {
+	x := item{Name: e.Name, Token: url.QueryEscape(e.Name), Modified: e.Mtime.Time(), Icon: "file"}
 	switch e.Type {
 	case catalog.Folder:
 		x.IsFolder, x.Takeable = true, true

@@ -6,14 +6,6 @@ import (
 	"github.com/backstay/backstay/web"
 )
 
-type loginPage struct {
-	web.Frame
-	Form     web.Form
-	Username string
-	Next     string   // where to go after the log-in
-	Choice   []string // accounts of one address, when the password is right for several
-}
-
 // device is a computer as its owner sees it.
 type device struct {
 	ID         string
@@ -55,7 +47,7 @@ type snapshotLink struct {
 type folder struct {
 	Token   string // of the folder's path, for the form
 	Crumbs  []crumb
-	Entries []entry
+	Entries []item
 	Pages   web.Pages
 }
 
@@ -65,7 +57,7 @@ type crumb struct {
 	Here bool
 }
 
-type entry struct {
+type item struct {
 	Name     string // any bytes
 	Token    string // of the name, for the form
 	Href     string // the folder, or the file's download
@@ -77,9 +69,4 @@ type entry struct {
 	IsFolder bool
 	IsFile   bool
 	Takeable bool // can be part of a download
-}
-
-type accountPage struct {
-	web.Frame
-	Username, FullName, Email string
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/web"
 )
@@ -31,7 +30,7 @@ func sampleFolder(r *http.Request) folder {
 	return folder{
 		Crumbs: []crumb{{Name: "/", Href: "?"}, {Name: "home", Href: "?path=/home"}, {Name: "marie", Href: "?path=/home/marie", Here: true}},
 		Pages:  pages,
-		Entries: []entry{
+		Entries: []item{
 			{Name: "Documents", Href: "?path=x", IsFolder: true, Takeable: true, Token: "Documents", Modified: sampleNow.Add(-time.Hour)},
 			{Name: "Pictures", Href: "?path=x", IsFolder: true, Takeable: true, Token: "Pictures", Modified: sampleNow.AddDate(0, 0, -3)},
 			{Name: "Report 2026 — final (2).pdf", Href: "f", Icon: "file", IsFile: true, Takeable: true, Size: 2_418_233, Token: "r", Modified: sampleNow.AddDate(0, -1, -3)},
@@ -67,12 +66,6 @@ func sampleSite(t *testing.T) (h http.Handler, names []string) {
 	}
 	nav := []web.Link{{Key: "portal.sources", Href: "/", Icon: "database", Active: true}, {Key: "nav.account", Href: "/account", Icon: "user-circle"}}
 	samples := map[string]func(f, in web.Frame, r *http.Request) (string, web.Page){
-		"login": func(f, in web.Frame, r *http.Request) (string, web.Page) { return "login", loginPage{Frame: f} },
-		"login-wrong": func(f, in web.Frame, r *http.Request) (string, web.Page) {
-			page := loginPage{Frame: f, Username: "marie"}
-			page.Form.Add(f.Printer(), errs.Of(errs.AuthFailed))
-			return "login", page
-		},
 		"sources": func(f, in web.Frame, r *http.Request) (string, web.Page) {
 			return "sources", sourcesPage{Frame: in, Devices: sampleDevices()}
 		},
@@ -87,9 +80,6 @@ func sampleSite(t *testing.T) (h http.Handler, names []string) {
 			p := sampleDevice(in, r)
 			p.Folder.Entries = nil
 			return "device", p
-		},
-		"account": func(f, in web.Frame, r *http.Request) (string, web.Page) {
-			return "account", accountPage{Frame: in, Username: "marie", FullName: "Marie Curie", Email: "marie@example.org"}
 		},
 	}
 	mux := http.NewServeMux()

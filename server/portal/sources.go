@@ -43,7 +43,7 @@ func (p *portal) sources(w http.ResponseWriter, r *http.Request, v *visit) {
 		p.site.Redirect(w, r, "/account")
 		return
 	}
-	page := sourcesPage{Frame: p.frame(w, r, v, ""), Command: web.ActivateCommand(p.address(r), p.Fingerprint, v.user.Username)}
+	page := sourcesPage{Frame: p.frame(w, r, v, ""), Command: web.ActivateCommand(p.Address(r), p.Fingerprint, v.user.Username)}
 	page.Title = page.Printer().T("portal.sources")
 	err := p.DB.Read(r.Context(), func(tx *db.Tx) error {
 		list, _, err := devices.List(r.Context(), tx, v.caller, devices.Filter{User: v.user.ID, Limit: maxDevices})

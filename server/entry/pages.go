@@ -1,0 +1,168 @@
+package entry
+
+import (
+	"time"
+
+	"github.com/backstay/backstay/server/factors"
+	"github.com/backstay/backstay/web"
+)
+
+type loginPage struct {
+	web.Frame
+	Form     web.Form
+	Username string
+	Next     string // where to go after the log-in
+	Register bool   // people may register by themselves
+	Portal   string // at the console: where users find their files
+}
+
+type choosePage struct {
+	web.Frame
+	Choice []string
+	Next   string
+}
+
+// proofPage asks for a second factor, or for a proof once more.
+type proofPage struct {
+	web.Frame
+	Form     web.Form
+	Next     string
+	Username string
+	Codes    bool // there is an app, or a recovery code is left
+	Passkeys bool
+}
+
+type passwordPage struct {
+	web.Frame
+	Form     web.Form
+	Rules    []rule
+	Username string
+	Next     string
+	Token    string // of the link that leads here
+	Action   string
+}
+
+// rule is a line of the password policy. Name and N are for the script that
+// checks while the password is typed.
+type rule struct {
+	Name, Text string
+	N          any
+	OK, Failed bool
+}
+
+type forgotPage struct {
+	web.Frame
+	Form      web.Form
+	Usernames bool // it is the username that was forgotten
+	Value     string
+}
+
+// noticePage says one thing.
+type noticePage struct {
+	web.Frame
+	Icon, Text, Code, Hint string
+	Action                 *web.Link
+	Post                   *post
+	Back                   bool // to the log-in
+	LogOut                 bool
+}
+
+// post is a button that does something.
+type post struct{ Action, Name, Value, Key string }
+
+type registerPage struct {
+	web.Frame
+	Form                                 web.Form
+	Email, Username, FirstName, LastName string
+	NeedsSerial                          bool
+	Serial                               []group
+}
+
+// group is one box of a serial number or a code.
+type group struct {
+	Number int
+	Value  string
+	Bad    bool
+}
+
+type codePage struct {
+	web.Frame
+	Form   web.Form
+	Action string
+	Resend string
+	Digits []group
+	Wait   int // seconds until another code may be asked for
+}
+
+type enrolPage struct {
+	web.Frame
+	Form       web.Form
+	App        factors.App
+	CanPasskey bool
+	Next       string
+}
+
+type recoveryPage struct {
+	web.Frame
+	Codes []string
+	Next  string
+}
+
+// section is what all pages of Account have.
+type section struct {
+	web.Frame
+	Sections []web.Link
+}
+
+type youPage struct {
+	section
+	Form                      web.Form
+	Username, FullName, Email string
+	Pending                   string // the address that a code was sent to
+	Changes                   web.Form
+}
+
+type securityPage struct {
+	section
+	Form       web.Form
+	Rules      []rule
+	Username   string
+	Changed    time.Time // the password
+	Factors    factors.Summary
+	Required   bool // the second factor cannot be taken away
+	CanPasskey bool
+}
+
+type totpPage struct {
+	section
+	Form web.Form
+	App  factors.App
+}
+
+type codesPage struct {
+	section
+	Codes []string
+}
+
+type sessionsPage struct {
+	section
+	Sessions []login
+	Devices  []device
+}
+
+type login struct {
+	ID, Browser, Agent, IP, Icon string
+	Here                         bool
+	Began, Seen                  time.Time
+}
+
+type device struct {
+	ID, Name, System, Icon string
+	Seen                   time.Time
+}
+
+type privacyPage struct {
+	section
+	CanAsk bool // for the deletion of the account
+	Asked  time.Time
+}

@@ -1,0 +1,181 @@
+package entry
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/settings"
+	"github.com/backstay/backstay/server/signin"
+	"github.com/backstay/backstay/web"
+)
+
+// registration is how people may register by themselves at this portal.
+func (d *Door) registration(r *http.Request) (mode string, err error) {
+	if d.To != accounts.ToPortal {
+		return settings.RegistrationOff, nil
+	}
+	err = d.DB.Read(r.Context(), func(tx *db.Tx) error {
+		s, err := settings.Load(r.Context(), tx)
+		mode = s.Registration.Mode
+		return err
+	})
+	return mode, err
+}
+
+func (d *Door) registerPage(w http.ResponseWriter, r *http.Request) {
+	d.showRegister(w, r, signin.Registration{}, nil, nil)
+}
+
+// groups is how many boxes a serial number has.
+const groups = 5
+
+func (d *Door) showRegister(w http.ResponseWriter, r *http.Request, asked signin.Registration, serial []string, failure error) {
+	from := access.CallerOf(r.Context())
+	mode, err := d.registration(r)
+	if err == nil && mode == settings.RegistrationOff {
+		err = errs.New(errs.NotFound, "page.not_found.text")
+	}
+	if err != nil {
+		d.Fail(w, r, from, err)
+		return
+	}
+	page := registerPage{Frame: d.Site.Frame(w, r).Card(), Email: asked.Email, Username: asked.Username,
+		FirstName: asked.FirstName, LastName: asked.LastName, NeedsSerial: mode == settings.RegistrationSerial}
+	page.Title = page.Printer().T("entry.register")
+	status := http.StatusOK
+	if failure != nil {
+		status = errs.Status(failure)
+		if !page.Form.AddTo(page.Printer(), failure, registerFields) {
+			d.Fail(w, r, from, failure)
+			return
+		}
+	}
+	page.Serial = numbered(groups)
+	for i := range min(len(serial), groups) {
+		page.Serial[i].Value = serial[i]
+	}
+	page.mark(failure)
+	d.Site.Render(w, r, status, "register", page)
+}
+
+func numbered(n int) []group {
+	list := make([]group, n)
+	for i := range list {
+		list[i].Number = i + 1
+	}
+	return list
+}
+
+// registerFields are the fields that failures belong to.
+var registerFields = map[string]string{
+	"error.E1302": "serial", "error.E1301": "serial", "licence.": "serial",
+	"user.email.": "email", "user.username.": "username", "user.name.": "last_name",
+}
+
+// mark shows which groups of the serial number cannot be right.
+func (page *registerPage) mark(failure error) {
+	if page.Form.Field("serial") == "" {
+		return
+	}
+	n, one := errs.Find(failure).Args["group"].(int)
+	for i := range page.Serial {
+		page.Serial[i].Bad = !one || i+1 == n
+	}
+}
+
+func (d *Door) register(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		d.Fail(w, r, access.CallerOf(r.Context()), errs.New(errs.Invalid, "page.refused").Because(err))
+		return
+	}
+	asked := signin.Registration{Email: r.PostFormValue("email"), Username: r.PostFormValue("username"),
+		FirstName: r.PostFormValue("first_name"), LastName: r.PostFormValue("last_name"),
+		Serial: strings.Join(r.PostForm["serial"], ""), Language: string(web.LangOf(r))}
+	mode, err := d.registration(r)
+	if err == nil && mode != settings.RegistrationOff {
+		if err = complete(asked, mode); err == nil {
+			_, err = d.Gate.Register(r.Context(), access.CallerOf(r.Context()), asked)
+		}
+	}
+	if err != nil || mode == settings.RegistrationOff {
+		d.showRegister(w, r, asked, r.PostForm["serial"], err)
+		return
+	}
+	d.Site.Redirect(w, r, d.Base+"/sent")
+}
+
+// complete sees that every field is filled in.
+func complete(asked signin.Registration, mode string) error {
+	for _, f := range []struct{ name, value string }{
+		{"email", asked.Email}, {"username", asked.Username}, {"first_name", asked.FirstName}, {"last_name", asked.LastName},
+	} {
+		if strings.TrimSpace(f.value) == "" {
+			return errs.New(errs.Invalid, "entry.register.empty", "field", f.name)
+		}
+	}
+	if mode == settings.RegistrationSerial && strings.TrimSpace(asked.Serial) == "" {
+		return errs.New(errs.Invalid, "entry.register.empty", "field", "serial")
+	}
+	return nil
+}
+
+// digits is how long a mailed code is.
+const digits = 6
+
+// resendAfter is how long the page counts down before another code may be asked
+// for. The gate decides; this is what it says about a code that was just sent.
+const resendAfter = 60
+
+func (d *Door) codePage(w http.ResponseWriter, r *http.Request) {
+	d.showCode(w, r, 0, nil)
+}
+
+// showCode asks for the code of a registration, whose signed id is in the
+// address: it works on another computer, and without cookies.
+func (d *Door) showCode(w http.ResponseWriter, r *http.Request, wait int, failure error) {
+	query := "?" + url.Values{"id": {r.FormValue("id")}}.Encode()
+	page := codePage{Frame: d.Site.Frame(w, r).Card(), Action: d.Base + "/register/code" + query,
+		Resend: d.Base + "/register/resend" + query, Wait: wait, Digits: numbered(digits)}
+	page.Title = page.Printer().T("entry.code")
+	status := http.StatusOK
+	if failure != nil {
+		status = errs.Status(failure)
+		if !page.Form.Add(page.Printer(), failure) {
+			d.Fail(w, r, access.CallerOf(r.Context()), failure)
+			return
+		}
+	}
+	d.Site.Render(w, r, status, "code", page)
+}
+
+func (d *Door) confirmCode(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil {
+		d.Fail(w, r, access.CallerOf(r.Context()), errs.New(errs.Invalid, "page.refused").Because(err))
+		return
+	}
+	_, err := d.Gate.ConfirmRegistration(r.Context(), access.CallerOf(r.Context()), r.FormValue("id"), strings.Join(r.PostForm["code"], ""))
+	if err != nil {
+		d.showCode(w, r, 0, err)
+		return
+	}
+	d.Site.Done(w, r, d.Base+"/login", web.Flash{Key: "entry.code.done"})
+}
+
+func (d *Door) resendCode(w http.ResponseWriter, r *http.Request) {
+	wait, err := d.Gate.ResendCode(r.Context(), access.CallerOf(r.Context()), r.FormValue("id"))
+	if e := errs.Find(err); e != nil && e.Code == errs.TooManyAttempts {
+		n, _ := e.Args["n"].(int)
+		d.showCode(w, r, n, nil)
+		return
+	}
+	if err != nil {
+		d.showCode(w, r, 0, err)
+		return
+	}
+	d.showCode(w, r, int(wait.Seconds()), nil)
+}
