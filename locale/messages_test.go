@@ -134,6 +134,7 @@ var sameInBoth = map[string]string{
 	"cli.status.example":    "a command as it is typed",
 	"cli.version.example":   "a command as it is typed",
 	"audit.object.licence":  "the same word",
+	"licence.column.org":    "the same word",
 	"audit.object.org":      "the same word",
 	"profile.minutes":       "the same word",
 	"user.email":            "the word of every French form",

@@ -2,10 +2,10 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 
@@ -27,6 +27,8 @@ type newAccount struct {
 	email, first, last string
 	language           string
 	passwordFile       string
+	licence            string // serial number
+	licenceID          orgs.LicenceID
 }
 
 func (p *program) adminCreate() *cobra.Command {
@@ -53,6 +55,7 @@ backstay-server user create --password-file - carol < password`,
 		func(cmd *cobra.Command, args []string) error {
 			return p.create(cmd, n, accounts.New{Kind: access.UserKind, Username: args[0]}, false)
 		})
+	p.textFlag(cmd, &n.licence, "licence", "SERIAL", "server.flag.licence")
 	p.accountFlags(cmd, n)
 	return cmd
 }
@@ -69,41 +72,51 @@ func (p *program) accountFlags(cmd *cobra.Command, n *newAccount) {
 	p.addConfigFlags(cmd, "data", "db", "vault")
 }
 
-// create makes an account behind the server's back: with the rights of whoever
-// can read its keys.
+// create makes an account, with the password that was given or a made one.
 func (p *program) create(cmd *cobra.Command, n *newAccount, account accounts.New, makeOrg bool) error {
-	ctx := cmd.Context()
-	c, err := p.configure(cmd)
-	if err != nil {
+	return p.withServer(cmd, func(ctx context.Context, s *server.Server, by access.Caller) error {
+		password, made, err := p.password(n.passwordFile, account.Username)
+		if err != nil {
+			return err
+		}
+		org, err := p.organisationOf(cmd, s, by, n, makeOrg)
+		if err != nil {
+			return err
+		}
+		account.Org, account.Email, account.FirstName, account.LastName, account.Language = org.ID, n.email, n.first, n.last, n.language
+		account.Licence = string(n.licenceID)
+		u, err := s.NewAccount(ctx, by, account, password)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(p.out, p.say.T("account.created", "name", u.Username, "org", org.Name))
+		if made {
+			fmt.Fprintln(p.out, p.say.T("account.password", "password", password))
+		}
+		return nil
+	})
+}
+
+// organisationOf is the organisation of a new account. A licence that was named
+// says it as well.
+func (p *program) organisationOf(cmd *cobra.Command, s *server.Server, by access.Caller, n *newAccount, makeOrg bool) (orgs.Org, error) {
+	if n.licence == "" {
+		return p.organisation(cmd, s, by, n.org, makeOrg)
+	}
+	var o orgs.Org
+	err := s.DB.Read(cmd.Context(), func(tx *db.Tx) error {
+		l, err := orgs.FindSerial(cmd.Context(), tx, s.Keys, n.licence)
+		if err != nil {
+			return err
+		}
+		n.licenceID = l.ID
+		o, err = orgs.Find(cmd.Context(), tx, l.Org)
+		if err == nil && n.org != "" && orgs.Fold(n.org) != orgs.Fold(o.Name) {
+			err = errs.New(errs.Invalid, "licence.elsewhere", "name", l.Name, "org", o.Name)
+		}
 		return err
-	}
-	cfg := c.settings.server
-	cfg.Hasher = p.hasher
-	cfg.Log = slog.New(slog.NewTextHandler(p.err, &slog.HandlerOptions{Level: max(c.settings.logLevel, slog.LevelWarn)}))
-	password, made, err := p.password(n.passwordFile, account.Username)
-	if err != nil {
-		return err
-	}
-	s, err := server.New(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	by := access.System("backstay-server " + cmd.Parent().Name() + " create")
-	org, err := p.organisation(cmd, s, by, n.org, makeOrg)
-	if err != nil {
-		return err
-	}
-	account.Org, account.Email, account.FirstName, account.LastName, account.Language = org.ID, n.email, n.first, n.last, n.language
-	u, err := s.NewAccount(ctx, by, account, password)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(p.out, p.say.T("account.created", "name", u.Username, "org", org.Name))
-	if made {
-		fmt.Fprintln(p.out, p.say.T("account.password", "password", password))
-	}
-	return nil
+	})
+	return o, err
 }
 
 // organisation finds the one that is meant, and may make it.

@@ -31,7 +31,7 @@ const defaultConfig = "/etc/backstay/server.yaml"
 
 // configuration is the effective value of every key and where it came from.
 type configuration struct {
-	settings settings
+	settings effective
 	values   map[string]string
 	sources  map[string]string
 	warnings []string
@@ -220,7 +220,7 @@ func (c *configuration) apply(keys []key) error {
 	return c.settings.server.Check()
 }
 
-func (s *settings) logger(p *program) *slog.Logger {
+func (s *effective) logger(p *program) *slog.Logger {
 	options := &slog.HandlerOptions{Level: s.logLevel}
 	if s.logJSON {
 		return slog.New(slog.NewJSONHandler(p.err, options))

@@ -15,8 +15,8 @@ import (
 	"github.com/backstay/backstay/server"
 )
 
-// settings is the effective configuration.
-type settings struct {
+// effective is the configuration that holds.
+type effective struct {
 	server   server.Config
 	logLevel slog.Level
 	logJSON  bool
@@ -31,7 +31,7 @@ type key struct {
 	def    string              // the default as the file would have it
 	shown  string              // the default in words, when it depends on something; "-" when they are a message
 	secret func(string) string // hides what must not be shown
-	set    func(*settings, string) error
+	set    func(*effective, string) error
 }
 
 func (k key) flag() string { return strings.ReplaceAll(k.name, "_", "-") }
@@ -57,25 +57,25 @@ const envPrefix = "BACKSTAY_SERVER_"
 func configKeys() []key {
 	return []key{
 		{name: "data", value: "FOLDER", def: defaultData(), shown: "-",
-			set: func(s *settings, v string) (err error) { s.server.Data, err = absolute(v); return err }},
+			set: func(s *effective, v string) (err error) { s.server.Data, err = absolute(v); return err }},
 		{name: "db", value: "ADDRESS", shown: "sqlite:DATA/backstay.db",
 			secret: hidePassword,
-			set:    func(s *settings, v string) error { s.server.DB = v; return nil }},
+			set:    func(s *effective, v string) error { s.server.DB = v; return nil }},
 		{name: "vault", value: "FOLDER", shown: "DATA/vault",
-			set: func(s *settings, v string) (err error) { s.server.Vault, err = absolute(v); return err }},
+			set: func(s *effective, v string) (err error) { s.server.Vault, err = absolute(v); return err }},
 		{name: "listen", value: "ADDRESS", def: ":8443",
-			set: func(s *settings, v string) (err error) { s.server.Listen, err = listenAddress(v); return err }},
+			set: func(s *effective, v string) (err error) { s.server.Listen, err = listenAddress(v); return err }},
 		{name: "public_url", value: "URL",
-			set: func(s *settings, v string) error { s.server.PublicURL = v; return nil }},
+			set: func(s *effective, v string) error { s.server.PublicURL = v; return nil }},
 		{name: "tls_certificate", value: "FILE", shown: "-",
-			set: func(s *settings, v string) (err error) {
+			set: func(s *effective, v string) (err error) {
 				s.server.TLSCertificate, err = absolute(v)
 				return err
 			}},
 		{name: "tls_key", value: "FILE",
-			set: func(s *settings, v string) (err error) { s.server.TLSKey, err = absolute(v); return err }},
+			set: func(s *effective, v string) (err error) { s.server.TLSKey, err = absolute(v); return err }},
 		{name: "tls_min_version", value: "VERSION", def: "1.3",
-			set: func(s *settings, v string) error {
+			set: func(s *effective, v string) error {
 				s.server.TLS12 = v == "1.2"
 				if v != "1.3" && v != "1.2" {
 					return choice("1.3", "1.2")
@@ -83,30 +83,30 @@ func configKeys() []key {
 				return nil
 			}},
 		{name: "plain_http", value: "BOOL", def: "false",
-			set: func(s *settings, v string) (err error) { s.server.PlainHTTP, err = boolean(v); return err }},
+			set: func(s *effective, v string) (err error) { s.server.PlainHTTP, err = boolean(v); return err }},
 		{name: "trusted_proxies", value: "NETWORKS",
-			set: func(s *settings, v string) (err error) {
+			set: func(s *effective, v string) (err error) {
 				s.server.TrustedProxies, err = networks(v)
 				return err
 			}},
 		{name: "metrics_allowed", value: "NETWORKS", def: "127.0.0.0/8, ::1/128",
-			set: func(s *settings, v string) (err error) {
+			set: func(s *effective, v string) (err error) {
 				s.server.MetricsAllowed, err = networks(v)
 				return err
 			}},
 		{name: "name", value: "TEXT", shown: "-",
-			set: func(s *settings, v string) error { s.server.Name = v; return nil }},
+			set: func(s *effective, v string) error { s.server.Name = v; return nil }},
 		{name: "hide_build", value: "BOOL", def: "false",
-			set: func(s *settings, v string) (err error) { s.server.HideBuild, err = boolean(v); return err }},
+			set: func(s *effective, v string) (err error) { s.server.HideBuild, err = boolean(v); return err }},
 		{name: "log_level", value: "LEVEL", def: "info",
-			set: func(s *settings, v string) error {
+			set: func(s *effective, v string) error {
 				if s.logLevel.UnmarshalText([]byte(v)) != nil {
 					return choice("debug, info, warn", "error")
 				}
 				return nil
 			}},
 		{name: "log_format", value: "FORMAT", def: "text",
-			set: func(s *settings, v string) error {
+			set: func(s *effective, v string) error {
 				s.logJSON = v == "json"
 				if v != "text" && v != "json" {
 					return choice("text", "json")

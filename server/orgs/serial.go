@@ -11,7 +11,7 @@ import (
 // A serial number is 100 random bits in Crockford's base 32, in five groups of
 // four characters and a fifth that checks them:
 //
-//	7QK3D-0MZXA-HT9W4-E2CRB-V6PYN
+//	X2R9C-GGT03-5XA9C-DTXP8-1919A
 //
 // The check is a sum over GF(32): every character counts with a factor of its
 // own, and every group has its own start. So one wrong character changes the
