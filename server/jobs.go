@@ -8,6 +8,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/vault"
 )
@@ -38,7 +39,7 @@ func (s *Server) cleanUp(ctx context.Context) {
 func (s *Server) expire(ctx context.Context) error {
 	preserved := func(ctx context.Context, tx *db.Tx) (int64, error) { return profiles.DeletePreserved(ctx, tx, s.Keys) }
 	var gone int64
-	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, devices.Expire, vault.Expire,
+	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, devices.Expire, vault.Expire, mail.Expire,
 		accounts.Forget, preserved, accounts.Purge, devices.Purge, vault.Purge} {
 		for {
 			var n int64
