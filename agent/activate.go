@@ -24,6 +24,7 @@ type Activation struct {
 	Fingerprint string // of the server's key, or "" to trust the system's roots
 	Username    string
 	Password    string
+	Code        string // of the second factor, "" while nobody asked for one
 	Name        string // of the device
 	System      bool   // it backs up with the system's rights
 }
@@ -44,7 +45,7 @@ func Activate(ctx context.Context, st *state.State, client *wire.Client, in Acti
 	}
 	signing := ed25519.NewKeyFromSeed(pending.SigningSeed)
 	out, err := client.Activate(ctx, wire.Activate{
-		Username: in.Username, Password: in.Password, RequestID: pending.RequestID,
+		Username: in.Username, Password: in.Password, SecondFactor: in.Code, RequestID: pending.RequestID,
 		Name: in.Name, RenameIfTaken: true, Hardware: Hardware(), ClientVersion: version.Number(), System: in.System,
 		SigningKey: signing.Public().(ed25519.PublicKey), EnrolmentKey: public,
 	})

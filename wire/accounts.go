@@ -113,7 +113,7 @@ const (
 // of a second factor is missing or wrong. FactorMethods names what will do.
 func NeedsCode(err error) bool {
 	e := errs.Find(err)
-	return e != nil && (e.Key == "login.second_factor" || e.Key == "login.second_factor.wrong")
+	return e != nil && (e.Key == "login.second_factor" || e.Key == "factor.code.wrong")
 }
 
 // FactorMethods lists which second factors will do, of those that can be typed.

@@ -95,7 +95,7 @@ func (c *Client) do(ctx context.Context, req call, use func(r *http.Response, bo
 // the device.
 func aboutUser(err error) bool {
 	e := errs.Find(err)
-	return e != nil && (e.Code == errs.AuthFailed || strings.HasPrefix(e.Key, "login."))
+	return e != nil && (e.Code == errs.AuthFailed || strings.HasPrefix(e.Key, "login.") || strings.HasPrefix(e.Key, "factor."))
 }
 
 // again decides whether another attempt is worth it, and when: half a second,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -13,77 +14,130 @@ import (
 	"github.com/backstay/backstay/wire"
 )
 
+// activating is an activation, and where its secrets come from.
+type activating struct {
+	agent.Activation
+	passwordFile    string
+	newPasswordFile string
+	code            string // of the second factor
+	again           bool
+}
+
 func (a *app) activateCommand() *cobra.Command {
-	var in agent.Activation
-	var passwordFile string
-	var again bool
+	var in activating
+	var server serverFlags
 	cmd := a.command("activate --server URL --user NAME", "cli.activate.", func(cmd *cobra.Command, _ []string) error {
-		for name, value := range map[string]string{"server": in.Server, "user": in.Username} {
-			if value == "" {
-				return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", name))
-			}
+		if server.url != "" && in.Username == "" {
+			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", "user"))
 		}
-		return a.activate(cmd, in, passwordFile, again)
+		if err := server.check(cmd); err != nil {
+			return err
+		}
+		in.Server, in.Fingerprint = server.url, server.fingerprint
+		st, err := a.openState()
+		if err != nil {
+			return err
+		}
+		client, err := server.client()
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		return a.activate(cmd.Context(), st, client, in)
 	})
 	cmd.Args = maxArgs(0)
+	server.add(a, cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&in.Server, "server", "", a.say.T("cli.activate.flag.server"))
-	flags.StringVar(&in.Fingerprint, "ca-fingerprint", "", a.say.T("cli.activate.flag.ca_fingerprint"))
 	flags.StringVar(&in.Username, "user", "", a.say.T("cli.activate.flag.user"))
 	flags.StringVar(&in.Name, "name", "", a.say.T("cli.activate.flag.name"))
-	flags.StringVar(&passwordFile, "password-file", "", a.say.T("cli.flag.password_file"))
+	flags.StringVar(&in.passwordFile, "password-file", "", a.say.T("cli.flag.password_file"))
+	flags.StringVar(&in.newPasswordFile, "new-password-file", "", a.say.T("cli.activate.flag.new_password_file"))
+	flags.StringVar(&in.code, "code", "", a.say.T("cli.flag.code"))
 	flags.BoolVar(&in.System, "system-device", false, a.say.T("cli.activate.flag.system_device"))
-	flags.BoolVar(&again, "again", false, a.say.T("cli.activate.flag.again"))
+	flags.BoolVar(&in.again, "again", false, a.say.T("cli.activate.flag.again"))
 	return a.withJSON(cmd)
 }
 
-func (a *app) activate(cmd *cobra.Command, in agent.Activation, passwordFile string, again bool) (err error) {
-	if in.Server, err = wire.ParseServer(in.Server); err != nil {
-		return usageError(cmd, err)
-	}
-	if in.Fingerprint != "" {
-		if in.Fingerprint, err = wire.ParseFingerprint(in.Fingerprint); err != nil {
-			return usageError(cmd, err)
-		}
-	}
+// activate makes this computer a device.
+func (a *app) activate(ctx context.Context, st *state.State, client *wire.Client, in activating) (err error) {
 	if in.Name == "" {
 		if in.Name, err = deviceName(); err != nil {
 			return err
 		}
 	}
-	st, err := a.openState()
-	if err != nil {
-		return err
-	}
 	if err := st.Lock(); err != nil {
 		return err
 	}
 	defer st.Unlock()
-	if d, err := st.Device(); err == nil && !again {
+	if d, err := st.Device(); err == nil && !in.again {
 		return errs.New(errs.Conflict, "cli.activate.already", "name", safe(d.Name), "server", d.Server)
 	}
 	if os.Geteuid() == 0 && !in.System {
 		fmt.Fprintln(a.errOut, a.say.T("cli.activate.root"))
 	}
-	client, err := wire.New(wire.Config{Server: in.Server, Fingerprint: in.Fingerprint})
-	if err != nil {
-		return err
-	}
-	defer client.Close()
 	// The server first: nobody should type a password for an address that is
 	// wrong, or to a server that is not trusted.
-	hello, err := client.Hello(cmd.Context())
+	hello, err := client.Hello(ctx)
 	if err != nil {
 		return err
 	}
-	if in.Password, err = a.password(cmd.Context(), passwordFile, in.Username); err != nil {
-		return err
+	if in.Password == "" {
+		if in.Password, err = a.password(ctx, in.passwordFile, in.Username); err != nil {
+			return err
+		}
 	}
-	device, err := agent.Activate(cmd.Context(), st, client, in)
+	device, err := a.tryActivation(ctx, st, client, &in)
 	if err != nil {
 		return err
 	}
 	return a.showActivated(device, hello, in.Name)
+}
+
+// tryActivation activates, and does on the way what the server asks for first:
+// the code of a second factor, a new password in place of a temporary one, the
+// choice among several accounts of an address.
+func (a *app) tryActivation(ctx context.Context, st *state.State, client *wire.Client, in *activating) (device *state.Device, err error) {
+	ask := a.askCode(in.code)
+	for replaced := false; ; {
+		err := wire.WithCode(ctx, ask, func(code string) (err error) {
+			in.Code = plainCode(code)
+			device, err = agent.Activate(ctx, st, client, in.Activation)
+			return err
+		})
+		switch {
+		case errs.Is(err, errs.PasswordChange) && !replaced && (in.newPasswordFile != "" || a.asks()):
+			if err := a.replacePassword(ctx, client, in); err != nil {
+				return nil, err
+			}
+			replaced = true
+		case len(wire.Choice(err)) > 0 && a.asks():
+			fmt.Fprintln(a.errOut, a.message(err))
+			if in.Username, err = a.choose(ctx, a.say.T("cli.activate.choose"), wire.Choice(err)); err != nil {
+				return nil, err
+			}
+		default:
+			return device, err
+		}
+	}
+}
+
+// replacePassword sets a password of the user's own in place of the one that
+// must be changed.
+func (a *app) replacePassword(ctx context.Context, client *wire.Client, in *activating) error {
+	offer, err := client.SignIn(ctx)
+	if err != nil {
+		return err
+	}
+	if in.newPasswordFile == "" {
+		fmt.Fprintln(a.errOut, a.say.T("error.E1105"))
+	}
+	return a.newPassword(ctx, in.newPasswordFile, offer.PasswordPolicy.Rules, func(password string) error {
+		err := client.ReplacePassword(ctx, wire.ReplacePassword{Username: in.Username, Password: in.Password, NewPassword: password})
+		if err == nil {
+			in.Password = password
+		}
+		return err
+	})
 }
 
 func (a *app) showActivated(d *state.Device, hello wire.Hello, wanted string) error {

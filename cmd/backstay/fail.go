@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -96,10 +97,11 @@ func (a *app) details(err error) (lines []string) {
 	} else if why := because(e); why != "" {
 		lines = append(lines, safe(why))
 	}
-	if key := "cli.hint." + string(e.Code); e.Code != "" {
-		if hint := a.say.T(key, "args", ""); hint != key {
-			lines = append(lines, hint)
-		}
+	for _, name := range wire.Choice(e) {
+		lines = append(lines, safe(name))
+	}
+	if key := "cli.hint." + cmp.Or(string(e.Code), e.Key); a.say.T(key) != key {
+		lines = append(lines, a.say.T(key))
 	}
 	return lines
 }

@@ -19,11 +19,13 @@ import (
 type reading struct {
 	snapshot     string
 	passwordFile string
+	code         string // of the second factor
 }
 
 func (r *reading) flags(a *app, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&r.snapshot, "snapshot", "", a.say.T("cli.flag.snapshot"))
 	cmd.Flags().StringVar(&r.passwordFile, "password-file", "", a.say.T("cli.flag.password_file"))
+	cmd.Flags().StringVar(&r.code, "code", "", a.say.T("cli.flag.code"))
 }
 
 // open finds the snapshot, asks for the password and opens it.
@@ -40,7 +42,7 @@ func (r *reading) open(a *app, cmd *cobra.Command) (wire.Snapshot, *agent.Opened
 	if err != nil {
 		return found, nil, err
 	}
-	user, err := client.Login(cmd.Context(), password, nil)
+	user, err := client.Login(cmd.Context(), password, a.askCode(r.code))
 	if err != nil {
 		return found, nil, err
 	}

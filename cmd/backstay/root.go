@@ -35,7 +35,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { a.help(cmd) })
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, flagError(err)) })
 	root.AddCommand(
-		a.activateCommand(), a.backupCommand(), a.snapshotsCommand(), a.lsCommand(), a.restoreCommand(),
+		a.registerCommand(), a.activateCommand(), a.passwordCommand(), a.backupCommand(), a.snapshotsCommand(), a.lsCommand(), a.restoreCommand(),
 		a.statusCommand(), a.agentCommand(), a.versionCommand(),
 	)
 	return root
@@ -75,7 +75,7 @@ func (a *app) help(cmd *cobra.Command) {
 	fmt.Fprintf(&b, "%s\n%s\n\n%s\n\n", a.say.T("cli.help.examples"), indent(cmd.Example), cmd.Long)
 	use := cmd.UseLine()
 	if cmd.HasAvailableSubCommands() {
-		use = a.say.T("cli.help.use")
+		use = a.say.T("cli.help.use", "command", cmd.CommandPath())
 	}
 	fmt.Fprintf(&b, "%s\n  %s\n", a.say.T("cli.help.usage"), use)
 	if cmd.HasAvailableSubCommands() {

@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/agent"
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
+)
+
+// registering is what "backstay register" is told by flags and by answers.
+type registering struct {
+	server       serverFlags
+	in           wire.Register
+	passwordFile string
+	code         string
+	resend       bool
+}
+
+func (a *app) registerCommand() *cobra.Command {
+	var r registering
+	cmd := a.command("register --server URL", "cli.register.", func(cmd *cobra.Command, _ []string) error {
+		return a.register(cmd, &r)
+	})
+	cmd.Args = maxArgs(0)
+	r.server.add(a, cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&r.in.Email, "email", "", a.say.T("cli.register.flag.email"))
+	flags.StringVar(&r.in.Username, "username", "", a.say.T("cli.register.flag.username"))
+	flags.StringVar(&r.in.FirstName, "first-name", "", a.say.T("cli.register.flag.first_name"))
+	flags.StringVar(&r.in.LastName, "last-name", "", a.say.T("cli.register.flag.last_name"))
+	flags.StringVar(&r.in.Serial, "serial", "", a.say.T("cli.register.flag.serial"))
+	flags.StringVar(&r.passwordFile, "password-file", "", a.say.T("cli.register.flag.password_file"))
+	flags.StringVar(&r.code, "code", "", a.say.T("cli.register.flag.code"))
+	flags.BoolVar(&r.resend, "resend", false, a.say.T("cli.register.flag.resend"))
+	return a.withJSON(cmd)
+}
+
+// register asks for an account, or goes on with the one that waits for its code.
+func (a *app) register(cmd *cobra.Command, r *registering) error {
+	st, err := a.openState()
+	if err != nil {
+		return err
+	}
+	waiting, err := st.Registration()
+	if err != nil {
+		return err
+	}
+	password := ""
+	goesOn := r.code != "" || r.resend
+	if goesOn && waiting == nil {
+		return errs.New(errs.Local, "cli.register.none")
+	}
+	if !goesOn && (waiting == nil || r.server.url != "") {
+		if waiting, password, err = a.beginRegistration(cmd, st, r); err != nil {
+			return err
+		}
+	} else if !goesOn && !a.json {
+		fmt.Fprintln(a.errOut, a.say.T("cli.register.resumed", "user", safe(waiting.Username), "server", safe(waiting.Server)))
+	}
+	client, err := wire.New(wire.Config{Server: waiting.Server, Fingerprint: waiting.Fingerprint})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if r.resend {
+		if _, err := a.resend(cmd.Context(), st, client, waiting); err != nil {
+			return err
+		}
+	}
+	if r.code == "" && (!a.asks() || a.json) {
+		return a.showWaiting(waiting)
+	}
+	name, err := a.confirmRegistration(cmd.Context(), st, client, waiting, r.code)
+	if err != nil {
+		return err
+	}
+	return a.registered(cmd.Context(), st, client, waiting, name, password)
+}
+
+// beginRegistration asks for what the flags do not say and sends it.
+func (a *app) beginRegistration(cmd *cobra.Command, st *state.State, r *registering) (*state.Registration, string, error) {
+	if err := r.server.check(cmd); err != nil {
+		return nil, "", err
+	}
+	client, err := r.server.client()
+	if err != nil {
+		return nil, "", err
+	}
+	defer client.Close()
+	// The server first: nobody should type anything for an address that is wrong.
+	if _, err := client.Hello(cmd.Context()); err != nil {
+		return nil, "", err
+	}
+	offer, err := client.SignIn(cmd.Context())
+	if err != nil {
+		return nil, "", err
+	}
+	if offer.Registration == wire.RegistrationOff {
+		return nil, "", errs.New(errs.NotFound, "registration.off").Because(&wire.Refusal{Status: 404})
+	}
+	if err := a.askFields(cmd, r, offer); err != nil {
+		return nil, "", err
+	}
+	r.in.Language = string(a.say.Lang())
+	var out wire.Registering
+	err = a.newPassword(cmd.Context(), r.passwordFile, offer.PasswordPolicy.Rules, func(password string) (err error) {
+		r.in.Password = password
+		for {
+			if out, err = client.Register(cmd.Context(), r.in); !errs.Is(err, errs.BadSerial) || !a.asks() {
+				return err
+			}
+			a.complain(err)
+			if r.in.Serial, err = a.ask(cmd.Context(), a.say.T("cli.register.ask.serial"), ""); err != nil {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	waiting := &state.Registration{Server: client.Server(), Fingerprint: r.server.fingerprint,
+		Username: r.in.Username, Email: r.in.Email, Pending: out.Pending}
+	if !a.json {
+		fmt.Fprintln(a.errOut, a.say.T("cli.register.mailed", "email", safe(waiting.Email), "n", int64(out.CodeMinutes)))
+	}
+	return waiting, r.in.Password, st.SetRegistration(waiting)
+}
+
+// askFields asks for each field that no flag gave.
+func (a *app) askFields(cmd *cobra.Command, r *registering, offer wire.SignIn) error {
+	for _, field := range []struct {
+		name  string
+		value *string
+		usual func() string
+		skip  bool
+	}{
+		{name: "email", value: &r.in.Email},
+		{name: "username", value: &r.in.Username, usual: func() string { return r.in.Email }},
+		{name: "first_name", value: &r.in.FirstName},
+		{name: "last_name", value: &r.in.LastName},
+		{name: "serial", value: &r.in.Serial, skip: !offer.SerialRequired},
+	} {
+		usual := ""
+		if field.usual != nil {
+			usual = field.usual()
+		}
+		switch {
+		case *field.value != "" || field.skip:
+			continue
+		case !a.asks() && usual != "":
+			*field.value = usual
+			continue
+		case !a.asks():
+			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", strings.ReplaceAll(field.name, "_", "-")))
+		}
+		for *field.value == "" {
+			var err error
+			if *field.value, err = a.ask(cmd.Context(), a.say.T("cli.register.ask."+field.name), usual); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// resend has another code mailed.
+func (a *app) resend(ctx context.Context, st *state.State, client *wire.Client, waiting *state.Registration) (wire.Registering, error) {
+	out, err := client.ResendCode(ctx, waiting.Pending)
+	if err != nil {
+		return out, a.forgetEnded(st, err)
+	}
+	if out.Pending != "" && out.Pending != waiting.Pending {
+		waiting.Pending = out.Pending
+		if err := st.SetRegistration(waiting); err != nil {
+			return out, err
+		}
+	}
+	if !a.json {
+		fmt.Fprintln(a.errOut, a.say.T("cli.register.mailed", "email", safe(waiting.Email), "n", int64(out.CodeMinutes)))
+	}
+	return out, nil
+}
+
+// forgetEnded forgets a registration that the server knows no more.
+func (a *app) forgetEnded(st *state.State, err error) error {
+	if errs.Is(err, errs.LinkExpired) {
+		if err := st.SetRegistration(nil); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// confirmRegistration gives the code, or asks for it until it is right. Another
+// one is mailed to whoever types an r.
+func (a *app) confirmRegistration(ctx context.Context, st *state.State, client *wire.Client, waiting *state.Registration, code string) (string, error) {
+	given := code != ""
+	for {
+		if !given {
+			var err error
+			if code, err = a.ask(ctx, a.say.T("cli.register.ask.code"), ""); err != nil {
+				return "", err
+			}
+		}
+		switch strings.ToLower(code) {
+		case "":
+			continue
+		case "r":
+			if _, err := a.resend(ctx, st, client, waiting); err != nil && !errs.Is(err, errs.TooManyAttempts) {
+				return "", err
+			} else if err != nil {
+				a.complain(err)
+			}
+			continue
+		}
+		out, err := client.ConfirmRegistration(ctx, waiting.Pending, plainCode(code))
+		switch {
+		case err == nil:
+			return out.Username, st.SetRegistration(nil)
+		case given || !errs.Is(err, errs.WrongConfirmation):
+			return "", a.forgetEnded(st, err)
+		}
+		a.complain(err)
+	}
+}
+
+// plainCode is a code without what people put between its digits.
+func plainCode(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == ' ' || r == '-' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// registrationJSON is a registration in JSON output.
+type registrationJSON struct {
+	State    string `json:"state"` // waiting or registered
+	Server   string `json:"server"`
+	Username string `json:"username"`
+	Email    string `json:"email"`
+}
+
+func (a *app) showWaiting(w *state.Registration) error {
+	if a.json {
+		return a.writeJSON(registrationJSON{"waiting", w.Server, w.Username, w.Email})
+	}
+	fmt.Fprintln(a.out, a.say.T("cli.register.waiting"))
+	return nil
+}
+
+// registered tells that the account is there, and makes this computer its
+// device when whoever sits there agrees. password is empty when the
+// registration was begun by another run.
+func (a *app) registered(ctx context.Context, st *state.State, client *wire.Client, w *state.Registration, username, password string) error {
+	if a.json {
+		return a.writeJSON(registrationJSON{"registered", w.Server, username, w.Email})
+	}
+	fmt.Fprintln(a.out, a.say.T("cli.register.done", "user", safe(username)))
+	next := a.say.T("cli.register.next", "command", activateLine(w, username))
+	if _, err := st.Device(); err == nil || !a.asks() {
+		fmt.Fprintln(a.out, next)
+		return nil
+	}
+	yes, err := a.agrees(ctx, a.say.T("cli.register.ask.activate"))
+	if err != nil || !yes {
+		fmt.Fprintln(a.out, next)
+		return err
+	}
+	in := activating{Activation: agent.Activation{
+		Server: w.Server, Fingerprint: w.Fingerprint, Username: username, Password: password,
+	}}
+	return a.activate(ctx, st, client, in)
+}
+
+// activateLine is the command that makes a computer a device of the new account.
+func activateLine(w *state.Registration, username string) string {
+	line := fmt.Sprintf("backstay activate --server %s --user %s", w.Server, safe(username))
+	if w.Fingerprint != "" {
+		line += " --ca-fingerprint " + w.Fingerprint
+	}
+	return line
+}
