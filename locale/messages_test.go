@@ -141,6 +141,11 @@ var sameInBoth = map[string]string{
 	"profile.minutes":       "the same word",
 	"user.email":            "the word of every French form",
 	"quickstart.console":    "the address follows the same word",
+	"settings.licences":     "the same word",
+	"settings.organisation": "the same word",
+	"user.licence":          "the same word",
+	"user.seat.active":      "the same word",
+	"users.actions":         "the same word",
 }
 
 func TestFrenchIsFrench(t *testing.T) {

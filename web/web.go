@@ -282,11 +282,11 @@ func ActivateCommand(server, fingerprint, username string) string {
 	if fingerprint != "" {
 		command += " --ca-fingerprint " + fingerprint
 	}
-	return command + " --user " + quote(username)
+	return command + " --user " + Quote(username)
 }
 
-// quote writes a word for a shell, in quotation marks when it needs them.
-func quote(word string) string {
+// Quote writes a word for a shell, in quotation marks when it needs them.
+func Quote(word string) string {
 	for _, r := range word {
 		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@%+=:,./-_", r)) {
 			return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"

@@ -157,8 +157,9 @@ func TestConsole(t *testing.T) {
 
 	b.Go(at("/users/new"))
 	walk(t, b, inEnglish, "", map[string]string{"console-user-new": at("/users/new")})
-	b.Type("zoe")
-	b.Submit("\r")
+	b.Click("input[value=password]")
+	b.Fill("#f-username", "zoe")
+	b.Follow("form.card button.btn-primary")
 	want(t, b, "created user", "zoe has been created", "shown only this once")
 	b.Shot(pictures, "console-user-made")
 
@@ -182,7 +183,9 @@ func TestConsole(t *testing.T) {
 	want(t, b, "profile", "User Privacy & Access", "Allow restore from web browser", "Folders to back up")
 
 	all := map[string]string{"console-overview": at("/"), "console-users": at("/users"), "console-user": user, "console-users-nothing": at("/users?q=nobody+at+all"), "console-devices": at("/devices"), "console-devices-never": at("/devices?show=never"),
-		"console-device": device, "console-deactivate": device + "/deactivate", "console-disable": user + "/disable", "console-profiles": at("/profiles"), "console-profile": profile, "console-audit": at("/audit")}
+		"console-device": device, "console-deactivate": device + "/deactivate", "console-disable": user + "/disable", "console-profiles": at("/profiles"), "console-profile": profile, "console-audit": at("/audit"),
+		"console-user-signin": user + "/signin", "console-user-delete": user + "/delete", "console-user-profile": user + "/profile", "console-user-import": at("/users/import"),
+		"console-settings": at("/settings"), "console-settings-organisation": at("/settings/organisation"), "console-settings-portals": at("/settings/portals"), "console-settings-database": at("/settings/database")}
 	walk(t, b, inEnglish, "", all)
 	language(b, "fr")
 	walk(t, b, inFrench, "-fr", all)

@@ -53,12 +53,12 @@ func New(cfg entry.Config) (http.Handler, error) {
 	mux := c.door.Mux()
 	mux.HandleFunc("GET /admin/{$}", c.admin(c.overview))
 	mux.HandleFunc("GET /admin/users", c.admin(c.users))
-	mux.HandleFunc("POST /admin/users", c.admin(c.createUser))
-	mux.HandleFunc("GET /admin/users/new", c.admin(c.newUser))
-	mux.HandleFunc("GET /admin/users/{user}", c.admin(c.user))
-	mux.HandleFunc("GET /admin/users/{user}/disable", c.admin(c.askDisable))
-	mux.HandleFunc("POST /admin/users/{user}/disable", c.admin(c.disableUser))
-	mux.HandleFunc("POST /admin/users/{user}/activate", c.admin(c.activateUser))
+	c.newUserRoutes(mux)
+	c.importRoutes(mux)
+	c.userRoutes(mux)
+	c.actRoutes(mux)
+	c.explainRoutes(mux)
+	c.settingsRoutes(mux)
 	mux.HandleFunc("GET /admin/devices", c.admin(c.devices))
 	mux.HandleFunc("GET /admin/devices/{device}", c.admin(c.device))
 	mux.HandleFunc("POST /admin/devices/{device}/backup", c.admin(c.backupDevice))
@@ -82,6 +82,10 @@ type visit struct {
 // org is the organisation whose things the pages show.
 func (v *visit) org() orgs.ID { return v.user.Org }
 
+// may reports whether the visitor may do something in the organisation, to
+// leave out what would be refused. What is asked for is decided beside the data.
+func (v *visit) may(a access.Action) bool { return access.Allow(v.caller, a, v.org(), "") }
+
 type page func(http.ResponseWriter, *http.Request, *visit)
 
 // admin lets administrators in whose session is good, and sends others to log
@@ -103,11 +107,13 @@ func (c *console) frame(w http.ResponseWriter, r *http.Request, v *visit, key st
 		{Key: "console.devices", Href: "/admin/devices", Icon: "device-laptop"},
 		{Key: "console.profiles", Href: "/admin/profiles", Icon: "adjustments"},
 		{Key: "console.audit", Href: "/admin/audit", Icon: "list"},
+		{Key: "console.settings", Href: "/admin/settings", Icon: "settings"},
 	} {
 		if l.Href == "/admin/audit" && !access.Allow(v.caller, access.ViewAudit, v.org(), "") {
 			continue
 		}
-		l.Active = r.URL.Path == l.Href || l.Href != "/admin/" && strings.HasPrefix(r.URL.Path, l.Href+"/")
+		l.Active = r.URL.Path == l.Href || l.Href != "/admin/" && strings.HasPrefix(r.URL.Path, l.Href+"/") ||
+			l.Href == "/admin/users" && strings.HasPrefix(r.URL.Path, "/admin/imports/")
 		f.Nav = append(f.Nav, l)
 	}
 	return f

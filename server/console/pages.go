@@ -3,6 +3,8 @@ package console
 import (
 	"time"
 
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/web"
 )
 
@@ -42,37 +44,110 @@ type user struct {
 	LastBackup, LastLogin         time.Time
 	Created                       time.Time
 	State                         web.State
+	Seat                          string // what it takes of the licence, "" for nothing
+	MailFailed                    string // why the last mail to the user did not leave, "" when it did
 	CanDisable, CanActivate       bool
+}
+
+// choice is a link that narrows a list.
+type choice struct {
+	Text, Href string
+	Count      int64
+	Active     bool
 }
 
 type usersPage struct {
 	web.Frame
-	Query string
-	Users []user
-	Pages web.Pages
+	Query     string
+	Profile   string // only those of this one
+	Filtered  bool   // not everybody is shown
+	States    []choice
+	Profiles  []profileItem
+	Users     []user
+	Pages     web.Pages
+	Export    string // where the same list is had as a file
+	CanManage bool
 }
 
 type newUserPage struct {
 	web.Frame
 	Form                                 web.Form
+	How                                  string // byInvitation or byPassword
 	Username, FirstName, LastName, Email string
-	Profile                              string
+	Profile, Licence, Language           string
+	NoMail                               bool // hand the link over instead
+	MailOff                              bool // no mail leaves this server
 	Profiles                             []profileItem
+	Licences                             []option
 }
+
+// option is an entry of a select field.
+type option struct{ Value, Text string }
 
 type madeUserPage struct {
 	web.Frame
-	ID, Username, Password, Portal string
-	Command                        string // to activate a computer
+	ID, Username, Email, Portal string
+	Invited                     bool   // the user sets a password; else Secret is it
+	Again                       bool   // the user is no new one
+	Secret                      string // a password, or what the client takes for one until it is replaced
+	Link                        string // of the activation, when no mail brings it
+	Command                     string // to activate a computer
 }
 
 type userPage struct {
 	web.Frame
-	Form      web.Form
-	User      user
-	StateText string
-	Devices   []device
-	Command   string // to activate a computer
+	Form        web.Form
+	User        user
+	StateText   string
+	Reason      string // of the state
+	Since       time.Time
+	Language    string
+	Licence     string
+	Notices     []notice
+	First, More []button
+	Devices     []device
+	Sessions    []session
+	Factors     factors.Summary
+	Command     string // to activate a computer
+	CanManage   bool
+}
+
+// notice is something about a user that somebody should know, and what can be
+// done about it.
+type notice struct {
+	What    web.Sign
+	Buttons []button
+}
+
+// button leads somewhere, or does something at once.
+type button struct {
+	Text, Icon, Href, Class string
+	Post                    bool
+}
+
+type session struct {
+	ID, Where, Browser, IP string
+	Began, Seen            time.Time
+}
+
+type chooseProfilePage struct {
+	web.Frame
+	ID, Username, Profile string
+	Profiles              []profileItem
+}
+
+type importPage struct {
+	web.Frame
+	Form                    web.Form
+	ID                      string
+	Done                    bool
+	Good, Exists, Bad, Made int64
+	Rows                    []importRow // the first that cannot be made
+}
+
+type importRow struct {
+	Line                    int64
+	Username, Email, Reason string
 }
 
 type device struct {
@@ -112,6 +187,8 @@ type confirmPage struct {
 	web.Frame
 	Form         web.Form
 	Name         string // to be typed
+	AskReason    bool
+	Reason       string
 	Consequences []string
 	Action, Back string
 	Button       string
@@ -153,4 +230,61 @@ type auditRow struct {
 	At                                       time.Time
 	Who, What, Object, ID, Code, IP, Request string
 	Outcome                                  web.State
+}
+
+// settingsFrame is the frame of a page of the settings, with the way to the
+// others.
+type settingsFrame struct {
+	web.Frame
+	Sections []web.Link
+}
+
+type organisationPage struct {
+	settingsFrame
+	Name           string
+	Created        time.Time
+	Users, Devices int64
+	Bytes          int64
+}
+
+type portalsPage struct {
+	settingsFrame
+	Portal, Console, Fingerprint string
+	Set                          bool // by public_url, not by what the browser asked for
+	HideBuild                    bool
+}
+
+type databasePage struct {
+	settingsFrame
+	About    db.About
+	SQLite   bool
+	Commands []string
+}
+
+type explainPage struct {
+	web.Frame
+	ID, Username, URL string
+	OK                bool // nothing stands in the way
+	Lines             []explainLine
+	Attempts          []attempt
+}
+
+type explainLine struct {
+	Name, Text string
+	OK         bool
+	Fix        *button
+}
+
+type attempt struct {
+	At         time.Time
+	IP, Reason string
+	Code       string
+	Outcome    web.State
+}
+
+// askPage asks before something that is easily undone.
+type askPage struct {
+	web.Frame
+	Form                       web.Form
+	Text, Action, Back, Button string
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/web"
 )
 
@@ -49,7 +51,12 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	},
 	"users": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		p := web.PagesOf(r, 3, 31, "zebra")
-		return "users", usersPage{Frame: in, Users: sampleUsers(), Pages: p}
+		users := sampleUsers()
+		users[1].MailFailed, users[0].Seat = "550 no such user", "Active"
+		in.Banners = []web.Banner{{Icon: "mail-exclamation", Text: "Mail does not work.", Href: "#", Link: "Settings"}}
+		return "users", usersPage{Frame: in, Users: users, Pages: p, CanManage: true, Export: "#", Profile: "2",
+			Profiles: []profileItem{{ID: "1", Name: "Default"}, {ID: "2", Name: hostile}},
+			States:   []choice{{Text: "All", Href: "#", Count: 31, Active: true}, {Text: "Active", Href: "#", Count: 28}}}
 	},
 	"users-none": func(out, in web.Frame, r *http.Request) (string, web.Page) { return "users", usersPage{Frame: in} },
 	"users-nothing": func(out, in web.Frame, r *http.Request) (string, web.Page) {
@@ -61,13 +68,50 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "user-new", page
 	},
 	"user-made": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "user-made", madeUserPage{Frame: in, ID: "1", Username: "marie", Password: "kelp-Sonar-41-rig", Portal: "https://backup.example"}
+		return "user-made", madeUserPage{Frame: in, ID: "1", Username: "marie", Secret: "kelp-Sonar-41-rig", Portal: "https://backup.example"}
+	},
+	"user-mailed": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "user-made", madeUserPage{Frame: in, ID: "1", Username: hostile, Email: "marie@example.org", Invited: true, Portal: "https://backup.example"}
+	},
+	"user-link": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "user-made", madeUserPage{Frame: in, ID: "1", Username: hostile, Invited: true, Again: true, Secret: "kelp-Sonar-41-rig",
+			Link: "https://backup.example/link/0123456789abcdefghijklmnopqrstuvwxyz0123456", Portal: "https://backup.example"}
 	},
 	"user": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "user", userPage{Frame: in, User: sampleUsers()[0], StateText: "Can log in, back up and restore.", Devices: sampleDevices()}
+		return "user", userPage{Frame: in, User: sampleUsers()[0], StateText: "Can log in, back up and restore.", Devices: sampleDevices(), CanManage: true,
+			First: []button{{Text: "Activate", Icon: "check", Href: "#", Class: "btn-primary", Post: true}}, More: []button{{Text: "Delete", Icon: "trash", Href: "#", Class: "text-danger"}},
+			Notices:  []notice{{What: aSign("warn", "trash", "Will be removed."), Buttons: []button{{Text: "Undo deletion", Icon: "arrow-back-up", Href: "#", Post: true}}}},
+			Sessions: []session{{ID: "1", Browser: hostile, Where: "User portal", IP: "2001:db8::1", Seen: sampleNow}},
+			Factors:  factors.Summary{TOTP: true, Passkeys: []factors.Passkey{{Name: hostile}}, RecoveryLeft: 7}}
 	},
 	"user-bare": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "user", userPage{Frame: in, User: sampleUsers()[1], StateText: "Cannot log in or back up.", Command: "backstay activate --server https://backup.example --user marie"}
+		return "user", userPage{Frame: in, User: sampleUsers()[1], Reason: hostile, StateText: "Cannot log in or back up.", Command: "backstay activate --server https://backup.example --user marie"}
+	},
+	"user-profile": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "user-profile", chooseProfilePage{Frame: in, ID: "1", Username: hostile, Profile: "1", Profiles: []profileItem{{ID: "1", Name: "Default", WebRestore: true}, {ID: "2", Name: hostile}}}
+	},
+	"explain": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "explain", explainPage{Frame: in, ID: "1", Username: hostile, URL: "https://backup.example/",
+			Lines:    []explainLine{{Name: "state", Text: "The account is active.", OK: true}, {Name: "lock", Text: "Locked.", Fix: &button{Text: "Unlock", Icon: "lock-open", Href: "#", Post: true}}},
+			Attempts: []attempt{{At: sampleNow, IP: "192.0.2.7", Reason: "wrong password", Code: "E1101", Outcome: aState("red", "Denied")}}}
+	},
+	"ask": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "ask", askPage{Frame: in, Text: "This affects 31 users.", Action: "#", Back: "#", Button: "Enable"}
+	},
+	"import": func(out, in web.Frame, r *http.Request) (string, web.Page) { return "import", importPage{Frame: in} },
+	"import-checked": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "import-checked", importPage{Frame: in, ID: "1", Good: 12, Exists: 1, Bad: 2, Rows: []importRow{{Line: 3, Username: hostile, Email: hostile, Reason: "This is not an e-mail address."}}}
+	},
+	"settings": func(out, in web.Frame, r *http.Request) (string, web.Page) { return "settings", sampleSettings(in) },
+	"settings-organisation": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "settings-organisation", organisationPage{settingsFrame: sampleSettings(in), Name: hostile, Created: sampleNow, Users: 31, Devices: 40, Bytes: 4_100_000_000_000}
+	},
+	"settings-portals": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "settings-portals", portalsPage{settingsFrame: sampleSettings(in), Portal: "https://backup.example/", Console: "https://backup.example/admin/", Fingerprint: strings.Repeat("ab", 32)}
+	},
+	"settings-database": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "settings-database", databasePage{settingsFrame: sampleSettings(in), SQLite: true, Commands: []string{"cp a b"},
+			About: db.About{Kind: "SQLite", Place: "/var/lib/backstay/backstay.db", Version: "3.50.1", Schema: 3, Bytes: 41_000_000}}
 	},
 	"devices": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "devices", devicesPage{Frame: in, Devices: sampleDevices()}
@@ -98,6 +142,14 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 			{At: sampleNow.Add(-time.Minute), Who: hostile, What: "Read own data", Object: "Snapshot", ID: "0190b3f2-aaaa-7bbb-8ccc-123456789abc", Outcome: aState("red", "Denied"), Code: "E1106", IP: "2001:db8::1"},
 		}}
 	},
+}
+
+func sampleSettings(in web.Frame) settingsFrame {
+	f := settingsFrame{Frame: in}
+	for i, x := range sections {
+		f.Sections = append(f.Sections, web.Link{Key: "settings." + x.name, Href: "#", Icon: x.icon, Active: i == 1})
+	}
+	return f
 }
 
 func sampleSite(t *testing.T) http.Handler {

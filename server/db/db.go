@@ -32,6 +32,7 @@ type DB struct {
 	write, read *sql.DB // one and the same on PostgreSQL
 	dialect     dialect
 	path        string // SQLite's file
+	place       string // for people, without the password
 
 	// again lets one transaction of this process at a time be repeated, so
 	// that many which were in each other's way do not stay so.

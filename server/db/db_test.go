@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -286,6 +287,34 @@ func TestIn(t *testing.T) {
 		if got := db.In(c.n, c.first); got != c.want {
 			t.Errorf("In(%d, %d) = %s, want %s", c.n, c.first, got, c.want)
 		}
+	}
+}
+
+// What people are shown of a database is enough to find it, and not to open it.
+func TestAbout(t *testing.T) {
+	t.Parallel()
+	dsn := dbtest.DSN(t)
+	d := dbtest.Open(t, dsn)
+	got, err := d.About(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Kind != d.Kind() || got.Schema != db.Target() || got.Bytes < 4096 || !strings.ContainsAny(got.Version, "0123456789") {
+		t.Errorf("About() = %+v", got)
+	}
+	if path, ok := strings.CutPrefix(dsn, "sqlite:"); ok {
+		if got.Place != path {
+			t.Errorf("the place is %q, want %q", got.Place, path)
+		}
+		return
+	}
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := u.User.Password()
+	if !strings.HasPrefix(got.Place, u.User.Username()+"@") || !strings.HasSuffix(got.Place, u.Path) || password != "" && strings.Contains(got.Place, password) {
+		t.Errorf("the place is %q", got.Place)
 	}
 }
 

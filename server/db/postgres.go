@@ -27,7 +27,8 @@ func openPostgres(_ context.Context, dsn string) (*DB, error) {
 	pool.SetMaxOpenConns(postgresConns)
 	pool.SetMaxIdleConns(postgresConns / 2)
 	pool.SetConnMaxIdleTime(time.Minute)
-	return &DB{Now: time.Now, write: pool, read: pool, dialect: postgres, again: make(chan struct{}, 1)}, nil
+	place := fmt.Sprintf("%s@%s:%d/%s", config.User, config.Host, config.Port, config.Database)
+	return &DB{Now: time.Now, write: pool, read: pool, dialect: postgres, place: place, again: make(chan struct{}, 1)}, nil
 }
 
 func versionPostgres(ctx context.Context, d *sql.DB) (int64, error) {

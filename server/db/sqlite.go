@@ -53,7 +53,7 @@ func openSQLite(path string) (*DB, error) {
 	}
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
-	return &DB{Now: time.Now, write: write, read: read, dialect: sqlite, path: abs, again: make(chan struct{}, 1)}, nil
+	return &DB{Now: time.Now, write: write, read: read, dialect: sqlite, path: abs, place: abs, again: make(chan struct{}, 1)}, nil
 }
 
 func sqliteDSN(path string, query url.Values) string {

@@ -30,6 +30,14 @@
     check();
   }
 
+  // A filter takes effect when it is chosen.
+  for (const field of all('[data-submit]')) {
+    for (const button of all('[data-submits]', field.form)) {
+      button.hidden = true;
+    }
+    field.addEventListener('change', () => field.form.requestSubmit());
+  }
+
   // On a narrow screen the choice of a snapshot steps back behind its files.
   if (matchMedia('(max-width: 991.98px)').matches) {
     for (const box of all('details.when')) {

@@ -1,0 +1,100 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/web"
+)
+
+// section is a page of the settings.
+type section struct {
+	name, icon string
+	action     access.Action // who may see it
+}
+
+// sections are the pages of the settings in their order. Those of the server
+// are for server administrators only.
+var sections = []section{
+	{"organisation", "building-skyscraper", access.ViewUsers},
+	{"licences", "certificate", access.ViewUsers},
+	{"administrators", "user-shield", access.ManageUsers},
+	{"users", "users-group", access.ManageSettings},
+	{"registration", "login", access.ManageSettings},
+	{"signin", "shield-lock", access.ManageSettings},
+	{"mail", "mail", access.ManageSettings},
+	{"portals", "world", access.ManageSettings},
+	{"database", "database", access.ManageSettings},
+}
+
+func (c *console) settingsRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /admin/settings", c.admin(c.settings))
+	mux.HandleFunc("GET /admin/settings/organisation", c.admin(c.organisation))
+	mux.HandleFunc("GET /admin/settings/portals", c.admin(c.portals))
+	mux.HandleFunc("GET /admin/settings/database", c.admin(c.database))
+}
+
+// settings lists what can be set. On a narrow screen it is the way from one
+// section to another.
+func (c *console) settings(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.site.Render(w, r, http.StatusOK, "settings", c.settingsFrame(w, r, v, "console.settings"))
+}
+
+// settingsFrame is the frame of a page of the settings, titled by key.
+func (c *console) settingsFrame(w http.ResponseWriter, r *http.Request, v *visit, key string, args ...any) settingsFrame {
+	page := settingsFrame{Frame: c.frame(w, r, v, key, args...)}
+	for _, s := range sections {
+		if !v.may(s.action) {
+			continue
+		}
+		href := "/admin/settings/" + s.name
+		page.Sections = append(page.Sections, web.Link{Key: "settings." + s.name, Href: href, Icon: s.icon,
+			Active: r.URL.Path == href || strings.HasPrefix(r.URL.Path, href+"/")})
+	}
+	return page
+}
+
+func (c *console) organisation(w http.ResponseWriter, r *http.Request, v *visit) {
+	page := organisationPage{settingsFrame: c.settingsFrame(w, r, v, "settings.organisation")}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		x, err := c.count(r, tx, v, page.Frame)
+		page.Name, page.Created, page.Users, page.Devices, page.Bytes = x.org.Name, x.org.CreatedAt, x.users, x.devices, x.bytes
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, http.StatusOK, "settings-organisation", page)
+}
+
+func (c *console) portals(w http.ResponseWriter, r *http.Request, v *visit) {
+	if err := audit.See(v.caller, access.ManageSettings, v.org(), "", "settings"); err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	at := c.portal(r)
+	c.site.Render(w, r, http.StatusOK, "settings-portals", portalsPage{settingsFrame: c.settingsFrame(w, r, v, "settings.portals"),
+		Portal: at + "/", Console: at + Base + "/", Fingerprint: c.Fingerprint, Set: c.PublicURL != "", HideBuild: c.HideBuild})
+}
+
+func (c *console) database(w http.ResponseWriter, r *http.Request, v *visit) {
+	page := databasePage{settingsFrame: c.settingsFrame(w, r, v, "settings.database")}
+	err := audit.See(v.caller, access.ManageSettings, v.org(), "", "settings")
+	if err == nil {
+		page.About, err = c.DB.About(r.Context())
+	}
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	page.SQLite = page.About.Kind == "SQLite"
+	page.Commands = []string{"pg_dump --format=custom --file=backstay.dump 'postgres://…'", "pg_restore --no-owner --dbname='postgres://…' backstay.dump"}
+	if page.SQLite {
+		page.Commands = []string{"cp " + web.Quote(page.About.Place) + " /new/place/backstay.db"}
+	}
+	c.site.Render(w, r, http.StatusOK, "settings-database", page)
+}

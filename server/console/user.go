@@ -1,0 +1,137 @@
+package console
+
+import (
+	"net/http"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/factors"
+	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/web"
+)
+
+func (c *console) userRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /admin/users/{user}", c.admin(c.user))
+	mux.HandleFunc("POST /admin/users/{user}/sessions/{session}/end", c.admin(c.endSession))
+	mux.HandleFunc("POST /admin/users/{user}/invite", c.admin(c.inviteAgain))
+	mux.HandleFunc("POST /admin/users/{user}/link", c.admin(c.copyLink))
+	mux.HandleFunc("GET /admin/users/{user}/profile", c.admin(c.askProfile))
+	mux.HandleFunc("POST /admin/users/{user}/profile", c.admin(c.changeProfile))
+}
+
+func (c *console) user(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.showUser(w, r, v, http.StatusOK, nil)
+}
+
+func (c *console) showUser(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
+	ctx, id := r.Context(), accounts.ID(r.PathValue("user"))
+	page := userPage{Frame: c.frame(w, r, v, "console.users"), CanManage: v.may(access.ManageUsers)}
+	if failure != nil && !refused(&page.Form, page.Printer(), failure, nil) {
+		c.fail(w, r, v.caller, failure)
+		return
+	}
+	err := c.DB.Read(ctx, func(tx *db.Tx) error {
+		u, err := findUser(r, tx, v, id)
+		if err != nil {
+			return err
+		}
+		page.Title = u.Name()
+		page.Command = web.ActivateCommand(c.portal(r), c.Fingerprint, u.Username)
+		if err := page.fill(r, tx, v, u); err != nil {
+			return err
+		}
+		page.act(u)
+		return nil
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, status, "user", page)
+}
+
+// fill puts together what is known of a user.
+func (page *userPage) fill(r *http.Request, tx *db.Tx, v *visit, u accounts.User) error {
+	ctx, p := r.Context(), page.Printer()
+	eff, err := profiles.Of(ctx, tx, u)
+	if err != nil {
+		return err
+	}
+	rows, err := userRows(r, tx, page.Frame, []accounts.User{u}, []profileItem{{ID: string(eff.ID), Name: eff.Name, Default: true}})
+	if err != nil {
+		return err
+	}
+	page.User = rows[0]
+	page.User.Profile, page.User.ProfileID = eff.Name, string(eff.ID)
+	page.StateText = p.T("user.means." + string(u.State))
+	page.Reason, page.Since = u.StateReason, u.StateAt
+	page.Language = p.T("user.language.browser")
+	if l, ok := localeName(u.Language); ok {
+		page.Language = l
+	}
+	list, _, err := devices.List(ctx, tx, v.caller, devices.Filter{Org: u.Org, User: u.ID})
+	if err != nil {
+		return err
+	}
+	page.Devices = nil
+	for _, d := range list {
+		page.Devices = append(page.Devices, deviceOf(page.Frame, d.Device, u.Username))
+	}
+	sessions, err := accounts.Sessions(ctx, tx, v.caller, u.ID)
+	if err != nil {
+		return err
+	}
+	page.Sessions = nil
+	for _, s := range sessions {
+		page.Sessions = append(page.Sessions, sessionOf(page.Frame, s))
+	}
+	page.Factors, err = factors.Of(ctx, tx, u.ID)
+	return err
+}
+
+// act puts together what can be done with a user in their state, the most
+// likely first.
+func (page *userPage) act(u accounts.User) {
+	if !page.CanManage {
+		return
+	}
+	at, p := "/admin/users/"+string(u.ID), page.Printer()
+	link := func(name, icon, class string) button {
+		return button{Text: p.T("users." + name), Icon: icon, Href: at + "/" + name, Class: class}
+	}
+	post := func(name, icon, class string) button {
+		b := link(name, icon, class)
+		b.Post = true
+		return b
+	}
+	var first, more []button
+	switch u.State {
+	case accounts.Active:
+		more = []button{link("disable", "user-off", ""), link("preserve", "archive", "")}
+	case accounts.Disabled:
+		first = []button{post("activate", "check", "btn-primary")}
+		more = []button{link("preserve", "archive", "")}
+	case accounts.Preserved:
+		first = []button{post("activate", "check", "btn-primary")}
+	case accounts.Invited:
+		first = []button{post("invite", "mail-forward", "btn-primary"), post("link", "link", "")}
+	case accounts.Deleted:
+		first = []button{post("undelete", "arrow-back-up", "btn-primary")}
+	}
+	if u.State != accounts.Deleted && u.State != accounts.Purged {
+		more = append(more, link("profile", "adjustments", ""), link("delete", "trash", "text-danger"))
+	}
+	page.First, page.More = first, more
+}
+
+// findUser is a user of the organisation. Administrators are not among them.
+func findUser(r *http.Request, tx *db.Tx, v *visit, id accounts.ID) (accounts.User, error) {
+	u, err := accounts.View(r.Context(), tx, v.caller, id)
+	if err == nil && u.Kind != access.UserKind {
+		err = errs.New(errs.NotFound, "user.unknown")
+	}
+	return u, err
+}

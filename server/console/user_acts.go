@@ -1,0 +1,217 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/settings"
+	"github.com/backstay/backstay/server/vault"
+	"github.com/backstay/backstay/web"
+)
+
+// act is a change to a user that stops something. A page of its own says what
+// it means and asks for the username before it is done.
+type act struct {
+	name   string // in the address, and of the messages
+	reason bool   // one has to be given
+	fresh  bool   // whoever does it has just proved who they are
+	means  func(p *locale.Printer, u accounts.User, x stakes) []string
+	do     func(context.Context, *db.Tx, access.Caller, accounts.ID, string) error
+}
+
+// stakes are what an act is about, in numbers.
+type stakes struct {
+	devices, snapshots, bytes int64
+	until                     time.Time // when a deletion becomes final
+	kept                      int       // days after which the profile deletes a preserved user, 0 for never
+}
+
+var acts = []act{
+	{name: "disable", means: disableMeans, do: accounts.Disable},
+	{name: "preserve", means: preserveMeans, do: accounts.Preserve},
+	{name: "delete", reason: true, fresh: true, means: deleteMeans, do: accounts.Delete},
+}
+
+func (c *console) actRoutes(mux *http.ServeMux) {
+	for _, a := range acts {
+		mux.HandleFunc("GET /admin/users/{user}/"+a.name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
+			if a.fresh && !c.fresh(w, r, v) {
+				return
+			}
+			c.showAct(w, r, v, http.StatusOK, a, confirmPage{}, nil)
+		}))
+		mux.HandleFunc("POST /admin/users/{user}/"+a.name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
+			c.doAct(w, r, v, a)
+		}))
+	}
+	mux.HandleFunc("POST /admin/users/{user}/activate", c.admin(c.activateUser))
+	mux.HandleFunc("POST /admin/users/{user}/undelete", c.admin(c.undeleteUser))
+}
+
+func disableMeans(p *locale.Printer, u accounts.User, x stakes) []string {
+	return some(p.T("users.disable.login", "name", u.Username), counted(p, "users.disable.devices", x.devices),
+		p.T("users.disable.data"), seatMeans(p, u, "users.disable.seat"), p.T("users.disable.undo"))
+}
+
+func preserveMeans(p *locale.Printer, u accounts.User, x stakes) []string {
+	end := p.T("users.preserve.kept")
+	if x.kept > 0 {
+		end = p.N("users.preserve.until", int64(x.kept))
+	}
+	return some(p.T("users.disable.login", "name", u.Username), counted(p, "users.disable.devices", x.devices),
+		p.T("users.preserve.data"), seatMeans(p, u, "users.preserve.seat"), end, p.T("users.preserve.undo"))
+}
+
+func deleteMeans(p *locale.Printer, u accounts.User, x stakes) []string {
+	data := p.T("users.delete.nothing")
+	if x.snapshots > 0 {
+		data = p.N("users.delete.data", x.snapshots, "size", p.Bytes(x.bytes))
+	}
+	return some(p.T("users.disable.login", "name", u.Username), counted(p, "users.delete.devices", x.devices), data,
+		seatMeans(p, u, "users.delete.seat"), p.T("users.delete.until", "date", p.Date(x.until)), p.T("users.delete.undo"))
+}
+
+// counted is the sentence about n things, "" when there are none.
+func counted(p *locale.Printer, key string, n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return p.N(key, n)
+}
+
+// seatMeans is what becomes of the seat of who has one.
+func seatMeans(p *locale.Printer, u accounts.User, key string) string {
+	if u.Licence == "" || u.Seat == accounts.NoSeat {
+		return ""
+	}
+	return p.T(key)
+}
+
+// some leaves out the sentences that are empty.
+func some(all ...string) []string {
+	var list []string
+	for _, s := range all {
+		if s != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// stakes counts what belongs to a user.
+func (c *console) stakes(ctx context.Context, tx *db.Tx, v *visit, f web.Frame, u accounts.User) (x stakes, err error) {
+	n, err := devices.Count(ctx, tx, v.caller, devices.Filter{Org: u.Org, User: u.ID, State: devices.Active})
+	if err != nil {
+		return x, err
+	}
+	sums, err := devices.Summaries(ctx, tx, []accounts.ID{u.ID})
+	if err != nil {
+		return x, err
+	}
+	list, err := c.Vault.Snapshots(ctx, tx, v.caller, vault.Filter{Org: u.Org, User: u.ID, Limit: 100_000})
+	if err != nil {
+		return x, err
+	}
+	x.devices, x.snapshots, x.bytes = int64(n), int64(len(list)), sums[u.ID].StoredBytes
+	set, err := settings.Load(ctx, tx)
+	x.until = f.Now().AddDate(0, 0, set.Users.RollbackDays)
+	return x, err
+}
+
+// showAct says what an act means before it is done.
+func (c *console) showAct(w http.ResponseWriter, r *http.Request, v *visit, status int, a act, page confirmPage, failure error) {
+	ctx := r.Context()
+	page.Frame = c.frame(w, r, v, "console.users")
+	var u accounts.User
+	var x stakes
+	err := c.DB.Read(ctx, func(tx *db.Tx) (err error) {
+		if u, err = findUser(r, tx, v, accounts.ID(r.PathValue("user"))); err != nil {
+			return err
+		}
+		x, err = c.stakes(ctx, tx, v, page.Frame, u)
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	p, at := page.Printer(), "/admin/users/"+string(u.ID)
+	page.Title, page.Button = p.T("users."+a.name+".title", "name", web.Visible(u.Username)), p.T("users."+a.name)
+	page.Name, page.Action, page.Back, page.AskReason = u.Username, at+"/"+a.name, at, a.reason
+	page.Consequences = a.means(p, u, x)
+	if failure != nil && !refused(&page.Form, p, failure, map[string]string{"user.reason.": "reason", "confirm.": "confirm"}) {
+		c.fail(w, r, v.caller, failure)
+		return
+	}
+	c.site.Render(w, r, status, "confirm", page)
+}
+
+// errDiffers says that another name was typed than the one asked for.
+var errDiffers = errs.New(errs.Invalid, "confirm.differs")
+
+func (c *console) doAct(w http.ResponseWriter, r *http.Request, v *visit, a act) {
+	ctx := r.Context()
+	page := confirmPage{Reason: r.PostFormValue("reason")}
+	var u accounts.User
+	err := c.DB.Write(ctx, func(tx *db.Tx) (err error) {
+		if u, err = findUser(r, tx, v, accounts.ID(r.PathValue("user"))); err != nil {
+			return err
+		}
+		if a.fresh {
+			if err := c.checkFresh(ctx, tx, v); err != nil {
+				return err
+			}
+		}
+		if !confirmed(r, u.Username) {
+			return errDiffers
+		}
+		return a.do(ctx, tx, v.caller, u.ID, page.Reason)
+	})
+	if err != nil {
+		c.showAct(w, r, v, errs.Status(err), a, page, err)
+		return
+	}
+	c.site.Done(w, r, "/admin/users/"+string(u.ID), web.Flash{Key: "users." + a.name + ".done", Args: []any{"name", u.Username}})
+}
+
+func (c *console) activateUser(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.changeUser(w, r, v, "users.activate.done", func(tx *db.Tx, u accounts.User) error {
+		return accounts.Activate(r.Context(), tx, v.caller, u.ID, "")
+	})
+}
+
+func (c *console) undeleteUser(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.changeUser(w, r, v, "users.undelete.done", func(tx *db.Tx, u accounts.User) error {
+		return accounts.Undelete(r.Context(), tx, v.caller, u.ID, "")
+	})
+}
+
+// changeUser does something to a user that needs no asking, and shows the
+// user again, with done or with what was wrong.
+func (c *console) changeUser(w http.ResponseWriter, r *http.Request, v *visit, done string, do func(*db.Tx, accounts.User) error) {
+	var u accounts.User
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
+		if u, err = findUser(r, tx, v, accounts.ID(r.PathValue("user"))); err != nil {
+			return err
+		}
+		return do(tx, u)
+	})
+	if err != nil {
+		c.showUser(w, r, v, errs.Status(err), err)
+		return
+	}
+	c.site.Done(w, r, web.LocalPath(r.PostFormValue("back"), "/admin/users/"+string(u.ID)), web.Flash{Key: done, Args: []any{"name", u.Username}})
+}
+
+// confirmed reports whether the name of what is to be changed was typed.
+func confirmed(r *http.Request, name string) bool {
+	return strings.EqualFold(strings.TrimSpace(r.PostFormValue("confirm")), strings.TrimSpace(name))
+}

@@ -1,0 +1,133 @@
+package console
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/passwords"
+	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/server/settings"
+	"github.com/backstay/backstay/web"
+)
+
+func (c *console) newUserRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /admin/users/new", c.admin(c.newUser))
+	mux.HandleFunc("POST /admin/users", c.admin(c.createUser))
+}
+
+func (c *console) newUser(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.showNewUser(w, r, v, http.StatusOK, newUserPage{How: byInvitation}, nil)
+}
+
+// The ways by which somebody gets their first password.
+const (
+	byInvitation = "invite"   // from the activation mail, or a link that is handed over
+	byPassword   = "password" // the administrator passes one on
+)
+
+// fields of the form for a new user, by the keys of what may be wrong.
+var userFields = map[string]string{
+	"user.username.": "username", "user.password.": "password", "user.email.": "email", "user.name.": "last_name",
+	"user.language.": "language", "licence.": "licence",
+}
+
+func (c *console) showNewUser(w http.ResponseWriter, r *http.Request, v *visit, status int, page newUserPage, failure error) {
+	page.Frame = c.frame(w, r, v, "users.new")
+	if failure != nil && !refused(&page.Form, page.Printer(), failure, userFields) {
+		c.fail(w, r, v.caller, failure)
+		return
+	}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		works, err := mail.Works(r.Context(), tx)
+		if err != nil {
+			return err
+		}
+		page.MailOff = !works
+		list, err := profiles.List(r.Context(), tx, v.caller, v.org())
+		page.Profiles = nil
+		for _, p := range list {
+			page.Profiles = append(page.Profiles, itemOf(p))
+			if p.Default && page.Profile == "" {
+				page.Profile = string(p.ID)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, status, "user-new", page)
+}
+
+// createUser makes a user, who is invited or gets a password that is shown
+// this once.
+func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
+	ctx := r.Context()
+	page := newUserPage{How: r.PostFormValue("how"), Username: r.PostFormValue("username"), FirstName: r.PostFormValue("first_name"),
+		LastName: r.PostFormValue("last_name"), Email: r.PostFormValue("email"), Profile: r.PostFormValue("profile"),
+		Licence: r.PostFormValue("licence"), Language: r.PostFormValue("language"), NoMail: r.PostFormValue("no_mail") == "on"}
+	n := accounts.New{Org: v.org(), Kind: access.UserKind, Username: page.Username, FirstName: page.FirstName, LastName: page.LastName,
+		Email: page.Email, Licence: page.Licence, Language: page.Language}
+	secret := r.PostFormValue("password")
+	if page.How != byPassword {
+		page.How, secret = byInvitation, ""
+	}
+	if secret == "" {
+		secret = passwords.Readable()
+	}
+	var err error
+	if n.PasswordHash, err = c.Gate.Hasher.Hash(ctx, secret); err != nil {
+		c.showNewUser(w, r, v, errs.Status(err), page, err)
+		return
+	}
+	made := madeUserPage{Portal: c.portal(r), Secret: secret, Invited: page.How == byInvitation}
+	err = c.DB.Write(ctx, func(tx *db.Tx) error {
+		set, err := settings.Load(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if page.How == byInvitation {
+			n.Temporary = time.Duration(set.SignIn.ActivationDays) * 24 * time.Hour
+		}
+		u, err := accounts.Create(ctx, tx, v.caller, c.Keys, n)
+		if err != nil {
+			return err
+		}
+		if err := assign(r, tx, v, u, profiles.ID(page.Profile)); err != nil {
+			return err
+		}
+		made.ID, made.Username, made.Email = string(u.ID), u.Username, u.Email
+		if !made.Invited {
+			return nil
+		}
+		made.Link, err = accounts.Invite(ctx, tx, v.caller, c.Keys, c.Gate.URL(), u.ID,
+			accounts.InviteOptions{Secret: secret, NoMail: page.NoMail || u.Email == ""})
+		return err
+	})
+	if err != nil {
+		c.showNewUser(w, r, v, errs.Status(err), page, err)
+		return
+	}
+	made.Frame = c.frame(w, r, v, "users.made", "name", made.Username)
+	made.Command = web.ActivateCommand(made.Portal, c.Fingerprint, made.Username)
+	c.site.Render(w, r, http.StatusCreated, "user-made", made)
+}
+
+// assign gives a new user the chosen profile. The default one is nobody's own:
+// who has it follows when another becomes the default.
+func assign(r *http.Request, tx *db.Tx, v *visit, u accounts.User, id profiles.ID) error {
+	standard, err := profiles.Default(r.Context(), tx, u.Org)
+	if err != nil {
+		return err
+	}
+	if id == "" || id == standard.ID {
+		return nil
+	}
+	return profiles.Assign(r.Context(), tx, v.caller, u.ID, id)
+}

@@ -1,0 +1,154 @@
+package console
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/passwords"
+	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/web"
+)
+
+func sessionOf(f web.Frame, s accounts.Session) session {
+	return session{ID: s.ID, Where: f.Printer().T("session.in." + string(s.Portal)), Browser: browser(s.UserAgent), IP: s.IP,
+		Began: s.CreatedAt, Seen: s.LastSeenAt}
+}
+
+// browser is what people call the browser that says userAgent of itself. It is
+// for recognising one's own, nothing more.
+func browser(userAgent string) string {
+	first := func(names ...string) string {
+		for i := 0; i+1 < len(names); i += 2 {
+			if strings.Contains(userAgent, names[i]) {
+				return names[i+1]
+			}
+		}
+		return ""
+	}
+	name := first("Edg/", "Edge", "OPR/", "Opera", "Firefox/", "Firefox", "Chrome/", "Chrome", "Safari/", "Safari")
+	system := first("Windows", "Windows", "Android", "Android", "iPhone", "iOS", "iPad", "iPadOS", "Mac OS X", "macOS", "Linux", "Linux")
+	switch {
+	case name == "" && system == "":
+		return web.Visible(userAgent)
+	case name == "" || system == "":
+		return name + system
+	}
+	return name + " · " + system
+}
+
+// localeName is a language in its own tongue.
+func localeName(language string) (string, bool) {
+	l, ok := locale.Parse(language)
+	if !ok {
+		return "", false
+	}
+	return l.Name(), true
+}
+
+func (c *console) endSession(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.changeUser(w, r, v, "users.session.ended", func(tx *db.Tx, u accounts.User) error {
+		list, err := accounts.Sessions(r.Context(), tx, v.caller, u.ID)
+		if err != nil {
+			return err
+		}
+		for _, s := range list {
+			if s.ID == r.PathValue("session") {
+				return accounts.EndSession(r.Context(), tx, v.caller, s.ID)
+			}
+		}
+		return nil // it is over, which is what was asked for
+	})
+}
+
+// inviteAgain mails a new activation link with a new temporary secret. What
+// was mailed before is void.
+func (c *console) inviteAgain(w http.ResponseWriter, r *http.Request, v *visit) {
+	secret, hash, err := c.temporary(r)
+	if err != nil {
+		c.showUser(w, r, v, errs.Status(err), err)
+		return
+	}
+	c.changeUser(w, r, v, "users.invite.done", func(tx *db.Tx, u accounts.User) error {
+		if u.Email == "" {
+			return errs.New(errs.Conflict, "users.invite.no_email")
+		}
+		_, err := accounts.Invite(r.Context(), tx, v.caller, c.Keys, c.Gate.URL(), u.ID, accounts.InviteOptions{Secret: secret, Hash: hash})
+		return err
+	})
+}
+
+// temporary makes a secret for the client's first log-in.
+func (c *console) temporary(r *http.Request) (secret, hash string, err error) {
+	secret = passwords.Readable()
+	hash, err = c.Gate.Hasher.Hash(r.Context(), secret)
+	return secret, hash, err
+}
+
+// copyLink makes a new activation link for the administrator to hand over, and
+// shows it this once.
+func (c *console) copyLink(w http.ResponseWriter, r *http.Request, v *visit) {
+	page := madeUserPage{Portal: c.portal(r), Invited: true, Again: true}
+	secret, hash, err := c.temporary(r)
+	if err == nil {
+		err = c.DB.Write(r.Context(), func(tx *db.Tx) error {
+			u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+			if err != nil {
+				return err
+			}
+			page.ID, page.Username, page.Email, page.Secret = string(u.ID), u.Username, u.Email, secret
+			page.Link, err = accounts.Invite(r.Context(), tx, v.caller, c.Keys, c.Gate.URL(), u.ID,
+				accounts.InviteOptions{Secret: secret, Hash: hash, NoMail: true})
+			return err
+		})
+	}
+	if err != nil {
+		c.showUser(w, r, v, errs.Status(err), err)
+		return
+	}
+	page.Frame = c.frame(w, r, v, "users.link.title", "name", web.Visible(page.Username))
+	page.Command = web.ActivateCommand(page.Portal, c.Fingerprint, page.Username)
+	c.site.Render(w, r, http.StatusOK, "user-made", page)
+}
+
+func (c *console) askProfile(w http.ResponseWriter, r *http.Request, v *visit) {
+	page := chooseProfilePage{Frame: c.frame(w, r, v, "users.profile")}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		if err != nil {
+			return err
+		}
+		now, err := profiles.Of(r.Context(), tx, u)
+		if err != nil {
+			return err
+		}
+		page.ID, page.Username, page.Profile, page.Profiles = string(u.ID), u.Username, string(now.ID), nil
+		list, err := profiles.List(r.Context(), tx, v.caller, u.Org)
+		for _, p := range list {
+			page.Profiles = append(page.Profiles, itemOf(p))
+		}
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, http.StatusOK, "user-profile", page)
+}
+
+func (c *console) changeProfile(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.changeUser(w, r, v, "users.profile.done", func(tx *db.Tx, u accounts.User) error {
+		standard, err := profiles.Default(r.Context(), tx, u.Org)
+		if err != nil {
+			return err
+		}
+		id := profiles.ID(r.PostFormValue("profile"))
+		if id == standard.ID {
+			id = "" // who has the default one follows when it changes
+		}
+		return profiles.Assign(r.Context(), tx, v.caller, u.ID, id)
+	})
+}
