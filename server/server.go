@@ -10,10 +10,12 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/backstay/backstay/durable"
+	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/api"
 	"github.com/backstay/backstay/server/blob/disk"
 	"github.com/backstay/backstay/server/console"
@@ -44,6 +46,7 @@ type Server struct {
 	certs   *certificates // nil without TLS
 	metrics *metrics
 	handler http.Handler
+	table   []access.Route
 	jobs    []func(context.Context) // what it does of its own accord, each until its context ends
 	address atomic.Value            // string: the URL of Serve's listener
 
@@ -134,16 +137,24 @@ func (s *Server) routes() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/", users)
-	mux.Handle(console.Base, admins)
-	mux.Handle(console.Base+"/", admins)
+	mux, forAdmins := http.NewServeMux(), admins.Handler()
+	mux.Handle("/", users.Handler())
+	mux.Handle(console.Base, forAdmins)
+	mux.Handle(console.Base+"/", forAdmins)
 	mux.Handle("/agent/", s.api)
-	mux.Handle(web.StaticPath, assets)
-	mux.HandleFunc("GET /healthz", s.health)
-	mux.Handle("GET /metrics", s.metrics.handler(s.cfg.MetricsAllowed, s.cfg.TrustedProxies))
+	s.table = slices.Concat(users.Routes(), admins.Routes())
+	own := func(by access.Guard, pattern string, h http.Handler) {
+		mux.Handle(pattern, h)
+		s.table = append(s.table, access.Route{Pattern: pattern, Guard: by})
+	}
+	own(access.Anyone, web.StaticPath, assets)
+	own(access.Anyone, "GET /healthz", http.HandlerFunc(s.health))
+	own(access.Monitor, "GET /metrics", s.metrics.handler(s.cfg.MetricsAllowed, s.cfg.TrustedProxies))
 	return mux, nil
 }
+
+// Routes are all addresses that the server answers to, and who gets to them.
+func (s *Server) Routes() []access.Route { return s.table }
 
 // pin is the fingerprint by which devices must trust this server's certificate:
 // of a self-signed one, which no system trusts by itself.

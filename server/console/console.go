@@ -39,7 +39,7 @@ func pages() fs.FS {
 }
 
 // New returns the console, to be mounted at Base and everything below.
-func New(cfg entry.Config) (http.Handler, error) {
+func New(cfg entry.Config) (*entry.Door, error) {
 	c := &console{Config: cfg}
 	var err error
 	c.door, err = entry.New(cfg, entry.Portal{To: accounts.ToConsole, Base: Base, Templates: pages(),
@@ -68,8 +68,8 @@ func New(cfg entry.Config) (http.Handler, error) {
 	mux.HandleFunc("GET /admin/profiles/{profile}", c.admin(c.profile))
 	mux.HandleFunc("POST /admin/profiles/{profile}", c.admin(c.saveProfile))
 	mux.HandleFunc("GET /admin/audit", c.admin(c.audit))
-	mux.HandleFunc("GET /admin", func(w http.ResponseWriter, r *http.Request) { c.site.Redirect(w, r, Base+"/") })
-	return c.door.Handler(), nil
+	mux.HandleFunc("GET /admin", entry.Open(func(w http.ResponseWriter, r *http.Request) { c.site.Redirect(w, r, Base+"/") }))
+	return c.door, nil
 }
 
 // visit is a request by an administrator who is logged in.
@@ -90,7 +90,7 @@ type page func(http.ResponseWriter, *http.Request, *visit)
 
 // admin lets administrators in whose session is good, and sends others to log
 // in. What each may do is asked beside the data.
-func (c *console) admin(next page) http.HandlerFunc {
+func (c *console) admin(next page) entry.Guarded {
 	return c.door.In(func(w http.ResponseWriter, r *http.Request, v *entry.Visit) {
 		next(w, r, &visit{user: v.User, caller: v.Caller, session: v.Session})
 	})

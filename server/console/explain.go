@@ -8,13 +8,14 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/web"
 )
 
-func (c *console) explainRoutes(mux *http.ServeMux) {
+func (c *console) explainRoutes(mux *entry.Mux) {
 	mux.HandleFunc("GET /admin/users/{user}/signin", c.admin(c.explain))
 	mux.HandleFunc("GET /admin/users/{user}/web-restore", c.admin(c.askWebRestore))
 	mux.HandleFunc("POST /admin/users/{user}/web-restore", c.admin(c.allowWebRestore))

@@ -7,6 +7,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/web"
 )
 
@@ -30,7 +31,7 @@ var sections = []section{
 	{"database", "database", access.ManageSettings},
 }
 
-func (c *console) settingsRoutes(mux *http.ServeMux) {
+func (c *console) settingsRoutes(mux *entry.Mux) {
 	mux.HandleFunc("GET /admin/settings", c.admin(c.settings))
 	mux.HandleFunc("GET /admin/settings/organisation", c.admin(c.organisation))
 	mux.HandleFunc("GET /admin/settings/portals", c.admin(c.portals))

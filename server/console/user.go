@@ -8,12 +8,13 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/web"
 )
 
-func (c *console) userRoutes(mux *http.ServeMux) {
+func (c *console) userRoutes(mux *entry.Mux) {
 	mux.HandleFunc("GET /admin/users/{user}", c.admin(c.user))
 	mux.HandleFunc("POST /admin/users/{user}/sessions/{session}/end", c.admin(c.endSession))
 	mux.HandleFunc("POST /admin/users/{user}/invite", c.admin(c.inviteAgain))

@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
@@ -40,7 +41,7 @@ var acts = []act{
 	{name: "delete", reason: true, fresh: true, means: deleteMeans, do: accounts.Delete},
 }
 
-func (c *console) actRoutes(mux *http.ServeMux) {
+func (c *console) actRoutes(mux *entry.Mux) {
 	for _, a := range acts {
 		mux.HandleFunc("GET /admin/users/{user}/"+a.name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
 			if a.fresh && !c.fresh(w, r, v) {

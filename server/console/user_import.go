@@ -11,12 +11,13 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/web"
 )
 
-func (c *console) importRoutes(mux *http.ServeMux) {
+func (c *console) importRoutes(mux *entry.Mux) {
 	mux.HandleFunc("GET /admin/users/import", c.admin(c.askImport))
 	mux.HandleFunc("POST /admin/users/import", c.admin(c.checkImport))
 	mux.HandleFunc("GET /admin/users/import/sample", c.admin(c.sampleImport))

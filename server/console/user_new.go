@@ -8,6 +8,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/profiles"
@@ -15,7 +16,7 @@ import (
 	"github.com/backstay/backstay/web"
 )
 
-func (c *console) newUserRoutes(mux *http.ServeMux) {
+func (c *console) newUserRoutes(mux *entry.Mux) {
 	mux.HandleFunc("GET /admin/users/new", c.admin(c.newUser))
 	mux.HandleFunc("POST /admin/users", c.admin(c.createUser))
 }

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/errs"
@@ -74,7 +75,7 @@ type Door struct {
 	Portal
 	Site *web.Site
 
-	mux            *http.ServeMux
+	mux            *Mux
 	session, known string // names of cookies
 }
 
@@ -95,7 +96,7 @@ func New(cfg Config, p Portal) (*Door, error) {
 		cfg.Log = slog.Default()
 	}
 	name := string(p.To)
-	d := &Door{Config: cfg, Portal: p, mux: http.NewServeMux(),
+	d := &Door{Config: cfg, Portal: p, mux: &Mux{mux: http.NewServeMux()},
 		session: "__Host-backstay-" + name, known: "__Host-backstay-known-" + name}
 	var err error
 	d.Site, err = web.New(web.Config{Name: name, Base: p.Base, Templates: p.Templates, Shared: pages(), HideBuild: cfg.HideBuild,
@@ -135,8 +136,8 @@ func (d *Door) routes() {
 	d.stage("POST /enrol", accounts.StageEnrol, d.enrol)
 	d.stage("POST /enrol/passkey/begin", accounts.StageEnrol, d.beginEnrolPasskey)
 	d.stage("POST /enrol/passkey", accounts.StageEnrol, d.enrolPasskey)
-	d.mux.HandleFunc("POST "+d.Base+"/factor/passkey/begin", d.visitor(d.beginPasskey))
-	d.mux.HandleFunc("POST "+d.Base+"/factor/passkey", d.visitor(d.provePasskey))
+	d.mux.HandleFunc(d.at("POST /factor/passkey/begin"), d.visitor(d.beginPasskey))
+	d.mux.HandleFunc(d.at("POST /factor/passkey"), d.visitor(d.provePasskey))
 
 	d.Handle("GET /confirm", d.stepUpPage)
 	d.Handle("POST /confirm", d.stepUp)
@@ -145,7 +146,7 @@ func (d *Door) routes() {
 
 // open mounts a page for everybody.
 func (d *Door) open(pattern string, h http.HandlerFunc) {
-	d.mux.HandleFunc(d.at(pattern), h)
+	d.mux.HandleFunc(d.at(pattern), Open(h))
 }
 
 // at puts a pattern such as "GET /login" below the portal's path.
@@ -157,12 +158,16 @@ func (d *Door) at(pattern string) string {
 // Handle mounts a page for who is logged in, below the portal's path.
 func (d *Door) Handle(pattern string, page Page) { d.mux.HandleFunc(d.at(pattern), d.In(page)) }
 
-// Handler is the portal. Its own routes, beyond those of Handle, are mounted
-// by name of the whole path with In.
-func (d *Door) Handler() http.Handler { return d.Site.Handler(d.mux) }
+// Handler is the portal, to be asked for once, when everything is mounted.
+func (d *Door) Handler() http.Handler { return d.Site.Handler(d.mux.mux) }
 
-// Mux is where a portal mounts its pages, by their whole path.
-func (d *Door) Mux() *http.ServeMux { return d.mux }
+// Routes are all that the portal answers to, once everything is mounted.
+func (d *Door) Routes() []access.Route {
+	return append(slices.Clone(d.mux.routes), access.Route{Pattern: d.at("POST /preferences"), Guard: access.Anyone})
+}
+
+// Mux is where a portal mounts its pages, by their whole path, each behind In.
+func (d *Door) Mux() *Mux { return d.mux }
 
 // Visit is a request by somebody who is logged in.
 type Visit struct {
@@ -176,8 +181,8 @@ type Page func(http.ResponseWriter, *http.Request, *Visit)
 
 // In lets people in whose session is good and complete. Others are sent to log
 // in, or to what their session still asks of them.
-func (d *Door) In(next Page) http.HandlerFunc {
-	return d.visitor(func(w http.ResponseWriter, r *http.Request, v *Visit) {
+func (d *Door) In(next Page) Guarded {
+	inside := d.visitor(func(w http.ResponseWriter, r *http.Request, v *Visit) {
 		if v.Session.Stage != accounts.StageDone {
 			d.unfinished(w, r, v)
 			return
@@ -188,18 +193,20 @@ func (d *Door) In(next Page) http.HandlerFunc {
 		}
 		next(w, r, v)
 	})
+	inside.by = access.WholeLogin
+	return inside
 }
 
 // visitor lets people in whose session is good, whatever it asks of them yet.
-func (d *Door) visitor(next Page) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+func (d *Door) visitor(next Page) Guarded {
+	return Guarded{access.AnySession, func(w http.ResponseWriter, r *http.Request) {
 		v, err := d.visit(r)
 		if err != nil {
 			d.Fail(w, r, access.CallerOf(r.Context()), err)
 			return
 		}
 		next(w, r.WithContext(access.WithCaller(r.Context(), v.Caller)), v)
-	}
+	}}
 }
 
 // stage mounts a page that ends a stage of a session. Who is done with it, or
@@ -313,7 +320,7 @@ func (d *Door) nearest(r *http.Request) string {
 	}
 	for path := r.URL.Path; path != "" && path != "/"; path = path[:strings.LastIndexByte(path, '/')] {
 		asked := &http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}, Host: r.Host}
-		if _, pattern := d.mux.Handler(asked); strings.HasPrefix(pattern, "GET ") {
+		if _, pattern := d.mux.mux.Handler(asked); strings.HasPrefix(pattern, "GET ") {
 			return path
 		}
 	}

@@ -38,7 +38,7 @@ func pages() fs.FS {
 }
 
 // New returns the portal, to be mounted at "/".
-func New(cfg entry.Config) (http.Handler, error) {
+func New(cfg entry.Config) (*entry.Door, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -58,7 +58,7 @@ func New(cfg entry.Config) (http.Handler, error) {
 	mux.HandleFunc("GET /devices/{device}/{snapshot}", p.data(p.device))
 	mux.HandleFunc("GET /devices/{device}/{snapshot}/file", p.data(p.file))
 	mux.HandleFunc("POST /devices/{device}/{snapshot}/zip", p.data(p.zip))
-	return p.door.Handler(), nil
+	return p.door, nil
 }
 
 // admit refuses users whose profile leaves them nothing to do here.
@@ -93,12 +93,12 @@ func (p *portal) visit(r *http.Request, v *entry.Visit) *visit {
 }
 
 // user is for pages of who is logged in.
-func (p *portal) user(next page) http.HandlerFunc {
+func (p *portal) user(next page) entry.Guarded {
 	return p.door.In(func(w http.ResponseWriter, r *http.Request, v *entry.Visit) { next(w, r, p.visit(r, v)) })
 }
 
 // data is user for pages that show what is in backups.
-func (p *portal) data(next page) http.HandlerFunc {
+func (p *portal) data(next page) entry.Guarded {
 	return p.user(func(w http.ResponseWriter, r *http.Request, v *visit) {
 		if !v.web {
 			p.door.Denied(r, v.caller, access.ReadOwnData, "user/"+string(v.user.ID), errs.Of(errs.WebAccessOff))
