@@ -23,7 +23,7 @@ import (
 // newFront puts the front before next; log gets what it logs.
 func newFront(cfg Config, next http.HandlerFunc) (f *front, log *bytes.Buffer) {
 	log = &bytes.Buffer{}
-	cfg.Log = slog.New(slog.NewJSONHandler(log, nil))
+	cfg.Log = slog.New(withCaller{slog.NewJSONHandler(log, nil)})
 	cfg.setDefaults()
 	return &front{cfg: &cfg, host: cfg.publicHost(), metrics: newMetrics(prometheus.NewRegistry()), next: next}, log
 }
@@ -63,6 +63,41 @@ func TestFrontSaysWhoAsks(t *testing.T) {
 	w2 := get(f, "/", func(r *http.Request) { r.Header.Set(wire.HeaderRequestID, "chosen-by-client") })
 	if id := w2.Header().Get(wire.HeaderRequestID); id == "chosen-by-client" || id == first {
 		t.Errorf("the second request has the id %q", id)
+	}
+}
+
+// The line of a request names whom the handlers behind found out, also those
+// that ended in a panic.
+func TestFrontLogsWhoItWas(t *testing.T) {
+	t.Parallel()
+	f, log := newFront(Config{}, func(_ http.ResponseWriter, r *http.Request) {
+		by := access.CallerOf(r.Context())
+		by.User, by.Device, by.Name = "u1", "d1", "alice"
+		ctx := access.WithCaller(r.Context(), by)
+		if got := access.CallerOf(ctx); got != by {
+			t.Errorf("the caller behind is %+v", got)
+		}
+		if r.URL.Path == "/panic" {
+			panic("oh")
+		}
+	})
+	for _, path := range []string{"/", "/panic"} {
+		log.Reset()
+		get(f, path, nil)
+		for _, want := range []string{`"user":"u1"`, `"device":"d1"`} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("the log lacks %s: %s", want, log)
+			}
+		}
+		if strings.Contains(log.String(), "alice") {
+			t.Errorf("the log names somebody: %s", log)
+		}
+	}
+	log.Reset()
+	f2, log2 := newFront(Config{}, func(http.ResponseWriter, *http.Request) {})
+	get(f2, "/", nil)
+	if strings.Contains(log2.String(), `"user"`) {
+		t.Errorf("the log names a user where nobody is known: %s", log2)
 	}
 }
 
@@ -228,6 +263,10 @@ func TestRouteClass(t *testing.T) {
 		"/agent/v1/whatever-a-scanner-tries":          "agent_other",
 		"/agent/v1/sessions/x/whatever":               "agent_other",
 		"/agent/v1/":                                  "agent_other",
+		"/agent/v1/register/confirm":                  "agent_register",
+		"/agent/v1/password/forgot":                   "agent_password",
+		"/api/v1/version":                             "api",
+		"/apis":                                       "portal",
 	} {
 		if got := routeClass(path); got != want {
 			t.Errorf("routeClass(%s) = %s, want %s", path, got, want)

@@ -30,7 +30,8 @@ type front struct {
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := f.cfg.Now()
 	caller := access.Caller{Kind: access.Anonymous, IP: clientIP(r, f.cfg.TrustedProxies).String(), RequestID: newRequestID()}
-	r = r.WithContext(access.WithCaller(r.Context(), caller))
+	ctx, asked := access.Notice(access.WithCaller(r.Context(), caller))
+	r = r.WithContext(ctx)
 	w.Header().Set(wire.HeaderRequestID, caller.RequestID)
 	web.SetHeaders(w.Header())
 
@@ -48,7 +49,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		body.finish()
-		f.record(r, caller, answer, f.cfg.Now().Sub(began), aborted)
+		f.record(r.WithContext(access.WithCaller(r.Context(), asked())), caller, answer, f.cfg.Now().Sub(began), aborted)
 		if aborted {
 			panic(http.ErrAbortHandler)
 		}
@@ -82,7 +83,10 @@ func (f *front) admit(w http.ResponseWriter, r *http.Request) bool {
 // probe reports whether a request is a monitor's, which asks by address.
 func probe(r *http.Request) bool { return r.URL.Path == "/healthz" || r.URL.Path == "/metrics" }
 
-func agentPath(path string) bool { return strings.HasPrefix(path, "/agent/") }
+// agentPath reports whether a path is asked for by programs with tokens.
+func agentPath(path string) bool {
+	return strings.HasPrefix(path, "/agent/") || strings.HasPrefix(path, "/api/")
+}
 
 // record counts and logs a request. Its query stays out of the log, since it
 // may hold what people searched for or chose.
@@ -136,6 +140,8 @@ func routeClass(path string) string {
 		return "probe"
 	case strings.HasPrefix(path, web.StaticPath):
 		return "asset"
+	case strings.HasPrefix(path, "/api/"):
+		return "api"
 	case path == "/admin" || strings.HasPrefix(path, "/admin/"):
 		return "console"
 	}
@@ -152,7 +158,7 @@ func agentCall(parts []string) string {
 		case "have", "packs", "commit", "open":
 			return parts[2]
 		}
-	case "hello", "activate", "challenge", "token", "profile", "status", "next", "requests", "user-token", "read":
+	case "sign-in", "register", "password", "username", "hello", "activate", "challenge", "token", "profile", "status", "next", "requests", "user-token", "read":
 		return parts[0]
 	}
 	return "other"

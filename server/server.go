@@ -23,7 +23,6 @@ import (
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/keys"
-	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/portal"
 	"github.com/backstay/backstay/server/signin"
@@ -107,8 +106,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	post := &mail.Sender{DB: s.DB, Keys: s.Keys, Log: s.cfg.Log, Name: s.cfg.Name, URL: s.url}
-	s.jobs = []func(context.Context){s.api.Run, s.cleanUp, post.Run}
+	s.jobs = []func(context.Context){s.api.Run, s.cleanUp}
 	s.handler = &front{cfg: &s.cfg, host: s.cfg.publicHost(), metrics: s.metrics, next: routes}
 	return nil
 }
@@ -144,7 +142,8 @@ func (s *Server) routes() (http.Handler, error) {
 	mux.Handle(console.Base, forAdmins)
 	mux.Handle(console.Base+"/", forAdmins)
 	mux.Handle("/agent/", s.api)
-	s.table = slices.Concat(users.Routes(), admins.Routes())
+	mux.Handle("/api/", s.api)
+	s.table = slices.Concat(users.Routes(), admins.Routes(), s.api.Routes())
 	own := func(by access.Guard, pattern string, h http.Handler) {
 		mux.Handle(pattern, h)
 		s.table = append(s.table, access.Route{Pattern: pattern, Guard: by})

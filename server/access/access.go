@@ -3,7 +3,10 @@
 // is not allowed by name is refused.
 package access
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // The identifiers that a decision and its record need. They are UUIDs as text;
 // the packages of the nouns use them under their own names (orgs.ID and so on).
@@ -174,7 +177,21 @@ type contextKey struct{}
 // WithCaller returns a context that carries c, for the one who asks of a
 // request.
 func WithCaller(ctx context.Context, c Caller) context.Context {
+	if told, ok := ctx.Value(noticeKey{}).(*atomic.Pointer[Caller]); ok {
+		told.Store(&c)
+	}
 	return context.WithValue(ctx, contextKey{}, c)
+}
+
+type noticeKey struct{}
+
+// Notice returns a context, and who it was last said to be for: the handlers
+// behind find out who asks, and the log of requests is written before them.
+func Notice(ctx context.Context) (noticed context.Context, last func() Caller) {
+	told := new(atomic.Pointer[Caller])
+	first := CallerOf(ctx)
+	told.Store(&first)
+	return context.WithValue(ctx, noticeKey{}, told), func() Caller { return *told.Load() }
 }
 
 // CallerOf returns the context's caller, Anonymous when there is none.

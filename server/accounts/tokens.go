@@ -99,6 +99,18 @@ func FindToken(ctx context.Context, tx *db.Tx, token string, device access.Devic
 	return c, nil
 }
 
+// FindTokenAlone is FindToken for who shows the token and no device: enough to
+// be known, and not to read anything.
+func FindTokenAlone(ctx context.Context, tx *db.Tx, token string, from access.Caller) (access.Caller, error) {
+	hash, _ := HashToken(UserTokenPrefix, token)
+	var device access.DeviceID
+	err := tx.QueryRow(ctx, "SELECT device FROM user_tokens WHERE token = $1", hash).Scan(&device)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return access.Caller{}, fmt.Errorf("looking for a user token's device: %w", err)
+	}
+	return FindToken(ctx, tx, token, device, from)
+}
+
 // EndTokens ends the user tokens of a device, whoever's they are.
 func EndTokens(ctx context.Context, tx *db.Tx, device access.DeviceID) error {
 	if _, err := tx.Exec(ctx, "DELETE FROM user_tokens WHERE device = $1", device); err != nil {

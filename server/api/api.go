@@ -6,11 +6,14 @@ package api
 import (
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
@@ -40,11 +43,15 @@ type Config struct {
 	Fatal func(error)
 }
 
-// API answers everything below wire.Prefix. It expects the request's id and
+// VersionPath is where a server tells those whom it knows which build it is.
+const VersionPath = "/api/v1/version"
+
+// API answers everything below wire.Prefix, and VersionPath. It expects the request's id and
 // address in access.CallerOf of the request's context.
 type API struct {
 	Config
 	mux     *http.ServeMux
+	table   []access.Route
 	waiting waiting
 	reading streams
 }
@@ -72,26 +79,41 @@ func New(c Config) *API {
 }
 
 func (a *API) routes() {
-	a.handle("GET hello", a.hello)
-	a.handle("POST activate", a.activate)
-	a.handle("POST challenge", a.challenge)
-	a.handle("POST token", a.token)
+	a.handle(access.Anyone, "GET hello", a.hello)
+	a.handle(access.Anyone, "GET sign-in", a.signIn)
+	a.handle(access.Anyone, "POST register", a.register)
+	a.handle(access.Anyone, "POST register/resend", a.resendCode)
+	a.handle(access.Anyone, "POST register/confirm", a.confirmRegistration)
+	a.handle(access.Anyone, "POST password/forgot", a.forgotPassword)
+	a.handle(access.Anyone, "POST username/forgot", a.forgotUsername)
+	a.handle(access.Anyone, "POST password/replace", a.replacePassword)
 
-	a.handle("GET profile", a.device(a.profile))
-	a.handle("PUT status", a.device(a.status))
-	a.handle("GET next", a.device(a.next))
-	a.handle("POST requests/{number}", a.device(a.outcome))
+	a.handle(access.Anyone, "POST activate", a.activate)
+	a.handle(access.Anyone, "POST challenge", a.challenge)
+	a.handle(access.Anyone, "POST token", a.token)
 
-	a.handle("POST sessions", a.device(a.openSession))
-	a.handle("POST sessions/{session}/have", a.device(a.have))
-	a.handle("PUT sessions/{session}/packs/{put}", a.device(a.put))
-	a.handle("POST sessions/{session}/commit", a.device(a.commit))
-	a.handle("GET snapshots", a.device(a.snapshots))
+	a.handle(access.AnyDevice, "GET profile", a.profile)
+	a.handle(access.AnyDevice, "PUT status", a.status)
+	a.handle(access.AnyDevice, "GET next", a.next)
+	a.handle(access.AnyDevice, "POST requests/{number}", a.outcome)
 
-	a.handle("POST user-token", a.device(a.userToken))
-	a.handle("POST snapshots/{hash}/open", a.user(a.openSnapshot))
-	a.handle("POST read", a.user(a.readObjects))
+	a.handle(access.AnyDevice, "POST sessions", a.openSession)
+	a.handle(access.AnyDevice, "POST sessions/{session}/have", a.have)
+	a.handle(access.AnyDevice, "PUT sessions/{session}/packs/{put}", a.put)
+	a.handle(access.AnyDevice, "POST sessions/{session}/commit", a.commit)
+	a.handle(access.AnyDevice, "GET snapshots", a.snapshots)
 
+	a.handle(access.AnyDevice, "POST user-token", a.userToken)
+	a.handle(access.AnyDevice, "POST password/change", a.changePassword)
+	a.handle(access.PresentUser, "POST snapshots/{hash}/open", a.openSnapshot)
+	a.handle(access.PresentUser, "POST read", a.readObjects)
+
+	a.table = append(a.table, access.Route{Pattern: "GET " + VersionPath, Guard: access.AnyDevice})
+	a.mux.HandleFunc("GET "+VersionPath, func(w http.ResponseWriter, r *http.Request) {
+		if by, err := a.version(w, r); err != nil {
+			a.fail(w, r, by, err)
+		}
+	})
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, access.CallerOf(r.Context()), errs.New(errs.NotFound, "request.path"))
 	})
@@ -100,11 +122,19 @@ func (a *API) routes() {
 // call answers a request of somebody who is known as far as the call needs.
 type call func(w http.ResponseWriter, r *http.Request, by access.Caller) error
 
-// handle routes a call, whose caller is not known yet.
-func (a *API) handle(route string, c call) {
+// handle routes a call that those behind the guard may make.
+func (a *API) handle(guard access.Guard, route string, c call) {
+	switch guard {
+	case access.AnyDevice:
+		c = a.device(c)
+	case access.PresentUser:
+		c = a.user(c)
+	}
 	method, path, _ := cut(route)
 	gate := path != "hello" // which tells the version that is needed
-	a.mux.HandleFunc(method+" "+wire.Prefix+path, func(w http.ResponseWriter, r *http.Request) {
+	pattern := method + " " + wire.Prefix + path
+	a.table = append(a.table, access.Route{Pattern: pattern, Guard: guard})
+	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		by := access.CallerOf(r.Context())
 		if gate && version.Less(r.Header.Get(wire.HeaderVersion), a.MinClient) {
 			a.fail(w, r, by, errs.Of(errs.ClientTooOld, "v", a.MinClient))
@@ -115,6 +145,9 @@ func (a *API) handle(route string, c call) {
 		}
 	})
 }
+
+// Routes are all calls, and who may make them.
+func (a *API) Routes() []access.Route { return a.table }
 
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -127,4 +160,23 @@ func (a *API) hello(w http.ResponseWriter, r *http.Request, _ access.Caller) err
 	return answer(w, http.StatusOK, wire.Hello{
 		ServerTime: a.DB.Now().UTC().Truncate(time.Millisecond), Version: version.Number(), MinClient: a.MinClient, Name: a.Name,
 	})
+}
+
+// version tells a device, or a user at one, what this build is. What others may
+// know of it, the log-in page decides.
+func (a *API) version(w http.ResponseWriter, r *http.Request) (by access.Caller, err error) {
+	by = access.CallerOf(r.Context())
+	err = a.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		token := bearer(r)
+		if strings.HasPrefix(token, accounts.UserTokenPrefix) {
+			_, err = accounts.FindTokenAlone(r.Context(), tx, token, by)
+			return err
+		}
+		_, err = devices.Verify(r.Context(), tx, token, by)
+		return err
+	})
+	if err != nil {
+		return by, err
+	}
+	return by, answer(w, http.StatusOK, wire.Version{Version: version.Version, Release: version.Release, Build: version.Build})
 }

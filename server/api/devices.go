@@ -73,9 +73,9 @@ func (a *API) activate(w http.ResponseWriter, r *http.Request, by access.Caller)
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	u, err := a.Gate.Login(r.Context(), by, signin.Attempt{Portal: accounts.ToClient, Identifier: in.Username, Password: in.Password})
+	u, err := a.Gate.Login(r.Context(), by, signin.Attempt{Portal: accounts.ToClient, Identifier: in.Username, Password: in.Password, Code: in.SecondFactor})
 	if err != nil {
-		return err
+		return withNames(err)
 	}
 	by = u.Caller(by)
 	out, err := a.enrol(r.Context(), by, u, in)
@@ -162,7 +162,7 @@ func (a *API) userToken(w http.ResponseWriter, r *http.Request, by access.Caller
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	u, err := a.Gate.Confirm(r.Context(), by, accounts.ToClient, by.User, in.Password, "")
+	u, err := a.Gate.Confirm(r.Context(), by, accounts.ToClient, by.User, in.Password, in.SecondFactor)
 	if err != nil {
 		return recorded{err}
 	}

@@ -332,7 +332,13 @@ func (h *host) refusals() (n int) {
 // raw sends a request by hand and returns the status and the problem, if any.
 func (h *host) raw(method, path, media string, body io.Reader, header ...string) (*http.Response, wire.Problem) {
 	h.t.Helper()
-	r, err := http.NewRequestWithContext(h.t.Context(), method, h.url+wire.Prefix+path, body)
+	return h.rawAt(method, wire.Prefix+path, media, body, header...)
+}
+
+// rawAt is raw for a path that is not of the protocol.
+func (h *host) rawAt(method, path, media string, body io.Reader, header ...string) (*http.Response, wire.Problem) {
+	h.t.Helper()
+	r, err := http.NewRequestWithContext(h.t.Context(), method, h.url+path, body)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -73,7 +73,6 @@ type Device struct {
 	State       State
 	StateAt     time.Time
 	StateReason string
-	Owner       accounts.State // of the user: while it is not active, the device is refused
 
 	Name          string // what people see, unique among the user's
 	Hardware      wire.Hardware
@@ -215,33 +214,7 @@ func SetState(ctx context.Context, tx *db.Tx, by access.Caller, id ID, to State,
 	if err != nil {
 		return fmt.Errorf("changing the state of device %s: %w", id, err)
 	}
-	if slices.Contains(gone, to) {
-		return freeSeat(ctx, tx, d.User)
-	}
 	return nil
-}
-
-// freeSeat gives the seat of a user back whose last device is gone. The account
-// stays, and with it the way to the data that is still there.
-func freeSeat(ctx context.Context, tx *db.Tx, user accounts.ID) error {
-	left, err := liveOf(ctx, tx, user)
-	if err != nil || len(left) > 0 {
-		return err
-	}
-	return accounts.FreeSeat(ctx, tx, user)
-}
-
-// DisabledBy says why a device is refused though nobody revoked it: "device"
-// when it was disabled by itself, "user" when its user does not work, and ""
-// when it is not so. With the user it wakes again; by itself it does not.
-func (d Device) DisabledBy() string {
-	switch {
-	case d.State == Disabled:
-		return "device"
-	case d.State == Active && d.Owner != accounts.Active:
-		return "user"
-	}
-	return ""
 }
 
 // revoke takes away what a device could use. Its own tokens stay until they

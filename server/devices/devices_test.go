@@ -264,8 +264,7 @@ func TestActivateRefuses(t *testing.T) {
 	w.device(w.una, "Laptop")
 	vic := w.user("vic")
 	disabled := w.user("disabled")
-	// By somebody else, after the log-in that brought the account here.
-	w.write(func(tx *db.Tx) error { return accounts.Disable(t.Context(), tx, system, disabled.ID, "") })
+	disabled.State = accounts.Disabled
 	for _, c := range []struct {
 		name   string
 		by     access.Caller
