@@ -92,6 +92,10 @@ func (s *Site) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		page.Text, page.Icon = page.p.T("error.unexpected"), "alert-triangle"
 	} else {
 		page.Code = string(expected.Code)
+		if expected.Kind == errs.NotFound && expected.Code == "" && expected.Key != "page.not_found.text" {
+			// What is not there and what is not theirs to see get one answer.
+			page.Text = page.p.T("access.not.found")
+		}
 		if n, ok := expected.Args["n"].(int); ok && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
 			w.Header().Set("Retry-After", strconv.Itoa(n))
 		}
