@@ -43,6 +43,8 @@ type Filter struct {
 	To      time.Time // exclusive
 	Before  int64     // rows older than this one: the next page
 	Limit   int       // 0 means 50, at most 500
+
+	ofData bool // only openings of data
 }
 
 // List returns recorded events, newest first.
@@ -50,6 +52,19 @@ func List(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) ([]Row, er
 	if err := See(by, access.ViewAudit, f.Org, "", "audit"); err != nil {
 		return nil, err
 	}
+	return choose(ctx, tx, f)
+}
+
+// OfOwnData returns who opened the caller's own data and what came of it, newest
+// first: their own openings, and above all everybody else's.
+func OfOwnData(ctx context.Context, tx *db.Tx, by access.Caller, before int64, limit int) ([]Row, error) {
+	if err := See(by, access.ReadOwnData, by.Org, by.User, "audit"); err != nil {
+		return nil, err
+	}
+	return choose(ctx, tx, Filter{Org: by.Org, Owner: by.User, Before: before, Limit: limit, ofData: true})
+}
+
+func (f Filter) where() (string, []any) {
 	var where []string
 	var args []any
 	add := func(condition string, arg any) {
@@ -87,10 +102,19 @@ func List(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) ([]Row, er
 	if f.Before > 0 {
 		add("seq < $%d", f.Before)
 	}
+	if f.ofData {
+		where = append(where, fmt.Sprintf("action IN ($%d, $%d)", len(args)+1, len(args)+2))
+		args = append(args, access.ReadOwnData, access.RestoreOthers)
+	}
+	return strings.Join(where, " AND "), args
+}
+
+func choose(ctx context.Context, tx *db.Tx, f Filter) ([]Row, error) {
+	where, args := f.where()
 	query := `SELECT seq, at, org, owner, actor_kind, actor_id, actor_name, action, object_kind, object_id,
 		outcome, code, ip, request_id, session_id, details FROM audit`
-	if len(where) > 0 {
-		query += " WHERE " + strings.Join(where, " AND ")
+	if where != "" {
+		query += " WHERE " + where
 	}
 	limit := f.Limit
 	if limit <= 0 {

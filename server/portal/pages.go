@@ -70,3 +70,18 @@ type item struct {
 	IsFile   bool
 	Takeable bool // can be part of a download
 }
+
+type activityPage struct {
+	web.Frame
+	Rows  []opening
+	Pages web.Pages
+}
+
+// opening is somebody who opened the user's data, or tried to.
+type opening struct {
+	At                time.Time
+	Who, What, Device string
+	IP                string
+	Own               bool // it was the user
+	Outcome           web.State
+}

@@ -72,7 +72,14 @@ func sampleSite(t *testing.T) (h http.Handler, names []string) {
 		"sources-none": func(f, in web.Frame, r *http.Request) (string, web.Page) {
 			return "sources", sourcesPage{Frame: in, Command: "backstay activate --server https://backup.example --user marie"}
 		},
-		"device": func(f, in web.Frame, r *http.Request) (string, web.Page) { return "device", sampleDevice(in, r) },
+		"activity": func(f, in web.Frame, r *http.Request) (string, web.Page) {
+			return "activity", activityPage{Frame: in, Rows: []opening{
+				{At: sampleNow, Who: "marie", What: "Opening of own files", Device: hostile, IP: "192.0.2.7", Own: true, Outcome: web.State{Colour: "green", Text: "Done"}},
+				{At: sampleNow, Who: hostile, What: "Opening of another user's files", Outcome: web.State{Colour: "red", Text: "Denied"}},
+			}}
+		},
+		"activity-none": func(f, in web.Frame, r *http.Request) (string, web.Page) { return "activity", activityPage{Frame: in} },
+		"device":        func(f, in web.Frame, r *http.Request) (string, web.Page) { return "device", sampleDevice(in, r) },
 		"device-none": func(f, in web.Frame, r *http.Request) (string, web.Page) {
 			return "device", devicePage{Frame: in, Device: sampleDevices()[1]}
 		},

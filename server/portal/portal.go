@@ -54,6 +54,7 @@ func New(cfg entry.Config) (*entry.Door, error) {
 	p.site = p.door.Site
 	mux := p.door.Mux()
 	mux.HandleFunc("GET /{$}", p.user(p.sources))
+	mux.HandleFunc("GET /activity", p.user(p.activity))
 	mux.HandleFunc("GET /devices/{device}", p.data(p.device))
 	mux.HandleFunc("GET /devices/{device}/{snapshot}", p.data(p.device))
 	mux.HandleFunc("GET /devices/{device}/{snapshot}/file", p.data(p.file))
@@ -117,6 +118,7 @@ func (p *portal) frame(w http.ResponseWriter, r *http.Request, v *visit, title s
 	if v.web {
 		f.Nav = append(f.Nav, web.Link{Key: "portal.sources", Href: "/", Icon: "database", Active: r.URL.Path == "/" || strings.HasPrefix(r.URL.Path, "/devices/")})
 	}
+	f.Nav = append(f.Nav, web.Link{Key: "portal.activity", Href: "/activity", Icon: "history", Active: r.URL.Path == "/activity"})
 	f.Nav = append(f.Nav, web.Link{Key: "nav.account", Href: "/account", Icon: "user-circle", Active: r.URL.Path == "/account" || strings.HasPrefix(r.URL.Path, "/account/")})
 	return f
 }
