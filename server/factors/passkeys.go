@@ -80,6 +80,30 @@ func (f *Factors) RemovePasskey(ctx context.Context, tx *db.Tx, by access.Caller
 	return dropCodes(ctx, tx, by.User)
 }
 
+// RenamePasskey gives one of the caller's passkeys another name.
+func (f *Factors) RenamePasskey(ctx context.Context, tx *db.Tx, by access.Caller, passkey, name string) error {
+	name, err := cleanName(name)
+	if err != nil {
+		return err
+	}
+	key, err := base64.RawURLEncoding.Strict().DecodeString(passkey)
+	if err != nil {
+		return errs.New(errs.NotFound, "factor.passkey.unknown")
+	}
+	n, err := tx.Changed(ctx, "UPDATE passkeys SET name = $3 WHERE id = $1 AND user_id = $2", key, by.User, name)
+	if err != nil {
+		return fmt.Errorf("renaming a passkey: %w", err)
+	}
+	if n == 0 {
+		return errs.New(errs.NotFound, "factor.passkey.unknown")
+	}
+	u, err := accounts.Find(ctx, tx, by.User)
+	if err != nil {
+		return err
+	}
+	return audit.Check(ctx, tx, by, access.ChangeAccount, u.Org, u.ID, "user/"+string(u.ID), audit.Note("passkey", passkey), audit.Note("name", name))
+}
+
 // cleanName is a passkey's name without what surrounds it.
 func cleanName(name string) (string, error) {
 	name = strings.TrimSpace(name)
