@@ -300,7 +300,7 @@ func (d *Door) Fail(w http.ResponseWriter, r *http.Request, by access.Caller, er
 	case expected != nil && expected.Key == stepUp:
 		d.Site.Redirect(w, r, d.with("/confirm", "next", d.nearest(r)))
 		return
-	case errs.KindOf(err) == errs.Unauthenticated && by.User == "":
+	case errs.KindOf(err) == errs.Unauthenticated && (by.User == "" || expected.Key == "login.session.ended"):
 		to := ""
 		if r.Method == http.MethodGet {
 			to = r.URL.RequestURI()

@@ -63,10 +63,10 @@ func (d *Door) showProof(w http.ResponseWriter, r *http.Request, v *Visit, name,
 	status := http.StatusOK
 	if failure != nil {
 		status = errs.Status(failure)
-		if d.over(w, r, failure) || !page.Form.AddTo(page.Printer(), failure, map[string]string{"factor.code.": "code"}) {
+		if d.over(w, r, failure) || !page.Form.AddTo(page.Printer(), failure, codeField) {
 			return
 		}
-		d.Denied(r, v.Caller, access.Login, "user/"+string(v.User.ID), failure)
+		d.proofRefused(r, v, failure)
 	}
 	d.Site.Render(w, r, status, name, page)
 }
@@ -94,7 +94,7 @@ func (d *Door) showEnrol(w http.ResponseWriter, r *http.Request, v *Visit, failu
 	status := http.StatusOK
 	if failure != nil {
 		status = errs.Status(failure)
-		if d.over(w, r, failure) || !page.Form.AddTo(page.Printer(), failure, map[string]string{"factor.code.": "code"}) {
+		if d.over(w, r, failure) || !page.Form.AddTo(page.Printer(), failure, codeField) {
 			return
 		}
 	}
@@ -113,14 +113,7 @@ func (d *Door) showEnrol(w http.ResponseWriter, r *http.Request, v *Visit, failu
 }
 
 func (d *Door) enrol(w http.ResponseWriter, r *http.Request, v *Visit) {
-	var codes []string
-	err := d.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		if err := d.Gate.Factors.ConfirmTOTP(r.Context(), tx, v.Caller, r.PostFormValue("code")); err != nil {
-			return err
-		}
-		codes, err = d.Gate.Factors.NewRecoveryCodes(r.Context(), tx, v.Caller)
-		return err
-	})
+	codes, err := d.confirmApp(r, v)
 	if err != nil {
 		d.showEnrol(w, r, v, err)
 		return
@@ -131,7 +124,12 @@ func (d *Door) enrol(w http.ResponseWriter, r *http.Request, v *Visit) {
 		return
 	}
 	d.keep(w, started)
-	d.showCodes(w, r, codes, web.LocalPath(r.PostFormValue("next"), d.Base+"/"))
+	next := web.LocalPath(r.PostFormValue("next"), d.Base+"/")
+	if codes == nil {
+		d.Site.Redirect(w, r, next)
+		return
+	}
+	d.showCodes(w, r, codes, next)
 }
 
 // showCodes shows recovery codes, this once, before leading on.
@@ -159,7 +157,7 @@ func (d *Door) provePasskey(w http.ResponseWriter, r *http.Request, v *Visit) {
 	}
 	started, err := d.Gate.ProvePasskey(r.Context(), v.Caller, v.Session, response)
 	if err != nil {
-		d.Denied(r, v.Caller, access.Login, "user/"+string(v.User.ID), err)
+		d.proofRefused(r, v, err)
 		d.answer(w, r, nil, err)
 		return
 	}

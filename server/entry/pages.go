@@ -118,8 +118,13 @@ type youPage struct {
 	section
 	Form                      web.Form
 	Username, FullName, Email string
-	Pending                   string // the address that a code was sent to
-	Changes                   web.Form
+	NewEmail                  string
+}
+
+type emailPage struct {
+	section
+	Form   web.Form
+	Digits []group
 }
 
 type securityPage struct {
@@ -129,7 +134,6 @@ type securityPage struct {
 	Username   string
 	Changed    time.Time // the password
 	Factors    factors.Summary
-	Required   bool // the second factor cannot be taken away
 	CanPasskey bool
 }
 
@@ -146,23 +150,30 @@ type codesPage struct {
 
 type sessionsPage struct {
 	section
-	Sessions []login
-	Devices  []device
+	Sessions  []login
+	Computers bool // administrators have none
+	Devices   []device
 }
 
 type login struct {
-	ID, Browser, Agent, IP, Icon string
-	Here                         bool
-	Began, Seen                  time.Time
+	ID, Browser, Agent, IP string
+	Phone, Here            bool
+	Began, Seen            time.Time
 }
 
 type device struct {
-	ID, Name, System, Icon string
-	Seen                   time.Time
+	ID, Name, System, Icon, IP string
+	State                      web.State
+	Active                     bool
+	Seen                       time.Time
+}
+
+type askDevicePage struct {
+	section
+	Device device
 }
 
 type privacyPage struct {
 	section
 	CanAsk bool // for the deletion of the account
-	Asked  time.Time
 }

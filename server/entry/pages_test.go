@@ -87,7 +87,44 @@ var samples = map[string]func(out, in web.Frame) (string, web.Page){
 		return "recovery", recoveryPage{Frame: out, Codes: []string{"ABCD-EFGH-JKMN", "0123-4567-89AB"}, Next: "/"}
 	},
 	"account": func(out, in web.Frame) (string, web.Page) {
-		return "account", youPage{section: sampleSection(in), Username: "marie", FullName: hostile, Email: "marie@example.org"}
+		return "account", youPage{section: sampleSection(in), Username: "marie", FullName: hostile, Email: "marie@example.org", NewEmail: hostile}
+	},
+	"email": func(out, in web.Frame) (string, web.Page) {
+		page := emailPage{section: sampleSection(in), Digits: numbered(digits)}
+		page.Form.Add(in.Printer(), errs.Of(errs.WrongConfirmation, "n", 3))
+		return "email", page
+	},
+	"security": func(out, in web.Frame) (string, web.Page) {
+		return "security", securityPage{section: sampleSection(in), Username: "marie", Changed: sampleNow.AddDate(0, -2, 0), CanPasskey: true,
+			Rules: sampleRules(in, ""), Factors: factors.Summary{TOTP: true, RecoveryLeft: 7,
+				Passkeys: []factors.Passkey{{ID: "x", Name: hostile, CreatedAt: sampleNow.AddDate(0, -1, 0)}, {ID: "y", Name: "phone", CreatedAt: sampleNow, LastUsedAt: sampleNow}}}}
+	},
+	"security-bare": func(out, in web.Frame) (string, web.Page) {
+		page := securityPage{section: sampleSection(in), Username: "marie", Changed: sampleNow, Rules: sampleRules(in, "abc")}
+		page.Form.AddField("old", "Wrong.")
+		return "security", page
+	},
+	"totp": func(out, in web.Frame) (string, web.Page) {
+		return "totp", totpPage{section: sampleSection(in), App: sampleApp}
+	},
+	"codes": func(out, in web.Frame) (string, web.Page) {
+		return "codes", codesPage{section: sampleSection(in), Codes: []string{"ABCD-EFGH-JKMN", "0123-4567-89AB"}}
+	},
+	"sessions": func(out, in web.Frame) (string, web.Page) {
+		return "sessions", sessionsPage{section: sampleSection(in), Computers: true,
+			Sessions: []login{{ID: "1", Browser: "Firefox on Linux", Agent: hostile, IP: "192.0.2.7", Here: true, Began: sampleNow, Seen: sampleNow},
+				{ID: "2", Browser: "Safari on iPhone", Phone: true, IP: "2001:db8::1", Began: sampleNow.AddDate(0, 0, -1), Seen: sampleNow.Add(-time.Hour)}},
+			Devices: []device{{ID: "1", Name: hostile, System: "Windows 11", Icon: "device-laptop", Active: true, Seen: sampleNow},
+				{ID: "2", Name: "old", Icon: "device-laptop", State: web.State{Colour: "secondary", Text: "Deactivated"}}}}
+	},
+	"sessions-console": func(out, in web.Frame) (string, web.Page) {
+		return "sessions", sessionsPage{section: sampleSection(in), Sessions: []login{{ID: "1", Browser: "Firefox on Linux", Here: true}}}
+	},
+	"device-end": func(out, in web.Frame) (string, web.Page) {
+		return "device-end", askDevicePage{section: sampleSection(in), Device: device{ID: "1", Name: hostile}}
+	},
+	"privacy": func(out, in web.Frame) (string, web.Page) {
+		return "privacy", privacyPage{section: sampleSection(in), CanAsk: true}
 	},
 }
 

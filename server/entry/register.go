@@ -89,13 +89,10 @@ func (page *registerPage) mark(failure error) {
 }
 
 func (d *Door) register(w http.ResponseWriter, r *http.Request) {
-	if err := r.ParseForm(); err != nil {
-		d.Fail(w, r, access.CallerOf(r.Context()), errs.New(errs.Invalid, "page.refused").Because(err))
-		return
-	}
+	serial := typed(r, "serial")
 	asked := signin.Registration{Email: r.PostFormValue("email"), Username: r.PostFormValue("username"),
 		FirstName: r.PostFormValue("first_name"), LastName: r.PostFormValue("last_name"),
-		Serial: strings.Join(r.PostForm["serial"], ""), Language: string(web.LangOf(r))}
+		Serial: strings.Join(serial, ""), Language: string(web.LangOf(r))}
 	mode, err := d.registration(r)
 	if err == nil && mode != settings.RegistrationOff {
 		if err = complete(asked, mode); err == nil {
@@ -103,7 +100,7 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err != nil || mode == settings.RegistrationOff {
-		d.showRegister(w, r, asked, r.PostForm["serial"], err)
+		d.showRegister(w, r, asked, serial, err)
 		return
 	}
 	d.Site.Redirect(w, r, d.Base+"/sent")
@@ -153,12 +150,16 @@ func (d *Door) showCode(w http.ResponseWriter, r *http.Request, wait int, failur
 	d.Site.Render(w, r, status, "code", page)
 }
 
+// typed is what was typed into boxes of one name.
+func typed(r *http.Request, name string) []string {
+	r.PostFormValue(name) // reads the form
+	return r.PostForm[name]
+}
+
+func typedCode(r *http.Request) string { return strings.Join(typed(r, "code"), "") }
+
 func (d *Door) confirmCode(w http.ResponseWriter, r *http.Request) {
-	if err := r.ParseForm(); err != nil {
-		d.Fail(w, r, access.CallerOf(r.Context()), errs.New(errs.Invalid, "page.refused").Because(err))
-		return
-	}
-	_, err := d.Gate.ConfirmRegistration(r.Context(), access.CallerOf(r.Context()), r.FormValue("id"), strings.Join(r.PostForm["code"], ""))
+	_, err := d.Gate.ConfirmRegistration(r.Context(), access.CallerOf(r.Context()), r.FormValue("id"), typedCode(r))
 	if err != nil {
 		d.showCode(w, r, 0, err)
 		return
