@@ -46,6 +46,10 @@ type Settings struct {
 	// can have, replaced and deleted ones not counted.
 	AllowAddDevices bool `json:"allow_add_devices"`
 	MaxDevices      int  `json:"max_devices"`
+
+	// AutoDeletePreservedDays is after how many days a preserved user is
+	// deleted, 0 for never.
+	AutoDeletePreservedDays int `json:"auto_delete_preserved_days"`
 }
 
 // Folder is a folder to back up: an absolute path, or one that begins with ~/,
@@ -62,6 +66,10 @@ const (
 	MaxFolders  = 200
 	MaxExcludes = 1000
 	MaxDevices  = 100
+
+	MinPreservedDays = 30
+	MaxPreservedDays = 3650
+
 	maxPath     = 4096
 )
 
@@ -146,6 +154,9 @@ func (s Settings) Validate() error {
 	}
 	if s.MaxDevices < 0 || s.MaxDevices > MaxDevices {
 		return errs.New(errs.Invalid, "profile.devices.invalid", "max", MaxDevices)
+	}
+	if n := s.AutoDeletePreservedDays; n != 0 && (n < MinPreservedDays || n > MaxPreservedDays) {
+		return errs.New(errs.Invalid, "profile.preserved.invalid", "min", MinPreservedDays, "max", MaxPreservedDays)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/vault"
 )
 
@@ -31,17 +33,27 @@ func (s *Server) cleanUp(ctx context.Context) {
 }
 
 // expire ends sessions, tokens, challenges and unfinished backups that are
-// over, each kind in a transaction of its own.
+// over, and goes on with accounts that end: preserved users whose time is up,
+// deleted ones whose window is over, and then their devices and snapshots. Each
+// takes some at a time, in transactions of their own, until none is left.
 func (s *Server) expire(ctx context.Context) error {
+	preserved := func(ctx context.Context, tx *db.Tx) (int64, error) { return profiles.DeletePreserved(ctx, tx, s.Keys) }
 	var gone int64
-	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, devices.Expire, vault.Expire} {
-		err := s.DB.Write(ctx, func(tx *db.Tx) error {
-			n, err := kind(ctx, tx)
+	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, devices.Expire, vault.Expire, mail.Expire,
+		accounts.Forget, preserved, accounts.Purge, devices.Purge, vault.Purge} {
+		for {
+			var n int64
+			err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {
+				n, err = kind(ctx, tx)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				break
+			}
 			gone += n
-			return err
-		})
-		if err != nil {
-			return err
 		}
 	}
 	s.cfg.Log.Debug("cleaned up", "rows", gone)

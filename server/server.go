@@ -23,6 +23,7 @@ import (
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/portal"
 	"github.com/backstay/backstay/server/signin"
@@ -106,7 +107,8 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.jobs = []func(context.Context){s.api.Run, s.cleanUp}
+	post := &mail.Sender{DB: s.DB, Keys: s.Keys, Log: s.cfg.Log, Name: s.cfg.Name, URL: s.url}
+	s.jobs = []func(context.Context){s.api.Run, s.cleanUp, post.Run}
 	s.handler = &front{cfg: &s.cfg, host: s.cfg.publicHost(), metrics: s.metrics, next: routes}
 	return nil
 }

@@ -145,20 +145,20 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n
 	if err := u.normalise(); err != nil {
 		return User{}, err
 	}
-	details := []audit.Detail{audit.Change("username", nil, u.Username), audit.Change("email", nil, u.Email), audit.Change("kind", nil, u.Kind)}
-	if u.Kind == access.AdminKind {
-		details = append(details, audit.Change("role", nil, u.Role))
-	}
-	if err := manage(ctx, tx, by, u, details...); err != nil {
+	if err := mayManage(by, u); err != nil {
 		return User{}, err
 	}
 	if _, err := orgs.Find(ctx, tx, u.Org); err != nil {
 		return User{}, err
 	}
-	if _, err := findWhere(ctx, tx, "username_key = $1", orgs.Fold(u.Username)); err == nil {
-		return User{}, errs.New(errs.Conflict, "user.username.taken", "username", u.Username)
-	} else if !errors.Is(err, sql.ErrNoRows) {
-		return User{}, fmt.Errorf("looking for username %q: %w", u.Username, err)
+	if err := free(ctx, tx, u); err != nil {
+		return User{}, err
+	}
+	if err := checkLicence(ctx, tx, ring, u, u.Licence); err != nil {
+		return User{}, err
+	}
+	if err := reserveSeat(ctx, tx, ring, &u); err != nil {
+		return User{}, err
 	}
 	if u.Kind == access.UserKind {
 		if u.Keys, err = ring.NewUser(u.Org, u.ID); err != nil {
@@ -168,20 +168,41 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n
 	if err := insert(ctx, tx, u); err != nil {
 		return User{}, fmt.Errorf("creating account %q: %w", u.Username, err)
 	}
-	return u, nil
+	details := []audit.Detail{audit.Change("username", nil, u.Username), audit.Change("email", nil, u.Email), audit.Change("kind", nil, u.Kind),
+		audit.Change("state", nil, u.State)}
+	if u.Kind == access.AdminKind {
+		details = append(details, audit.Change("role", nil, u.Role))
+	}
+	if err := manage(ctx, tx, by, u, details...); err != nil {
+		return User{}, err
+	}
+	if u.Seat == NoSeat {
+		return u, nil
+	}
+	return u, recount(ctx, tx, u.Licence)
 }
 
 // manage allows and records a change to an account by somebody else. Server
 // administrators are changed by server administrators only, or somebody below
 // them could become one.
 func manage(ctx context.Context, tx *db.Tx, by access.Caller, u User, details ...audit.Detail) error {
-	if err := audit.Check(ctx, tx, by, access.ManageUsers, u.Org, u.ID, "user/"+string(u.ID), details...); err != nil {
+	if err := mayManage(by, u); err != nil {
+		return err
+	}
+	return audit.Check(ctx, tx, by, access.ManageUsers, u.Org, u.ID, object(u.ID), details...)
+}
+
+func object(id ID) string { return "user/" + string(id) }
+
+// mayManage is manage without the record.
+func mayManage(by access.Caller, u User) error {
+	if err := audit.See(by, access.ManageUsers, u.Org, u.ID, object(u.ID)); err != nil {
 		return err
 	}
 	above := u.Kind == access.AdminKind && u.Role == access.ServerAdmin
 	if above && by.Kind != access.SystemKind && by.Role != access.ServerAdmin {
 		return errs.New(errs.Forbidden, "access.denied").
-			Because(&audit.Denial{Action: access.ManageUsers, Org: u.Org, Owner: u.ID, Object: "user/" + string(u.ID)})
+			Because(&audit.Denial{Action: access.ManageUsers, Org: u.Org, Owner: u.ID, Object: object(u.ID)})
 	}
 	return nil
 }
@@ -225,7 +246,7 @@ func View(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (User, error)
 	if by.User == u.ID && access.Allow(by, access.ChangeAccount, u.Org, u.ID) {
 		return u, nil
 	}
-	if err := audit.See(by, access.ViewUsers, u.Org, u.ID, "user/"+string(id)); err != nil {
+	if err := audit.See(by, access.ViewUsers, u.Org, u.ID, object(id)); err != nil {
 		return User{}, err
 	}
 	return u, nil
@@ -279,10 +300,11 @@ func Update(ctx context.Context, tx *db.Tx, by access.Caller, id ID, c Changes) 
 			return User{}, err
 		}
 	}
+	if err := free(ctx, tx, u); err != nil {
+		return User{}, err
+	}
 	if orgs.Fold(u.Username) != orgs.Fold(old.Username) {
-		if _, err := FindByUsername(ctx, tx, u.Username); err == nil {
-			return User{}, errs.New(errs.Conflict, "user.username.taken", "username", u.Username)
-		} else if errs.KindOf(err) != errs.NotFound {
+		if err := reserve(ctx, tx, old, tx.Now().Add(reservedFor)); err != nil {
 			return User{}, err
 		}
 	}
@@ -308,7 +330,7 @@ func SetLanguage(ctx context.Context, tx *db.Tx, by access.Caller, language stri
 	if u.Language == language {
 		return nil
 	}
-	if err := audit.Check(ctx, tx, by, access.ChangeAccount, u.Org, u.ID, "user/"+string(u.ID), audit.Change("language", u.Language, language)); err != nil {
+	if err := audit.Check(ctx, tx, by, access.ChangeAccount, u.Org, u.ID, object(u.ID), audit.Change("language", u.Language, language)); err != nil {
 		return err
 	}
 	u.Language, u.UpdatedAt = language, tx.Now()
@@ -347,26 +369,6 @@ func SetProfile(ctx context.Context, tx *db.Tx, by access.Caller, id ID, profile
 func Rename(ctx context.Context, tx *db.Tx, by access.Caller, id ID, username string) error {
 	_, err := Update(ctx, tx, by, id, Changes{Username: &username})
 	return err
-}
-
-// SetLicence moves a user to another licence of the organisation, "" for none.
-// A seat that is taken must be free there: E1301.
-func SetLicence(ctx context.Context, tx *db.Tx, by access.Caller, id ID, licence string) error {
-	u, err := Find(ctx, tx, id)
-	if err != nil {
-		return err
-	}
-	if u.Licence == licence {
-		return nil
-	}
-	if err := manage(ctx, tx, by, u, audit.Change("licence", u.Licence, licence)); err != nil {
-		return err
-	}
-	u.Licence, u.UpdatedAt = licence, tx.Now()
-	if err := update(ctx, tx, u); err != nil {
-		return fmt.Errorf("changing the licence of account %s: %w", id, err)
-	}
-	return nil
 }
 
 // SetHold puts an account under a legal hold, or takes it away: while it lasts

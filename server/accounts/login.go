@@ -111,11 +111,11 @@ func SetPassword(ctx context.Context, tx *db.Tx, by access.Caller, id ID, hash s
 		return err
 	}
 	u.password, u.PasswordAt, u.MustChangePassword, u.UpdatedAt = hash, tx.Now(), mustChange, tx.Now()
-	if u.State == Invited {
-		u.State, u.StateAt = Active, tx.Now()
-	}
 	if err := update(ctx, tx, u); err != nil {
 		return fmt.Errorf("setting the password of account %s: %w", id, err)
+	}
+	if u.State == Invited {
+		return begin(ctx, tx, by, u)
 	}
 	return nil
 }

@@ -2,40 +2,140 @@ package accounts
 
 import (
 	"context"
+	"database/sql"
+	"errors"
+	"fmt"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
 )
 
-// Request is what a user asks of the administrators.
+// Request is what a user asks of the administrators: to delete their account.
 type Request struct {
 	ID        string
 	Org       orgs.ID
 	User      ID
 	Username  string
-	Kind      string // delete_account
-	State     string // open, done, refused
 	CreatedAt time.Time
-	ClosedAt  time.Time
 }
 
-// RequestDeletion asks the administrators to delete the caller's own account.
-// The answer is the same whether or not a legal hold keeps them from doing it.
+// Its kind and states, as they are stored.
+const (
+	deleteAccount = "delete_account"
+	requestOpen   = "open"
+	requestDone   = "done"
+	requestNo     = "refused"
+)
+
+// RequestDeletion asks the administrators to delete the caller's own account;
+// asking again changes nothing. What it answers is the same whether or not a
+// legal hold will keep them from doing it.
 func RequestDeletion(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring) error {
-	return errs.New(errs.Unavailable, "user.unknown")
+	u, err := Find(ctx, tx, by.User)
+	if err != nil {
+		return err
+	}
+	if err := audit.Check(ctx, tx, by, access.ChangeAccount, u.Org, u.ID, object(u.ID), audit.Note("request", deleteAccount)); err != nil {
+		return err
+	}
+	var open int
+	err = tx.QueryRow(ctx, "SELECT count(*) FROM account_requests WHERE user_id = $1 AND kind = $2 AND state = $3", u.ID, deleteAccount, requestOpen).Scan(&open)
+	if err != nil {
+		return fmt.Errorf("looking for requests of account %s: %w", u.ID, err)
+	}
+	if open > 0 {
+		return nil
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("asking for a deletion: %w", err)
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO account_requests (id, org, user_id, kind, state, created_at, closed_at, closed_by)
+		VALUES ($1, $2, $3, $4, $5, $6, 0, '')`, id.String(), u.Org, u.ID, deleteAccount, requestOpen, db.Micros(tx.Now()))
+	if err != nil {
+		return fmt.Errorf("asking for a deletion: %w", err)
+	}
+	return Notify(ctx, tx, ring, u.Org, mail.Mail{User: u.ID, Template: mail.DeletionRequested, Values: map[string]string{"username": u.Username}})
 }
 
-// Requests returns the open requests of an organisation, the oldest first.
+// Notify sends a mail to the administrators of an organisation.
+func Notify(ctx context.Context, tx *db.Tx, ring *keys.Ring, org orgs.ID, m mail.Mail) error {
+	var admins []User
+	err := each(ctx, tx, "SELECT "+columns+` FROM users WHERE kind = $1 AND state = $2 AND email <> '' AND (role = $3 OR role = $4 AND org = $5)
+		ORDER BY username_key`, []any{access.AdminKind, Active, access.ServerAdmin, access.OrgAdmin, org}, func(rows *sql.Rows) error {
+		u, err := scan(rows)
+		admins = append(admins, u)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("looking for administrators: %w", err)
+	}
+	m.Org = org
+	for _, a := range admins {
+		m.To, m.Language = a.Email, a.Language
+		if err := mail.Queue(ctx, tx, ring, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Requests returns the open requests of an organisation, or of all, the oldest
+// first.
 func Requests(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID) ([]Request, error) {
-	return nil, nil
+	if err := audit.See(by, access.ViewUsers, org, "", "users"); err != nil {
+		return nil, err
+	}
+	var list []Request
+	err := each(ctx, tx, `SELECT r.id, r.org, r.user_id, u.username, r.created_at FROM account_requests r JOIN users u ON u.id = r.user_id
+		WHERE r.state = $1 AND ($2 = '' OR r.org = $2) ORDER BY r.created_at, r.id`, []any{requestOpen, string(org)}, func(rows *sql.Rows) error {
+		var r Request
+		var at int64
+		err := rows.Scan(&r.ID, &r.Org, &r.User, &r.Username, &at)
+		r.CreatedAt = db.Time(at)
+		list = append(list, r)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing requests: %w", err)
+	}
+	return list, nil
 }
 
-// RefuseRequest closes a request without doing what it asks. Deleting the
+// RefuseRequest closes a request and leaves the account as it is. Deleting the
 // account closes it, too.
 func RefuseRequest(ctx context.Context, tx *db.Tx, by access.Caller, id string) error {
-	return errs.New(errs.NotFound, "user.unknown")
+	var user ID
+	err := tx.QueryRow(ctx, "SELECT user_id FROM account_requests WHERE id = $1 AND state = $2", id, requestOpen).Scan(&user)
+	if errors.Is(err, sql.ErrNoRows) {
+		return errs.New(errs.NotFound, "user.request.unknown")
+	}
+	if err != nil {
+		return fmt.Errorf("looking for request %s: %w", id, err)
+	}
+	u, err := Find(ctx, tx, user)
+	if err != nil {
+		return err
+	}
+	if err := manage(ctx, tx, by, u, audit.Note("request", requestNo)); err != nil {
+		return err
+	}
+	return closeRequests(ctx, tx, by, user, requestNo)
+}
+
+func closeRequests(ctx context.Context, tx *db.Tx, by access.Caller, user ID, state string) error {
+	_, err := tx.Exec(ctx, "UPDATE account_requests SET state = $3, closed_at = $4, closed_by = $5 WHERE user_id = $1 AND state = $2",
+		user, requestOpen, state, db.Micros(tx.Now()), by.ID())
+	if err != nil {
+		return fmt.Errorf("closing the requests of account %s: %w", user, err)
+	}
+	return nil
 }

@@ -3,8 +3,15 @@ package accounts
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/settings"
 )
 
 // Seat is what an account takes of its licence.
@@ -17,64 +24,165 @@ const (
 	PreservedSeat Seat = "preserved" // of a preserved account
 )
 
-// TakeSeat gives u an active seat of its licence; devices.Activate calls it
-// with the first device. E1301 says that there is none.
-func TakeSeat(ctx context.Context, tx *db.Tx, u User) error {
-	if u.Seat == ActiveSeat {
-		return nil
+// TakeSeat gives an account an active seat of its licence; devices.Activate
+// calls it with the first device. Who has no licence gets the one of the
+// organisation that has room. E1301 says that there is no seat.
+func TakeSeat(ctx context.Context, tx *db.Tx, ring *keys.Ring, id ID) error {
+	u, err := Find(ctx, tx, id)
+	if err != nil || u.Seat == ActiveSeat {
+		return err
 	}
-	return setSeat(ctx, tx, u.ID, ActiveSeat, NoSeat)
+	s, err := settings.Load(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := takeSeat(ctx, tx, ring, &u, s); err != nil {
+		return err
+	}
+	if err := writeSeat(ctx, tx, u); err != nil {
+		return err
+	}
+	return recount(ctx, tx, u.Licence)
 }
 
-// FreeSeat gives back what an account takes of its licence, since its last
-// device is gone. The account stays as it is.
+// takeSeat asks for the seat. Who calls it writes u and counts again.
+func takeSeat(ctx context.Context, tx *db.Tx, ring *keys.Ring, u *User, s settings.Settings) error {
+	grace := time.Duration(s.Licences.GraceDays) * 24 * time.Hour
+	if u.Licence == "" {
+		id, err := orgs.Choose(ctx, tx, ring, u.Org, grace)
+		if err != nil {
+			return err
+		}
+		u.Licence = string(id)
+	} else if err := orgs.AskSeat(ctx, tx, ring, orgs.LicenceID(u.Licence), grace); err != nil {
+		return err
+	}
+	u.Seat, u.SeatBefore = ActiveSeat, NoSeat
+	return nil
+}
+
+// reserveSeat takes the seat of a user who is being made, where an invitation
+// takes one.
+func reserveSeat(ctx context.Context, tx *db.Tx, ring *keys.Ring, u *User) error {
+	if u.Kind != access.UserKind || u.State == Active {
+		return nil
+	}
+	s, err := settings.Load(ctx, tx)
+	if err != nil || !s.Licences.ReserveOnInvite {
+		return err
+	}
+	return takeSeat(ctx, tx, ring, u, s)
+}
+
+// FreeSeat gives back the active seat of an account, since its last device is
+// gone. The account stays as it is; a preserved one keeps its other seat and
+// comes back without.
 func FreeSeat(ctx context.Context, tx *db.Tx, id ID) error {
 	u, err := Find(ctx, tx, id)
 	if err != nil {
 		return err
 	}
-	seat := u.Seat
-	if seat == ActiveSeat {
-		seat = NoSeat
+	if u.Seat == ActiveSeat {
+		u.Seat = NoSeat
 	}
-	return setSeat(ctx, tx, id, seat, NoSeat)
+	u.SeatBefore = NoSeat
+	if err := writeSeat(ctx, tx, u); err != nil {
+		return err
+	}
+	return recount(ctx, tx, u.Licence)
 }
 
-func setSeat(ctx context.Context, tx *db.Tx, id ID, seat, before Seat) error {
-	_, err := tx.Exec(ctx, "UPDATE users SET seat = $2, seat_before = $3, updated_at = $4 WHERE id = $1", id, seat, before, db.Micros(tx.Now()))
+func writeSeat(ctx context.Context, tx *db.Tx, u User) error {
+	_, err := tx.Exec(ctx, "UPDATE users SET licence = $2, seat = $3, seat_before = $4, updated_at = $5 WHERE id = $1",
+		u.ID, db.Null(u.Licence), u.Seat, u.SeatBefore, db.Micros(tx.Now()))
 	if err != nil {
-		return fmt.Errorf("changing the seat of account %s: %w", id, err)
+		return fmt.Errorf("changing the seat of account %s: %w", u.ID, err)
 	}
 	return nil
 }
 
-// Seats is how many seats of a licence are taken.
-func Seats(ctx context.Context, tx *db.Tx, licence string) (active, preserved int, err error) {
-	err = tx.QueryRow(ctx, `SELECT COALESCE(sum(CASE WHEN seat = 'active' THEN 1 ELSE 0 END), 0),
-		COALESCE(sum(CASE WHEN seat = 'preserved' THEN 1 ELSE 0 END), 0) FROM users WHERE licence = $1 AND seat <> ''`, licence).
-		Scan(&active, &preserved)
-	if err != nil {
-		return 0, 0, fmt.Errorf("counting the seats of licence %s: %w", licence, err)
+// recount lets a licence note whether its seats suffice, after what is taken of
+// it has changed.
+func recount(ctx context.Context, tx *db.Tx, licence string) error {
+	if licence == "" {
+		return nil
 	}
-	return active, preserved, nil
+	return orgs.Recount(ctx, tx, orgs.LicenceID(licence))
 }
 
-// moveSeat is what the step to a state does to the seat. A disabled account
-// keeps it, so that activating it cannot fail. One that leaves the active seat
-// remembers it, and needs a free one to come back.
+// moveSeat is what the step to a state does to the seat; who calls it writes u
+// and counts again. A disabled account keeps its seat, so that activating it
+// cannot fail. One that leaves an active seat remembers it, and needs a free one
+// to come back. Without a seat of its licence the step is E1301.
 func moveSeat(ctx context.Context, tx *db.Tx, u *User, to State) error {
+	licence := orgs.LicenceID(u.Licence)
 	if u.Seat == ActiveSeat && (to == Preserved || to == Deleted) {
 		u.SeatBefore = ActiveSeat
 	}
 	switch {
 	case to == Preserved:
+		if err := orgs.AskPreserved(ctx, tx, licence); err != nil {
+			return err
+		}
 		u.Seat = PreservedSeat
 	case to == Deleted || to == Purged:
 		u.Seat = NoSeat
-	case u.Seat == ActiveSeat || u.SeatBefore == ActiveSeat:
+	case u.Seat == ActiveSeat:
+	case u.SeatBefore == ActiveSeat:
+		if err := orgs.AskReturn(ctx, tx, licence); err != nil {
+			return err
+		}
 		u.Seat, u.SeatBefore = ActiveSeat, NoSeat
 	default:
 		u.Seat = NoSeat
 	}
 	return nil
+}
+
+// SetLicence moves a user to another licence of their organisation, "" for
+// none. A seat that the user takes must be free there: E1301.
+func SetLicence(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, id ID, licence string) error {
+	u, err := Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if u.Licence == licence {
+		return nil
+	}
+	if err := manage(ctx, tx, by, u, audit.Change("licence", u.Licence, licence)); err != nil {
+		return err
+	}
+	if err := checkLicence(ctx, tx, ring, u, licence); err != nil {
+		return err
+	}
+	switch u.Seat {
+	case ActiveSeat:
+		err = orgs.AskReturn(ctx, tx, orgs.LicenceID(licence))
+	case PreservedSeat:
+		err = orgs.AskPreserved(ctx, tx, orgs.LicenceID(licence))
+	}
+	if err != nil {
+		return err
+	}
+	before := u.Licence
+	u.Licence = licence
+	if err := writeSeat(ctx, tx, u); err != nil {
+		return err
+	}
+	if err := recount(ctx, tx, before); err != nil {
+		return err
+	}
+	return recount(ctx, tx, licence)
+}
+
+// checkLicence refuses a licence that is not of the user's organisation.
+func checkLicence(ctx context.Context, tx *db.Tx, ring *keys.Ring, u User, licence string) error {
+	if licence == "" {
+		return nil
+	}
+	l, err := orgs.FindLicence(ctx, tx, ring, orgs.LicenceID(licence))
+	if err == nil && (l.Org != u.Org || u.Kind != access.UserKind) {
+		err = errs.New(errs.NotFound, "licence.unknown")
+	}
+	return err
 }

@@ -36,7 +36,8 @@ const CodeTries = 5
 const codeSpace = 1_000_000
 
 // NewLink makes the token of a link that works once, within life, and ends
-// those of the same purpose that the account had: the newest one counts. data
+// those of the same purpose that the account had: the newest one counts, but of
+// ForEmailUndo all do. data
 // is kept with it as JSON, for whoever uses the link; nil for none.
 func NewLink(ctx context.Context, tx *db.Tx, p Purpose, id ID, life time.Duration, data any) (token string, err error) {
 	token, hash := NewToken("")
@@ -52,8 +53,11 @@ func newSecret(ctx context.Context, tx *db.Tx, secret []byte, p Purpose, id ID, 
 		}
 		text = string(b)
 	}
-	if err := EndSecrets(ctx, tx, id, p); err != nil {
-		return err
+	// An address that was changed twice can be had back by the first one, too.
+	if p != ForEmailUndo {
+		if err := EndSecrets(ctx, tx, id, p); err != nil {
+			return err
+		}
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO one_time_secrets (secret, purpose, user_id, data, tries, created_at, expires_at, used_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, 0)`,

@@ -104,6 +104,14 @@ func SetState(ctx context.Context, tx *db.Tx, by access.Caller, id ID, to State,
 	return move(ctx, tx, by, u, to, reason, false)
 }
 
+// begin makes an invited account active that got its password. It is nobody's
+// decision but follows, whoever by is.
+func begin(ctx context.Context, tx *db.Tx, by access.Caller, u User) error {
+	from := access.System("first password")
+	from.IP, from.RequestID = by.IP, by.RequestID
+	return move(ctx, tx, from, u, Active, "", false)
+}
+
 // move is the one place where an account changes its state.
 func move(ctx context.Context, tx *db.Tx, by access.Caller, u User, to State, reason string, undo bool) error {
 	reason = strings.TrimSpace(reason)
@@ -121,7 +129,7 @@ func move(ctx context.Context, tx *db.Tx, by access.Caller, u User, to State, re
 		return err
 	}
 	if to != Active {
-		if err := endAll(ctx, tx, u.ID, ""); err != nil {
+		if err := end(ctx, tx, by, u.ID, to); err != nil {
 			return err
 		}
 	}
@@ -137,6 +145,24 @@ func move(ctx context.Context, tx *db.Tx, by access.Caller, u User, to State, re
 	}
 	if err := update(ctx, tx, u); err != nil {
 		return fmt.Errorf("changing the state of account %s: %w", u.ID, err)
+	}
+	if u.Seat == old.Seat {
+		return nil
+	}
+	return recount(ctx, tx, u.Licence)
+}
+
+// end ends what an account could come in by, when it is not active any more. The
+// link that undoes a change of the address stays good for when it is again.
+func end(ctx context.Context, tx *db.Tx, by access.Caller, id ID, to State) error {
+	if err := endAll(ctx, tx, id, ""); err != nil {
+		return err
+	}
+	if err := EndSecrets(ctx, tx, id, ForActivation, ForReset, ForEmail, ForRegistration); err != nil {
+		return err
+	}
+	if to == Deleted {
+		return closeRequests(ctx, tx, by, id, requestDone)
 	}
 	return nil
 }

@@ -365,12 +365,23 @@ func (h *host) rawAt(method, path, media string, body io.Reader, header ...strin
 // deviceToken gets a token by hand.
 func (d *machine) deviceToken() string {
 	d.h.t.Helper()
-	challenge := devices.NewChallenge(d.h.Keys, d.h.DB.Now(), devices.ID(d.id.DeviceID))
-	signature, err := d.sign(challenge)
+	var token string
+	err := d.h.DB.Write(d.h.t.Context(), func(tx *db.Tx) (err error) {
+		c, err := devices.NewChallenge(d.h.t.Context(), tx, devices.ID(d.id.DeviceID))
+		if err != nil {
+			return err
+		}
+		token = string(c)
+		return nil
+	})
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
-	token, _, err := devices.Prove(d.h.t.Context(), d.h.DB, d.h.Keys, d.h.Vault.StoreID(), devices.ID(d.id.DeviceID), challenge, signature, access.Caller{})
+	signature, err := d.sign([]byte(token))
+	if err != nil {
+		d.h.t.Fatal(err)
+	}
+	token, _, err = devices.Prove(d.h.t.Context(), d.h.DB, d.h.Vault.StoreID(), devices.ID(d.id.DeviceID), []byte(token), signature, access.Caller{})
 	if err != nil {
 		d.h.t.Fatal(err)
 	}

@@ -135,7 +135,7 @@ func rowReason(p *locale.Printer, row accounts.Row) string {
 }
 
 func (c *console) runImport(w http.ResponseWriter, r *http.Request, v *visit) {
-	i, err := accounts.RunImport(r.Context(), c.DB, v.caller, c.Keys, c.Gate.Hasher, c.portal(r), r.PathValue("import"))
+	i, err := accounts.RunImport(r.Context(), c.DB, v.caller, c.Keys, c.Gate.Hasher, c.portal(r), r.PathValue("import"), accounts.RunOptions{})
 	if err != nil {
 		c.showChecked(w, r, v, errs.Status(err), err)
 		return

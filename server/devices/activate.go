@@ -44,10 +44,16 @@ type Activated struct {
 
 // Activate makes a computer a device of u, who has just proved to be u; by is
 // that user. It fails with E1202 and E1203 when the profile does not allow
-// another device, with E1201 when the name is taken. The same request with the
+// another device, with E1201 when the name is taken, and with E1301 when it is
+// the first and the licence has no seat for the user. The same request with the
 // same signing key gets the same device, its secrets sealed again.
 func Activate(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, a Activation) (Activated, error) {
 	if err := a.normalise(); err != nil {
+		return Activated{}, err
+	}
+	// What was proved may be some seconds old.
+	u, err := accounts.Find(ctx, tx, u.ID)
+	if err != nil {
 		return Activated{}, err
 	}
 	if u.Kind != access.UserKind || u.State != accounts.Active {
@@ -63,7 +69,7 @@ func Activate(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 	if !errors.Is(err, sql.ErrNoRows) {
 		return Activated{}, fmt.Errorf("looking for activation %s: %w", a.RequestID, err)
 	}
-	if err := admit(ctx, tx, u); err != nil {
+	if err := admit(ctx, tx, ring, u); err != nil {
 		return Activated{}, err
 	}
 	name, err := freeName(ctx, tx, u.ID, a.Name, a.RenameIfTaken)
@@ -101,9 +107,9 @@ func checkHardware(h wire.Hardware, version string) error {
 	return nil
 }
 
-// admit asks the profile whether the user may have one more device. Licences
-// will be asked here, too.
-func admit(ctx context.Context, tx *db.Tx, u accounts.User) error {
+// admit asks the profile whether the user may have one more device, and takes
+// a seat of the licence for the first.
+func admit(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User) error {
 	p, err := profiles.Of(ctx, tx, u)
 	if err != nil {
 		return err
@@ -122,7 +128,7 @@ func admit(ctx context.Context, tx *db.Tx, u accounts.User) error {
 		}
 		return errs.Of(errs.TooManyDevices, "n", limit, "devices", candidates)
 	}
-	return nil
+	return accounts.TakeSeat(ctx, tx, ring, u.ID)
 }
 
 // Candidate is what a refused activation tells of a device that is in its way.

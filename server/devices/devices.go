@@ -73,6 +73,7 @@ type Device struct {
 	State       State
 	StateAt     time.Time
 	StateReason string
+	Owner       accounts.State // of the user: while it is not active, the device is refused
 
 	Name          string // what people see, unique among the user's
 	Hardware      wire.Hardware
@@ -214,7 +215,33 @@ func SetState(ctx context.Context, tx *db.Tx, by access.Caller, id ID, to State,
 	if err != nil {
 		return fmt.Errorf("changing the state of device %s: %w", id, err)
 	}
+	if slices.Contains(gone, to) {
+		return freeSeat(ctx, tx, d.User)
+	}
 	return nil
+}
+
+// freeSeat gives the seat of a user back whose last device is gone. The account
+// stays, and with it the way to the data that is still there.
+func freeSeat(ctx context.Context, tx *db.Tx, user accounts.ID) error {
+	left, err := liveOf(ctx, tx, user)
+	if err != nil || len(left) > 0 {
+		return err
+	}
+	return accounts.FreeSeat(ctx, tx, user)
+}
+
+// DisabledBy says why a device is refused though nobody revoked it: "device"
+// when it was disabled by itself, "user" when its user does not work, and ""
+// when it is not so. With the user it wakes again; by itself it does not.
+func (d Device) DisabledBy() string {
+	switch {
+	case d.State == Disabled:
+		return "device"
+	case d.State == Active && d.Owner != accounts.Active:
+		return "user"
+	}
+	return ""
 }
 
 // revoke takes away what a device could use. Its own tokens stay until they
@@ -224,11 +251,14 @@ func revoke(ctx context.Context, tx *db.Tx, id ID, to State) error {
 	if err := accounts.EndTokens(ctx, tx, id); err != nil {
 		return err
 	}
-	if to != Active {
-		return nil
+	tables := []string{"device_challenges"}
+	if to == Active {
+		tables = append(tables, "device_tokens")
 	}
-	if _, err := tx.Exec(ctx, "DELETE FROM device_tokens WHERE device = $1", id); err != nil {
-		return fmt.Errorf("revoking what device %s has: %w", id, err)
+	for _, table := range tables {
+		if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE device = $1", id); err != nil {
+			return fmt.Errorf("revoking what device %s has: %w", id, err)
+		}
 	}
 	return nil
 }

@@ -264,7 +264,8 @@ func TestActivateRefuses(t *testing.T) {
 	w.device(w.una, "Laptop")
 	vic := w.user("vic")
 	disabled := w.user("disabled")
-	disabled.State = accounts.Disabled
+	// By somebody else, after the log-in that brought the account here.
+	w.write(func(tx *db.Tx) error { return accounts.Disable(t.Context(), tx, system, disabled.ID, "") })
 	for _, c := range []struct {
 		name   string
 		by     access.Caller

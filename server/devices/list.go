@@ -16,7 +16,7 @@ import (
 // Filter chooses devices.
 type Filter struct {
 	Org    orgs.ID     // empty: every organisation, for those who may
-	User   accounts.ID // empty: every user, for those who may
+	User   accounts.ID // empty: every user that is not deleted, for those who may
 	State  State       // empty: those that are live
 	Search string      // in the device's names and its user's
 	After  string      // where the page before ended
@@ -42,6 +42,8 @@ func (f Filter) where() (string, []any) {
 	}
 	if f.User != "" {
 		add("d.user_id = $", f.User)
+	} else {
+		where = append(where, "u.state NOT IN ('deleted', 'purged')")
 	}
 	if f.State != "" {
 		add("d.state = $", f.State)
@@ -162,19 +164,20 @@ type Totals struct {
 	StoredBytes int64
 }
 
-// Sum returns how the active devices of an organisation stand, or of all.
+// Sum returns how the active devices of an organisation's active users stand,
+// or of all.
 func Sum(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID) (t Totals, err error) {
 	if err := audit.See(by, access.ViewDevices, org, "", "devices"); err != nil {
 		return Totals{}, err
 	}
-	where, args := "d.state = 'active'", []any{db.Micros(tx.Now().Add(-24 * time.Hour))}
+	where, args := "d.state = 'active' AND u.state = 'active'", []any{db.Micros(tx.Now().Add(-24 * time.Hour))}
 	if org != "" {
 		where += " AND d.org = $2"
 		args = append(args, org)
 	}
 	err = tx.QueryRow(ctx, `SELECT count(*), COALESCE(sum(CASE WHEN d.last_backup_at >= $1 THEN 1 ELSE 0 END), 0),
 		COALESCE(sum(CASE WHEN d.last_backup_at = 0 THEN 1 ELSE 0 END), 0), CAST(COALESCE(sum(d.stored_bytes), 0) AS BIGINT)
-		FROM devices d WHERE `+where, args...).Scan(&t.Devices, &t.Recent, &t.Never, &t.StoredBytes)
+		FROM devices d JOIN users u ON u.id = d.user_id WHERE `+where, args...).Scan(&t.Devices, &t.Recent, &t.Never, &t.StoredBytes)
 	if err != nil {
 		return Totals{}, fmt.Errorf("summing up devices: %w", err)
 	}

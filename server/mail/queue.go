@@ -124,17 +124,17 @@ func see(by access.Caller) error {
 // Retry has a mail tried again at once, one that was given up too: as often as
 // a new one.
 func Retry(ctx context.Context, tx *db.Tx, by access.Caller, number int64) error {
-	return settle(ctx, tx, by, number, "retry", `UPDATE outbox SET state = 'waiting', tries = 0, next_at = $2
+	return change(ctx, tx, by, number, "retry", `UPDATE outbox SET state = 'waiting', tries = 0, next_at = $2
 		WHERE number = $1 AND state IN ('waiting', 'failed') AND body IS NOT NULL`, number, db.Micros(tx.Now()))
 }
 
 // Drop takes a mail out of the queue unsent, and forgets what it says.
 func Drop(ctx context.Context, tx *db.Tx, by access.Caller, number int64) error {
-	return settle(ctx, tx, by, number, "drop", `UPDATE outbox SET state = 'dropped', body = NULL
+	return change(ctx, tx, by, number, "drop", `UPDATE outbox SET state = 'dropped', body = NULL
 		WHERE number = $1 AND state IN ('waiting', 'failed')`, number)
 }
 
-func settle(ctx context.Context, tx *db.Tx, by access.Caller, number int64, what, update string, args ...any) error {
+func change(ctx context.Context, tx *db.Tx, by access.Caller, number int64, what, update string, args ...any) error {
 	if err := see(by); err != nil {
 		return err
 	}
@@ -209,7 +209,7 @@ func Works(ctx context.Context, tx *db.Tx) (bool, error) {
 		return false, fmt.Errorf("looking at the last mail: %w", err)
 	}
 	e := readProblem(problem)
-	return e == nil || e.Key == "mail.error.recipient", nil
+	return e == nil || e.Key == recipientRefused, nil
 }
 
 // Expire gives up what could not even be tried for two days, and forgets what

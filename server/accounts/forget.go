@@ -1,0 +1,63 @@
+package accounts
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+)
+
+const (
+	// pendingLife is how long a registration waits for its code.
+	pendingLife = 24 * time.Hour
+
+	forgetAtOnce = 100
+)
+
+// Forget deletes what nobody came back for: registrations that were not
+// confirmed for a day, imports that were not run, and usernames that are no
+// longer kept for their owner. It returns how many.
+func Forget(ctx context.Context, tx *db.Tx) (int64, error) {
+	all, err := forgetPending(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	for _, statement := range []string{"DELETE FROM user_imports WHERE expires_at <= $1", "DELETE FROM reserved_usernames WHERE until <= $1"} {
+		n, err := tx.Changed(ctx, statement, db.Micros(tx.Now()))
+		if err != nil {
+			return 0, fmt.Errorf("cleaning up after accounts: %w", err)
+		}
+		all += n
+	}
+	return all, nil
+}
+
+// forgetPending deletes registrations, of which there is nothing to keep.
+func forgetPending(ctx context.Context, tx *db.Tx) (int64, error) {
+	var old []User
+	err := each(ctx, tx, "SELECT "+columns+" FROM users WHERE state = $1 AND state_at <= $2 ORDER BY state_at LIMIT $3",
+		[]any{Pending, db.Micros(tx.Now().Add(-pendingLife)), forgetAtOnce}, func(rows *sql.Rows) error {
+			u, err := scan(rows)
+			old = append(old, u)
+			return err
+		})
+	if err != nil {
+		return 0, fmt.Errorf("looking for old registrations: %w", err)
+	}
+	for _, u := range old {
+		if err := manage(ctx, tx, access.System("clean-up"), u, audit.Change("state", u.State, nil)); err != nil {
+			return 0, err
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM users WHERE id = $1", u.ID); err != nil {
+			return 0, fmt.Errorf("deleting registration %s: %w", u.ID, err)
+		}
+		if err := recount(ctx, tx, u.Licence); err != nil {
+			return 0, err
+		}
+	}
+	return int64(len(old)), nil
+}
