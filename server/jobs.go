@@ -6,10 +6,13 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/console"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/vault"
 )
 
@@ -30,6 +33,43 @@ func (s *Server) cleanUp(ctx context.Context) {
 			s.cfg.Log.Error("clean-up failed", "error", err)
 		}
 	}
+}
+
+// remindEvery is how often somebody looks whether administrators must be told
+// about a licence. They are told once a day, however many servers look.
+const remindEvery = time.Hour
+
+func (s *Server) remind(ctx context.Context) {
+	wait := rand.N(time.Minute)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if err := s.remindOnce(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Error("looking after the licences failed", "error", err)
+		}
+		wait = remindEvery/2 + rand.N(remindEvery)
+	}
+}
+
+func (s *Server) remindOnce(ctx context.Context) error {
+	var faulty []orgs.Licence
+	err := s.DB.Write(ctx, func(tx *db.Tx) error {
+		set, err := settings.Load(ctx, tx)
+		if err == nil {
+			faulty, err = orgs.Remind(ctx, tx, s.Keys, set.Licences, s.url()+console.Base+"/settings/licences")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, l := range faulty {
+		s.cfg.Log.Error("a licence is not valid and takes no new users", "licence", string(l.ID), "org", string(l.Org), "fault", l.Fault)
+	}
+	return nil
 }
 
 // expire ends sessions, tokens, challenges and unfinished backups that are

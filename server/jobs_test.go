@@ -1,7 +1,10 @@
 package server
 
 import (
+	"bytes"
+	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +12,8 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/db/dbtest"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/passwords"
 )
 
@@ -75,5 +80,57 @@ func TestEnsureOrgIsRepeatable(t *testing.T) {
 	second, made, err := s.EnsureOrg(t.Context(), access.System("test"), "TEST")
 	if err != nil || made || second.ID != first.ID {
 		t.Errorf("again: %v, made %v, %s, want %s", err, made, second.ID, first.ID)
+	}
+}
+
+// The job queues the mail, and the log says which licence was changed by hand.
+func TestReminds(t *testing.T) {
+	t.Parallel()
+	var logged bytes.Buffer
+	s, err := New(t.Context(), Config{Data: t.TempDir(), DB: dbtest.DSN(t), Hasher: &passwords.Hasher{Time: 1, Memory: 64},
+		Log: slog.New(slog.NewTextHandler(&logged, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	by := access.System("test")
+	org, _, err := s.EnsureOrg(t.Context(), by, "Test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.NewAccount(t.Context(), by, accounts.New{Org: org.ID, Kind: access.AdminKind, Role: access.ServerAdmin, Username: "anna",
+		Email: "anna@example.org"}, "Anna-Password-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(f func(tx *db.Tx) error) {
+		t.Helper()
+		if err := s.DB.Write(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(func(tx *db.Tx) error {
+		_, err := orgs.CreateLicence(t.Context(), tx, by, s.Keys, orgs.NewLicence{Org: org.ID, Name: "Bureau", SeatsActive: 1, ValidTo: tx.Now().Add(time.Hour)})
+		return err
+	})
+	if err := s.remindOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write(func(tx *db.Tx) error {
+		list, err := mail.List(t.Context(), tx, by, mail.Filter{})
+		if len(list) != 1 || list[0].To != "anna@example.org" || list[0].Template != mail.LicenceExpiring {
+			t.Errorf("queued %+v, want one about the licence's end", list)
+		}
+		_, err2 := tx.Exec(t.Context(), "UPDATE licences SET seats_active = 100")
+		return errors.Join(err, err2)
+	})
+	if logged.Len() > 0 {
+		t.Errorf("logged %s", logged.String())
+	}
+	if err := s.remindOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(logged.String(), "changed by hand") {
+		t.Errorf("logged %q, want the licence that was changed by hand", logged.String())
 	}
 }

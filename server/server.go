@@ -108,7 +108,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	post := &mail.Sender{DB: s.DB, Keys: s.Keys, Log: s.cfg.Log, Name: s.cfg.Name, URL: s.url}
-	s.jobs = []func(context.Context){s.api.Run, s.cleanUp, post.Run}
+	s.jobs = []func(context.Context){s.api.Run, s.cleanUp, s.remind, post.Run}
 	s.handler = &front{cfg: &s.cfg, host: s.cfg.publicHost(), metrics: s.metrics, next: routes}
 	return nil
 }
