@@ -13,31 +13,28 @@ import (
 	"github.com/backstay/backstay/backup/catalog"
 )
 
-// What a Contents reads ahead of its writer, and keeps for the next file.
-const (
-	aheadBytes = 4 << 20
-	keptBytes  = 8 << 20
-)
+// contentBytes is how many bytes of chunks a Contents holds: what comes next,
+// and what is left of before. One chunk may be longer on its own.
+const contentBytes = 4 << 20
 
-// Contents reads the content of files for downloads. It keeps the last chunks,
+// Contents reads the content of files for downloads. It holds the last chunks,
 // so that small files of one bundle, one after another in catalog order, cost
-// opening it once. Its memory, some 10 MiB, is used again and again, so that a
+// opening it once. Its memory, some 4 MiB, is used again and again, so that a
 // long download leaves little to the garbage collector. It is not safe for
 // concurrent use.
 type Contents struct {
 	fetch backup.FetchFunc
-	kept  []keptChunk // the one used last is the last
-	size  int         // of the kept chunks
-	free  [][]byte    // memory of chunks that are no longer kept
+	arena []byte
+	held  map[backup.Ref]span
 }
 
-type keptChunk struct {
-	ref   backup.Ref
-	plain []byte
-}
+// span is where a chunk lies in the arena.
+type span struct{ start, end int }
 
 // NewContents returns a Contents that reads through fetch.
-func NewContents(fetch backup.FetchFunc) *Contents { return &Contents{fetch: fetch} }
+func NewContents(fetch backup.FetchFunc) *Contents {
+	return &Contents{fetch: fetch, held: map[backup.Ref]span{}}
+}
 
 // Content is Copy for a single file.
 func Content(ctx context.Context, fetch backup.FetchFunc, e *catalog.Entry, w io.Writer, offset, length int64) error {
@@ -65,7 +62,9 @@ func (c *Contents) Copy(ctx context.Context, e *catalog.Entry, w io.Writer, offs
 			return err
 		}
 	}
-	s.skipHoles()
+	if err := s.skipHoles(); err != nil {
+		return err
+	}
 	if err := s.flush(); err != nil {
 		return err
 	}
@@ -120,16 +119,15 @@ func (s *stream) extents(extents []catalog.Extent) error {
 		}
 		p := part{ref: x.Ref, offset: uint64(x.Offset)}
 		for left := uint64(x.Length); left > 0; left -= p.length {
-			s.skipHoles()
+			if err := s.skipHoles(); err != nil {
+				return err
+			}
 			p.offset += p.length
 			p.length = left
 			if len(s.holes) > 0 {
 				p.length = min(left, s.holes[0].Offset-s.pos)
 			}
-			s.add(p)
-		}
-		if s.bytes >= aheadBytes || len(s.queue) >= windowPieces {
-			if err := s.flush(); err != nil {
+			if err := s.add(p); err != nil {
 				return err
 			}
 		}
@@ -137,33 +135,47 @@ func (s *stream) extents(extents []catalog.Extent) error {
 	return nil
 }
 
-func (s *stream) skipHoles() {
+func (s *stream) skipHoles() error {
 	for len(s.holes) > 0 && s.holes[0].Offset == s.pos {
 		h := s.holes[0]
 		s.holes = s.holes[1:]
-		s.add(part{hole: true, length: h.Length})
-	}
-}
-
-// add queues what of p lies in the range. Chunks of which the range needs
-// nothing are never read.
-func (s *stream) add(p part) {
-	start, end := max(s.pos, s.from), min(s.pos+p.length, s.to)
-	if start < end {
-		q := p
-		q.offset += start - s.pos
-		q.length = end - start
-		s.queue = append(s.queue, q)
-		if n := len(s.queue); !p.hole && (n == 1 || s.queue[n-2].ref != p.ref) {
-			s.bytes += int(p.ref.Len)
+		if err := s.add(part{hole: true, length: h.Length}); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// add queues what of p lies in the range, and writes the queue before it would
+// need more than a Contents holds. Chunks of which the range needs nothing are
+// never read.
+func (s *stream) add(p part) error {
+	start, end := max(s.pos, s.from), min(s.pos+p.length, s.to)
+	if start >= end {
+		s.pos += p.length
+		return nil
+	}
+	n, more := len(s.queue), 0
+	if !p.hole && (n == 0 || s.queue[n-1].ref != p.ref) {
+		more = int(p.ref.Len)
+	}
+	if n >= windowPieces || s.bytes > 0 && s.bytes+more > contentBytes {
+		if err := s.flush(); err != nil {
+			return err
+		}
+		more = int(p.ref.Len)
+	}
+	s.bytes += more
+	p.offset += start - s.pos
 	s.pos += p.length
+	p.length = end - start
+	s.queue = append(s.queue, p)
+	return nil
 }
 
 // flush writes what is queued.
 func (s *stream) flush() error {
-	chunks, err := s.c.chunks(s.ctx, s.queue)
+	err := s.c.hold(s.ctx, s.queue)
 	if err != nil {
 		return err
 	}
@@ -171,7 +183,8 @@ func (s *stream) flush() error {
 		if p.hole {
 			err = s.zeros(p.length)
 		} else {
-			err = s.write(chunks[p.ref][p.offset:][:p.length])
+			at := s.c.held[p.ref]
+			err = s.write(s.c.arena[at.start:at.end][p.offset:][:p.length])
 		}
 		if err != nil {
 			return err
@@ -215,78 +228,63 @@ func (s *stream) verify() error {
 	return nil
 }
 
-// chunks returns the chunks that parts need, from those kept or fetched. They
-// are valid until the next call.
-func (c *Contents) chunks(ctx context.Context, parts []part) (map[backup.Ref][]byte, error) {
-	have := map[backup.Ref][]byte{}
+// hold brings the chunks that parts need into the arena.
+func (c *Contents) hold(ctx context.Context, parts []part) error {
 	var refs []backup.Ref
+	wanted, room := map[backup.Ref]bool{}, 0
 	for _, p := range parts {
-		if _, ok := have[p.ref]; ok || p.hole {
+		if p.hole || wanted[p.ref] {
 			continue
 		}
-		if have[p.ref] = c.recall(p.ref); have[p.ref] == nil {
+		wanted[p.ref] = true
+		if _, held := c.held[p.ref]; !held {
 			refs = append(refs, p.ref)
+			room += int(p.ref.Len)
 		}
 	}
 	if len(refs) == 0 {
-		return have, nil
+		return nil
 	}
-	c.forget(len(have)-len(refs), refs)
+	if len(c.arena)+room > contentBytes {
+		c.keep(wanted)
+	}
+	c.arena = slices.Grow(c.arena, room)
+	delivered := 0
 	err := c.fetch(ctx, backup.Data, refs, func(i int, plain []byte) error {
 		if len(plain) != int(refs[i].Len) {
 			return backup.Mismatched("chunk", errShortChunk)
 		}
-		have[refs[i]] = append(c.memory(len(plain)), plain...)
-		c.kept = append(c.kept, keptChunk{refs[i], have[refs[i]]})
-		c.size += len(plain)
+		start := len(c.arena)
+		c.arena = append(c.arena, plain...)
+		c.held[refs[i]] = span{start, len(c.arena)}
+		delivered++
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("fetching content: %w", err)
+		return fmt.Errorf("fetching content: %w", err)
 	}
-	for _, ref := range refs {
-		if have[ref] == nil {
-			return nil, backup.Mismatched("chunk", errors.New("was not delivered"))
-		}
-	}
-	return have, nil
-}
-
-// recall returns a chunk that is kept, and makes it the last to go.
-func (c *Contents) recall(ref backup.Ref) []byte {
-	for i, k := range c.kept {
-		if k.ref == ref {
-			copy(c.kept[i:], c.kept[i+1:])
-			c.kept[len(c.kept)-1] = k
-			return k.plain
-		}
+	if delivered < len(refs) {
+		return backup.Mismatched("chunk", errors.New("was not delivered"))
 	}
 	return nil
 }
 
-// forget makes room for refs, but leaves the chunks that were just recalled.
-func (c *Contents) forget(recalled int, refs []backup.Ref) {
-	room := 0
-	for _, ref := range refs {
-		room += int(ref.Len)
-	}
-	for c.size+room > keptBytes && len(c.kept) > recalled {
-		old := c.kept[0].plain
-		c.kept[0] = keptChunk{}
-		c.kept, c.size = c.kept[1:], c.size-len(old)
-		c.free = append(c.free, old[:0])
-	}
-}
-
-// memory returns room for n bytes, of a forgotten chunk if one was as long.
-// What is too short for this one will hardly do for the next, and goes.
-func (c *Contents) memory(n int) []byte {
-	for i, b := range c.free {
-		if cap(b) >= n {
-			c.free = slices.Delete(c.free, i, i+1)
-			return b
+// keep drops all chunks but the wanted ones, which move together.
+func (c *Contents) keep(wanted map[backup.Ref]bool) {
+	var refs []backup.Ref
+	for ref := range c.held {
+		if wanted[ref] {
+			refs = append(refs, ref)
 		}
 	}
-	c.free = nil
-	return make([]byte, 0, n)
+	slices.SortFunc(refs, func(a, b backup.Ref) int { return c.held[a].start - c.held[b].start })
+	end := 0
+	held := map[backup.Ref]span{}
+	for _, ref := range refs {
+		at := c.held[ref]
+		n := copy(c.arena[end:], c.arena[at.start:at.end])
+		held[ref] = span{end, end + n}
+		end += n
+	}
+	c.held, c.arena = held, c.arena[:end]
 }

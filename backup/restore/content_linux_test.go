@@ -102,15 +102,8 @@ func TestContentsOpensBundlesOnce(t *testing.T) {
 	if b.chunks < 15 {
 		t.Errorf("only %d bundles", b.chunks)
 	}
-	room := 0
-	for _, k := range contents.kept {
-		room += cap(k.plain)
-	}
-	for _, b := range contents.free {
-		room += cap(b)
-	}
-	if contents.size > keptBytes || room > keptBytes+backup.MaxChunk {
-		t.Errorf("%d bytes are kept, in %d", contents.size, room)
+	if room := cap(contents.arena); len(contents.arena) > contentBytes || room > 2*contentBytes {
+		t.Errorf("%d bytes are held, in %d", len(contents.arena), room)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/backup/catalog"
+	"github.com/backstay/backstay/backup/restore"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/db"
@@ -148,7 +149,7 @@ func (p *portal) file(w http.ResponseWriter, r *http.Request, v *visit) {
 		p.fail(w, r, v.caller, err)
 		return
 	}
-	p.brokenOff(r, v, serveFile(w, r, newContents(at.catalog.Fetch), e))
+	p.brokenOff(r, v, serveFile(w, r, restore.NewContents(at.catalog.Fetch), e))
 }
 
 // zip sends a selection as an archive.
@@ -173,7 +174,7 @@ func (p *portal) zip(w http.ResponseWriter, r *http.Request, v *visit) {
 		name = last
 	}
 	web.SetDownloadHeaders(w.Header(), fmt.Sprintf("%s %s.zip", name, list[chosen].CommittedAt.UTC().Format("2006-01-02")))
-	p.brokenOff(r, v, writeZip(r.Context(), w, sel, newContents(sel.catalog.Fetch), locale.For(web.LangOf(r))))
+	p.brokenOff(r, v, writeZip(r.Context(), w, sel, restore.NewContents(sel.catalog.Fetch), locale.For(web.LangOf(r))))
 }
 
 // selection is what the form asks for. Names come escaped, since a form cannot

@@ -21,6 +21,7 @@ import (
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/catalog"
+	"github.com/backstay/backstay/backup/restore"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 )
@@ -136,7 +137,7 @@ func TestCopy(t *testing.T) {
 		size := int64(len(tc.content))
 		for _, r := range [][2]int64{{0, size}, {0, min(1, size)}, {size / 3, size / 3}, {size / 2, size - size/2}, {max(size-1, 0), min(1, size)}, {size, 0}} {
 			var got bytes.Buffer
-			if err := newContents(s.fetch).copy(t.Context(), tc.e, &got, r[0], r[1]); err != nil {
+			if err := restore.NewContents(s.fetch).Copy(t.Context(), tc.e, &got, r[0], r[1]); err != nil {
 				t.Errorf("%s %v: %v", tc.name, r, err)
 			}
 			if !bytes.Equal(got.Bytes(), tc.content[r[0]:r[0]+r[1]]) {
@@ -161,7 +162,7 @@ func TestCopyFromLists(t *testing.T) {
 	}
 	e.Extents = nil
 	var got bytes.Buffer
-	if err := newContents(s.fetch).copy(t.Context(), e, &got, 33_333, 50_000); err != nil || !bytes.Equal(got.Bytes(), content[33_333:83_333]) {
+	if err := restore.NewContents(s.fetch).Copy(t.Context(), e, &got, 33_333, 50_000); err != nil || !bytes.Equal(got.Bytes(), content[33_333:83_333]) {
 		t.Errorf("copying from lists: %d bytes, %v", got.Len(), err)
 	}
 }
@@ -174,13 +175,13 @@ func TestCopyRefusesDamage(t *testing.T) {
 	e := s.file(t, "/", "f", content, 1000)
 	e.Hash[0] ^= 1
 	var got bytes.Buffer
-	err := newContents(s.fetch).copy(t.Context(), e, &got, 0, 3000)
+	err := restore.NewContents(s.fetch).Copy(t.Context(), e, &got, 0, 3000)
 	if !errs.Is(err, errs.Mismatch) || got.Len() >= 3000 {
 		t.Errorf("wrong hash: %d bytes written, %v; want E1506 and fewer than 3000", got.Len(), err)
 	}
 	e = s.file(t, "/", "g", content, 1000)
 	delete(s.objects, e.Extents[2].Ref.ID)
-	if err := newContents(s.fetch).copy(t.Context(), e, io.Discard, 0, 3000); !errs.Is(err, errs.Mismatch) {
+	if err := restore.NewContents(s.fetch).Copy(t.Context(), e, io.Discard, 0, 3000); !errs.Is(err, errs.Mismatch) {
 		t.Errorf("missing chunk: %v, want E1506", err)
 	}
 }
@@ -191,7 +192,7 @@ func TestSeekerServesRanges(t *testing.T) {
 	content := randomBytes(10<<20, 6)
 	e := s.file(t, "/", "f", content, 1<<20)
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := serveFile(w, r, newContents(s.fetch), e); err != nil {
+		if err := serveFile(w, r, restore.NewContents(s.fetch), e); err != nil {
 			t.Error(err)
 		}
 	})
@@ -232,7 +233,7 @@ func TestServeFileBreaksOff(t *testing.T) {
 	e := s.file(t, "/", "f", randomBytes(20<<20, 7), 1<<20)
 	delete(s.objects, e.Extents[19].Ref.ID)
 	w := httptest.NewRecorder()
-	err := serveFile(w, httptest.NewRequest(http.MethodGet, "/", nil), newContents(s.fetch), e)
+	err := serveFile(w, httptest.NewRequest(http.MethodGet, "/", nil), restore.NewContents(s.fetch), e)
 	if !errs.Is(err, errs.Mismatch) || w.Body.Len() >= 20<<20 {
 		t.Errorf("a file with a missing chunk: %d bytes, %v; want E1506", w.Body.Len(), err)
 	}
@@ -285,7 +286,7 @@ func TestZip(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	if err := writeZip(t.Context(), &out, sel, newContents(s.fetch), locale.For(locale.English)); err != nil {
+	if err := writeZip(t.Context(), &out, sel, restore.NewContents(s.fetch), locale.For(locale.English)); err != nil {
 		t.Fatal(err)
 	}
 	z, err := zip.NewReader(bytes.NewReader(out.Bytes()), int64(out.Len()))
@@ -402,7 +403,7 @@ func TestZipMemory(t *testing.T) {
 		}
 	}}
 	sel := &selection{catalog: reader, folder: "/", names: names}
-	if err := writeZip(t.Context(), out, sel, newContents(fetch), locale.For(locale.English)); err != nil {
+	if err := writeZip(t.Context(), out, sel, restore.NewContents(fetch), locale.For(locale.English)); err != nil {
 		t.Fatal(err)
 	}
 	if out.n < files*perFile<<20 {
@@ -441,10 +442,10 @@ func TestZipOfSmallFiles(t *testing.T) {
 		e.Size, e.Hash = 1000, sha256.Sum256(plain[i*1000:i*1000+1000])
 		entries = append(entries, e)
 	}
-	c := newContents(s.fetch)
+	c := restore.NewContents(s.fetch)
 	s.fetched = 0
 	for _, e := range entries {
-		if err := c.copy(t.Context(), e, io.Discard, 0, 1000); err != nil {
+		if err := c.Copy(t.Context(), e, io.Discard, 0, 1000); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/backstay/backstay/backup/catalog"
+	"github.com/backstay/backstay/backup/restore"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/web"
@@ -91,7 +92,7 @@ func (s *selection) count(ctx context.Context) error {
 // file at its end: links, special files, and what could not be read.
 type archive struct {
 	zip      *zip.Writer
-	contents *contents
+	contents *restore.Contents
 	folder   string
 	printer  *locale.Printer
 	notes    []string
@@ -100,7 +101,7 @@ type archive struct {
 
 // writeZip writes the selection to w. An error of the returned kind means that
 // w lacks its end, and that nothing more may be written to it.
-func writeZip(ctx context.Context, w io.Writer, s *selection, c *contents, p *locale.Printer) error {
+func writeZip(ctx context.Context, w io.Writer, s *selection, c *restore.Contents, p *locale.Printer) error {
 	a := &archive{zip: zip.NewWriter(w), contents: c, folder: s.folder, printer: p}
 	err := s.walk(ctx, func(e *catalog.Entry) error { return a.add(ctx, e) })
 	if err != nil {
@@ -141,7 +142,7 @@ func (a *archive) add(ctx context.Context, e *catalog.Entry) error {
 	if e.Flags&catalog.Unreadable != 0 {
 		a.notes = append(a.notes, a.printer.T("download.note.older", "name", web.Visible(name)))
 	}
-	return a.contents.copy(ctx, e, w, 0, int64(e.Size))
+	return a.contents.Copy(ctx, e, w, 0, int64(e.Size))
 }
 
 // bare reports whether nothing of a file's content was ever read.
