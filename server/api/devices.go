@@ -133,15 +133,7 @@ func (a *API) challenge(w http.ResponseWriter, r *http.Request, _ access.Caller)
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	var out wire.Challenge
-	err := a.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		out.Challenge, err = devices.NewChallenge(r.Context(), tx, devices.ID(in.DeviceID))
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return answer(w, http.StatusOK, out)
+	return answer(w, http.StatusOK, wire.Challenge{Challenge: devices.NewChallenge(a.Keys, a.DB.Now(), devices.ID(in.DeviceID))})
 }
 
 func (a *API) token(w http.ResponseWriter, r *http.Request, by access.Caller) error {
@@ -149,7 +141,7 @@ func (a *API) token(w http.ResponseWriter, r *http.Request, by access.Caller) er
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	token, expires, err := devices.Prove(r.Context(), a.DB, a.Vault.StoreID(), devices.ID(in.DeviceID), in.Challenge, in.Signature, by)
+	token, expires, err := devices.Prove(r.Context(), a.DB, a.Keys, a.Vault.StoreID(), devices.ID(in.DeviceID), in.Challenge, in.Signature, by)
 	if err != nil {
 		return err
 	}

@@ -365,23 +365,12 @@ func (h *host) rawAt(method, path, media string, body io.Reader, header ...strin
 // deviceToken gets a token by hand.
 func (d *machine) deviceToken() string {
 	d.h.t.Helper()
-	var token string
-	err := d.h.DB.Write(d.h.t.Context(), func(tx *db.Tx) (err error) {
-		c, err := devices.NewChallenge(d.h.t.Context(), tx, devices.ID(d.id.DeviceID))
-		if err != nil {
-			return err
-		}
-		token = string(c)
-		return nil
-	})
+	challenge := devices.NewChallenge(d.h.Keys, d.h.DB.Now(), devices.ID(d.id.DeviceID))
+	signature, err := d.sign(challenge)
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
-	signature, err := d.sign([]byte(token))
-	if err != nil {
-		d.h.t.Fatal(err)
-	}
-	token, _, err = devices.Prove(d.h.t.Context(), d.h.DB, d.h.Vault.StoreID(), devices.ID(d.id.DeviceID), []byte(token), signature, access.Caller{})
+	token, _, err := devices.Prove(d.h.t.Context(), d.h.DB, d.h.Keys, d.h.Vault.StoreID(), devices.ID(d.id.DeviceID), challenge, signature, access.Caller{})
 	if err != nil {
 		d.h.t.Fatal(err)
 	}

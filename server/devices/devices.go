@@ -251,14 +251,11 @@ func revoke(ctx context.Context, tx *db.Tx, id ID, to State) error {
 	if err := accounts.EndTokens(ctx, tx, id); err != nil {
 		return err
 	}
-	tables := []string{"device_challenges"}
-	if to == Active {
-		tables = append(tables, "device_tokens")
+	if to != Active {
+		return nil
 	}
-	for _, table := range tables {
-		if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE device = $1", id); err != nil {
-			return fmt.Errorf("revoking what device %s has: %w", id, err)
-		}
+	if _, err := tx.Exec(ctx, "DELETE FROM device_tokens WHERE device = $1", id); err != nil {
+		return fmt.Errorf("revoking what device %s has: %w", id, err)
 	}
 	return nil
 }

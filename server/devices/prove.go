@@ -3,9 +3,11 @@ package devices
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/keys"
 )
 
 const (
@@ -28,33 +31,38 @@ const (
 	challengeSize = 32
 )
 
-// NewChallenge makes 32 random bytes for the device to sign within a minute,
-// once. For a device that is not known it makes them as well, so that nobody
-// learns which are.
-func NewChallenge(ctx context.Context, tx *db.Tx, id ID) ([]byte, error) {
-	challenge := make([]byte, challengeSize)
-	rand.Read(challenge)
-	if _, err := Find(ctx, tx, id); errs.KindOf(err) == errs.NotFound {
-		return challenge, nil
-	} else if err != nil {
-		return nil, err
+// NewChallenge makes 32 bytes for the device to sign within a minute, once:
+// when they end, a random number, and a MAC of both for this device. Nothing is
+// kept of them, so that asking costs nothing, and nobody learns which devices
+// are known.
+func NewChallenge(ring *keys.Ring, now time.Time, id ID) []byte {
+	challenge := binary.BigEndian.AppendUint64(nil, uint64(db.Micros(now.Add(challengeLife))))
+	challenge = append(challenge, make([]byte, 8)...)
+	rand.Read(challenge[8:])
+	return append(challenge, challengeMAC(ring, id, challenge)...)
+}
+
+func challengeMAC(ring *keys.Ring, id ID, head []byte) []byte {
+	return ring.MAC("device challenge", []byte(id), head)[:challengeSize-16]
+}
+
+// ours reports whether a challenge was made for this device, and until when it
+// is good.
+func ours(ring *keys.Ring, id ID, challenge []byte) (until time.Time, ok bool) {
+	if len(challenge) != challengeSize || !hmac.Equal(challenge[16:], challengeMAC(ring, id, challenge[:16])) {
+		return time.Time{}, false
 	}
-	sum := sha256.Sum256(challenge)
-	_, err := tx.Exec(ctx, "INSERT INTO device_challenges (challenge, device, expires_at) VALUES ($1, $2, $3)",
-		sum[:], id, db.Micros(tx.Now().Add(challengeLife)))
-	if err != nil {
-		return nil, fmt.Errorf("making a challenge for device %s: %w", id, err)
-	}
-	return challenge, nil
+	return db.Time(int64(binary.BigEndian.Uint64(challenge))), true
 }
 
 // Prove gives a token to a device that has signed its challenge for this vault:
 // docs/protocol.md, POST token. The challenge is used up whatever comes of it. A
 // device that is known by its signature and may not work is told why; every
 // other failure is Unauthenticated.
-func Prove(ctx context.Context, d *db.DB, store backup.UUID, id ID, challenge, signature []byte, from access.Caller) (token string, expires time.Time, err error) {
+func Prove(ctx context.Context, d *db.DB, ring *keys.Ring, store backup.UUID, id ID, challenge, signature []byte, from access.Caller) (token string, expires time.Time, err error) {
 	wrong := errs.New(errs.Unauthenticated, "device.proof.wrong")
-	if len(challenge) != challengeSize || len(signature) != ed25519.SignatureSize {
+	until, ok := ours(ring, id, challenge)
+	if !ok || len(signature) != ed25519.SignatureSize {
 		return "", time.Time{}, wrong
 	}
 	uid, err := backup.ParseUUID(string(id))
@@ -64,19 +72,23 @@ func Prove(ctx context.Context, d *db.DB, store backup.UUID, id ID, challenge, s
 	var refused error
 	err = d.Write(ctx, func(tx *db.Tx) error {
 		refused = nil
+		device, err := Find(ctx, tx, id)
+		if errs.KindOf(err) == errs.NotFound || err == nil && !tx.Now().Before(until) {
+			refused = wrong
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 		sum := sha256.Sum256(challenge)
-		n, err := tx.Changed(ctx, "DELETE FROM device_challenges WHERE challenge = $1 AND device = $2 AND expires_at > $3",
-			sum[:], id, db.Micros(tx.Now()))
+		n, err := tx.Changed(ctx, "INSERT INTO device_challenges (challenge, device, expires_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+			sum[:], id, db.Micros(until))
 		if err != nil {
 			return fmt.Errorf("using a challenge of device %s: %w", id, err)
 		}
 		if n != 1 {
 			refused = wrong
 			return nil
-		}
-		device, err := Find(ctx, tx, id)
-		if err != nil {
-			return err
 		}
 		message := append(append(append([]byte{}, uid[:]...), store[:]...), challenge...)
 		if err := crypt.VerifySignature(device.SigningKey, "token", message, signature); err != nil {

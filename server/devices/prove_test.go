@@ -3,6 +3,7 @@ package devices_test
 import (
 	"crypto/ed25519"
 	"encoding/base64"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,13 +21,8 @@ import (
 	"github.com/backstay/backstay/server/devices"
 )
 
-func (w *world) challenge(id devices.ID) (challenge []byte) {
-	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
-		challenge, err = devices.NewChallenge(w.Context(), tx, id)
-		return err
-	})
-	return challenge
+func (w *world) challenge(id devices.ID) []byte {
+	return devices.NewChallenge(w.ring, w.d.Now(), id)
 }
 
 func sign(key ed25519.PrivateKey, device devices.ID, store backup.UUID, challenge []byte) []byte {
@@ -36,7 +32,7 @@ func sign(key ed25519.PrivateKey, device devices.ID, store backup.UUID, challeng
 
 func (w *world) prove(id devices.ID, challenge, signature []byte) (string, error) {
 	w.Helper()
-	token, _, err := devices.Prove(w.Context(), w.d, store, id, challenge, signature, from)
+	token, _, err := devices.Prove(w.Context(), w.d, w.ring, store, id, challenge, signature, from)
 	return token, err
 }
 
@@ -82,6 +78,8 @@ func TestProve(t *testing.T) {
 	}
 	fresh, of := w.challenge(d.ID), w.challenge(other.ID)
 	own := make([]byte, 32)
+	later := slices.Clone(fresh)
+	later[4]++ // a part of when it ends
 	for name, a := range map[string]struct {
 		id                   devices.ID
 		challenge, signature []byte
@@ -90,6 +88,7 @@ func TestProve(t *testing.T) {
 		"a challenge that was tried":   {d.ID, tried, sign(c.signing, d.ID, store, tried)},
 		"one of its own":               {d.ID, own, sign(c.signing, d.ID, store, own)},
 		"another device's challenge":   {d.ID, of, sign(c.signing, d.ID, store, of)},
+		"one that ends later":          {d.ID, later, sign(c.signing, d.ID, store, later)},
 		"another device's key":         {d.ID, fresh, sign(oc.signing, d.ID, store, fresh)},
 		"no signature":                 {d.ID, w.challenge(d.ID), nil},
 		"a challenge that is too long": {d.ID, append(w.challenge(d.ID), 0), make([]byte, 64)},
@@ -121,6 +120,35 @@ func TestProve(t *testing.T) {
 	})
 }
 
+// What was used up stays so, whatever happens to the device meanwhile, and
+// asking for a challenge leaves nothing behind.
+func TestUsedChallengesStayUsed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d, c := w.device(w.una, "one")
+	used := w.challenge(d.ID)
+	signature := sign(c.signing, d.ID, store, used)
+	if _, err := w.prove(d.ID, used, signature); err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []devices.State{devices.Disabled, devices.Active} {
+		w.write(func(tx *db.Tx) error { return devices.SetState(t.Context(), tx, system, d.ID, state, "test") })
+	}
+	if _, err := w.prove(d.ID, used, signature); errs.KindOf(err) != errs.Unauthenticated {
+		t.Errorf("a used challenge after the device was stopped and started: %v, want Unauthenticated", err)
+	}
+	for range 3 {
+		w.challenge(d.ID)
+	}
+	var kept int
+	w.read(func(tx *db.Tx) error {
+		return tx.QueryRow(t.Context(), "SELECT count(*) FROM device_challenges").Scan(&kept)
+	})
+	if kept != 1 {
+		t.Errorf("%d challenges are kept, want the used one", kept)
+	}
+}
+
 func TestTimesOfProof(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -150,8 +178,8 @@ func TestTimesOfProof(t *testing.T) {
 		n, err = devices.Expire(t.Context(), tx)
 		return err
 	})
-	if n != 3 { // a challenge and two tokens
-		t.Errorf("Expire deleted %d, want 3", n)
+	if n != 4 { // two challenges that were used, and two tokens
+		t.Errorf("Expire deleted %d, want 4", n)
 	}
 }
 
@@ -168,7 +196,7 @@ func TestChallengeIsForOnce(t *testing.T) {
 	for i := range 100 {
 		wg.Go(func() {
 			on := []*db.DB{w.d, second}[i%2]
-			_, _, err := devices.Prove(t.Context(), on, store, d.ID, challenge, signature, from)
+			_, _, err := devices.Prove(t.Context(), on, w.ring, store, d.ID, challenge, signature, from)
 			switch {
 			case err == nil:
 				given.Add(1)
