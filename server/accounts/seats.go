@@ -175,7 +175,8 @@ func SetLicence(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Rin
 	return recount(ctx, tx, licence)
 }
 
-// checkLicence refuses a licence that is not of the user's organisation.
+// checkLicence refuses a licence that is not of the user's organisation, and
+// one that takes nobody new.
 func checkLicence(ctx context.Context, tx *db.Tx, ring *keys.Ring, u User, licence string) error {
 	if licence == "" {
 		return nil
@@ -184,5 +185,8 @@ func checkLicence(ctx context.Context, tx *db.Tx, ring *keys.Ring, u User, licen
 	if err == nil && (l.Org != u.Org || u.Kind != access.UserKind) {
 		err = errs.New(errs.NotFound, "licence.unknown")
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return l.MayJoin(tx.Now())
 }

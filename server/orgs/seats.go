@@ -25,8 +25,8 @@ const (
 // Expired reports whether the licence is over.
 func (l Licence) Expired(now time.Time) bool { return !l.ValidTo.IsZero() && !now.Before(l.ValidTo) }
 
-// usable is why nobody new can come in at all.
-func (l Licence) usable(now time.Time) error {
+// MayJoin says whether anybody new may be bound to the licence at all.
+func (l Licence) MayJoin(now time.Time) error {
 	switch {
 	case l.State == LicenceInvalid:
 		return errs.Of(errs.NoFreeSeat, "reason", invalid).Because(l.Fault)
@@ -51,7 +51,7 @@ func (l Licence) MayRegister(taken int, now time.Time) error {
 // MayReturn says whether an account that gave its seat up may have one again:
 // one must be free.
 func (l Licence) MayReturn(taken int, now time.Time) error {
-	if err := l.usable(now); err != nil {
+	if err := l.MayJoin(now); err != nil {
 		return err
 	}
 	if taken >= l.SeatsActive {
@@ -64,7 +64,7 @@ func (l Licence) MayReturn(taken int, now time.Time) error {
 // besides it. More than there are may be taken during the grace, which begins
 // with the first of them; then it is E1301.
 func (l Licence) MayActivate(taken int, now time.Time, grace time.Duration) error {
-	if err := l.usable(now); err != nil {
+	if err := l.MayJoin(now); err != nil {
 		return err
 	}
 	if taken < l.SeatsActive || now.Before(l.graceEnd(now, grace)) {

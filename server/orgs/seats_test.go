@@ -30,19 +30,20 @@ func TestRules(t *testing.T) {
 		register errs.Code
 		activate errs.Code
 		come     errs.Code
+		join     errs.Code
 	}{
-		"an empty one":            {sound, 0, yes, yes, yes},
-		"one seat left":           {sound, 4, yes, yes, yes},
-		"all taken":               {sound, 5, full, yes, full}, // the first too many begins the grace
-		"over, the first day":     {over(0), 6, full, yes, full},
-		"over, the last moment":   {over(grace - 1), 6, full, yes, full},
-		"over, the grace is over": {over(grace), 6, full, full, full},
-		"over, and one left":      {over(grace), 5, full, full, full},
-		"enough again":            {over(grace), 4, yes, yes, yes},
-		"its last moment":         {with(func(l *orgs.Licence) { l.ValidTo = now.Add(1) }), 0, yes, yes, yes},
-		"expired":                 {with(func(l *orgs.Licence) { l.ValidTo = now }), 0, full, full, full},
-		"revoked":                 {with(func(l *orgs.Licence) { l.State = orgs.LicenceRevoked }), 0, bad, full, full},
-		"changed by hand":         {with(func(l *orgs.Licence) { l.State, l.Fault = orgs.LicenceInvalid, errors.New("x") }), 0, bad, full, full},
+		"an empty one":            {sound, 0, yes, yes, yes, yes},
+		"one seat left":           {sound, 4, yes, yes, yes, yes},
+		"all taken":               {sound, 5, full, yes, full, yes}, // the first too many begins the grace
+		"over, the first day":     {over(0), 6, full, yes, full, yes},
+		"over, the last moment":   {over(grace - 1), 6, full, yes, full, yes},
+		"over, the grace is over": {over(grace), 6, full, full, full, yes},
+		"over, and one left":      {over(grace), 5, full, full, full, yes},
+		"enough again":            {over(grace), 4, yes, yes, yes, yes},
+		"its last moment":         {with(func(l *orgs.Licence) { l.ValidTo = now.Add(1) }), 0, yes, yes, yes, yes},
+		"expired":                 {with(func(l *orgs.Licence) { l.ValidTo = now }), 0, full, full, full, full},
+		"revoked":                 {with(func(l *orgs.Licence) { l.State = orgs.LicenceRevoked }), 0, bad, full, full, full},
+		"changed by hand":         {with(func(l *orgs.Licence) { l.State, l.Fault = orgs.LicenceInvalid, errors.New("x") }), 0, bad, full, full, full},
 	} {
 		for what, got := range map[string]struct {
 			err  error
@@ -51,6 +52,7 @@ func TestRules(t *testing.T) {
 			"MayRegister": {c.l.MayRegister(c.taken, now), c.register},
 			"MayActivate": {c.l.MayActivate(c.taken, now, grace), c.activate},
 			"MayReturn":   {c.l.MayReturn(c.taken, now), c.come},
+			"MayJoin":     {c.l.MayJoin(now), c.join},
 		} {
 			if got.want == "" && got.err != nil || got.want != "" && !errs.Is(got.err, got.want) {
 				t.Errorf("%s with %d taken: %s = %v, want %q", name, c.taken, what, got.err, got.want)
