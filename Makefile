@@ -13,7 +13,7 @@ BUILD := $(or $(shell git describe --always --dirty --abbrev=7 --exclude '*' 2>/
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 	-ldflags "-buildid= -X github.com/backstay/backstay/version.Build=$(BUILD)"
 
-export DIR QUICKSTART_FLAGS SCALE RUNS
+export DIR QUICKSTART_FLAGS SCALE RUNS DURATION LOGINS
 
 .PHONY: help
 help: ## list the targets
@@ -54,6 +54,10 @@ bench: ## measure beside restic and borg; SCALE=1 is full size, RUNS=3
 	@scripts/need bench || echo 'Measuring without what is missing.'
 	@$(MAKE) --no-print-directory build
 	@$(GO) build -o bin/bench ./scripts/bench && exec bin/bench
+
+.PHONY: load
+load: build ## measure pages and memory while 100 people log in at once; DURATION=15, LOGINS=100
+	@$(GO) build -o bin/load ./scripts/load && exec bin/load
 
 .PHONY: clean
 clean: ## remove what was built
