@@ -127,3 +127,24 @@ func KindOf(err error) Kind {
 
 // Status returns the HTTP status for err.
 func Status(err error) int { return status[KindOf(err)] }
+
+// RetryAfter is how many seconds whoever met err should wait before they ask
+// again, 0 when that is not said.
+func RetryAfter(err error) int {
+	e := Find(err)
+	if e == nil {
+		return 0
+	}
+	n, _ := e.Args["n"].(int)
+	switch {
+	case e.Code == TooManyAttempts:
+		return max(n, 1)
+	case e.Code == ServerBusy:
+		return 60 * max(n, 1)
+	case e.Key == "snapshot.flood":
+		return 3600
+	case e.Kind == TooMany, e.Kind == Unavailable:
+		return 10
+	}
+	return 0
+}

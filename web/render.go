@@ -83,7 +83,7 @@ func (s *Site) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		return // the browser went away; there is nobody to tell
 	}
-	status := errs.Status(err)
+	status := Status(w, err)
 	page := errorPage{Frame: s.bare(r).Card(), Status: status, RequestID: w.Header().Get(RequestIDHeader), Icon: "alert-circle"}
 	page.Text = page.p.Error(err)
 	expected := errs.Find(err)
@@ -96,12 +96,18 @@ func (s *Site) Fail(w http.ResponseWriter, r *http.Request, err error) {
 			// What is not there and what is not theirs to see get one answer.
 			page.Text = page.p.T("access.not.found")
 		}
-		if n, ok := expected.Args["n"].(int); ok && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
-			w.Header().Set("Retry-After", strconv.Itoa(n))
-		}
 	}
 	page.Title = page.p.T(titleOf(status))
 	s.sendError(w, r, page)
+}
+
+// Status is the status of a page that shows err. The answer gets the header that
+// says when to come back, where there is something to wait for.
+func Status(w http.ResponseWriter, err error) int {
+	if wait := errs.RetryAfter(err); wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(wait))
+	}
+	return errs.Status(err)
 }
 
 func titleOf(status int) string {

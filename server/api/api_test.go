@@ -435,24 +435,6 @@ func TestLostSyncStopsTheServer(t *testing.T) {
 	}
 }
 
-func TestRetryAfter(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		err  *errs.Error
-		want int
-	}{
-		{errs.Of(errs.TooManyAttempts, "n", 30), 30},
-		{errs.Of(errs.ServerBusy, "n", 2), 120},
-		{errs.New(errs.TooMany, "snapshot.flood", "n", 500), 3600},
-		{errs.New(errs.Unavailable, "read.busy"), 10},
-		{errs.Of(errs.StorageFull), 0},
-	} {
-		if got := retryAfter(c.err); got != c.want {
-			t.Errorf("retryAfter(%v) = %d, want %d", c.err, got, c.want)
-		}
-	}
-}
-
 func TestStreams(t *testing.T) {
 	t.Parallel()
 	var s streams

@@ -119,7 +119,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, by access.Caller, err
 	case errs.Internal, errs.Unavailable, errs.TooMany:
 		p.Retryable = true
 	}
-	if wait := retryAfter(expected); wait > 0 {
+	if wait := errs.RetryAfter(expected); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(wait))
 	}
 	if expected.Kind == errs.Unauthenticated {
@@ -133,23 +133,6 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, by access.Caller, err
 	w.Header().Set("Content-Type", wire.MediaTypeProblem)
 	w.WriteHeader(status)
 	w.Write(body)
-}
-
-// retryAfter is how many seconds to wait before asking again, 0 when that is
-// not said.
-func retryAfter(e *errs.Error) int {
-	n, _ := e.Args["n"].(int)
-	switch {
-	case e.Code == errs.TooManyAttempts:
-		return max(n, 1)
-	case e.Code == errs.ServerBusy:
-		return 60 * max(n, 1)
-	case e.Key == "snapshot.flood":
-		return 3600
-	case e.Kind == errs.TooMany, e.Kind == errs.Unavailable:
-		return 10
-	}
-	return 0
 }
 
 // record notes a refusal. Tokens that are of nobody are not recorded: there is

@@ -3,7 +3,6 @@ package console
 import (
 	"net/http"
 
-	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
@@ -198,7 +197,7 @@ func (c *console) resetFactors(w http.ResponseWriter, r *http.Request, v *visit)
 		return c.Gate.Factors.Reset(r.Context(), tx, v.caller, u.ID)
 	})
 	if err != nil {
-		c.showFactors(w, r, v, errs.Status(err), err)
+		c.showFactors(w, r, v, web.Status(w, err), err)
 		return
 	}
 	c.site.Done(w, r, "/admin/users/"+string(u.ID), web.Flash{Key: "users.factors.done", Args: []any{"name", u.Username}})

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/profiles"
@@ -108,7 +107,7 @@ func (c *console) saveProfile(w http.ResponseWriter, r *http.Request, v *visit) 
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	c.site.Render(w, r, errs.Status(err), "profile", page)
+	c.site.Render(w, r, web.Status(w, err), "profile", page)
 }
 
 // foldersOf reads one folder a line. One that was mandatory stays so.

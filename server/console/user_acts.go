@@ -177,7 +177,7 @@ func (c *console) doAct(w http.ResponseWriter, r *http.Request, v *visit, a act)
 		return a.do(ctx, tx, v.caller, u.ID, page.Reason)
 	})
 	if err != nil {
-		c.showAct(w, r, v, errs.Status(err), a, page, err)
+		c.showAct(w, r, v, web.Status(w, err), a, page, err)
 		return
 	}
 	c.site.Done(w, r, "/admin/users/"+string(u.ID), web.Flash{Key: "users." + a.name + ".done", Args: []any{"name", u.Username}})
@@ -206,7 +206,7 @@ func (c *console) changeUser(w http.ResponseWriter, r *http.Request, v *visit, d
 		return do(tx, u)
 	})
 	if err != nil {
-		c.showUser(w, r, v, errs.Status(err), err)
+		c.showUser(w, r, v, web.Status(w, err), err)
 		return
 	}
 	c.site.Done(w, r, web.LocalPath(r.PostFormValue("back"), "/admin/users/"+string(u.ID)), web.Flash{Key: done, Args: []any{"name", u.Username}})

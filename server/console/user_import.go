@@ -82,7 +82,7 @@ func (c *console) checkImport(w http.ResponseWriter, r *http.Request, v *visit) 
 		i, err = accounts.CheckImport(ctx, c.DB, v.caller, v.org(), file, opts)
 	}
 	if err != nil {
-		c.showImport(w, r, v, errs.Status(err), err)
+		c.showImport(w, r, v, web.Status(w, err), err)
 		return
 	}
 	c.site.Redirect(w, r, "/admin/imports/"+i.ID)
@@ -137,7 +137,7 @@ func rowReason(p *locale.Printer, row accounts.Row) string {
 func (c *console) runImport(w http.ResponseWriter, r *http.Request, v *visit) {
 	i, err := accounts.RunImport(r.Context(), c.DB, v.caller, c.Keys, c.Gate.Hasher, c.portal(r), r.PathValue("import"), accounts.RunOptions{})
 	if err != nil {
-		c.showChecked(w, r, v, errs.Status(err), err)
+		c.showChecked(w, r, v, web.Status(w, err), err)
 		return
 	}
 	c.site.Redirect(w, r, "/admin/imports/"+i.ID)

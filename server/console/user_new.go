@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
@@ -84,7 +83,7 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 	}
 	var err error
 	if n.PasswordHash, err = c.Gate.Hasher.Hash(ctx, secret); err != nil {
-		c.showNewUser(w, r, v, errs.Status(err), page, err)
+		c.showNewUser(w, r, v, web.Status(w, err), page, err)
 		return
 	}
 	made := madeUserPage{Portal: c.portal(r), Secret: secret, Invited: page.How == byInvitation}
@@ -112,7 +111,7 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 		return err
 	})
 	if err != nil {
-		c.showNewUser(w, r, v, errs.Status(err), page, err)
+		c.showNewUser(w, r, v, web.Status(w, err), page, err)
 		return
 	}
 	made.Frame = c.frame(w, r, v, "users.made", "name", made.Username)

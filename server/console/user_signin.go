@@ -69,7 +69,7 @@ func (c *console) endSession(w http.ResponseWriter, r *http.Request, v *visit) {
 func (c *console) inviteAgain(w http.ResponseWriter, r *http.Request, v *visit) {
 	secret, hash, err := c.temporary(r)
 	if err != nil {
-		c.showUser(w, r, v, errs.Status(err), err)
+		c.showUser(w, r, v, web.Status(w, err), err)
 		return
 	}
 	c.changeUser(w, r, v, "users.invite.done", func(tx *db.Tx, u accounts.User) error {
@@ -106,7 +106,7 @@ func (c *console) copyLink(w http.ResponseWriter, r *http.Request, v *visit) {
 		})
 	}
 	if err != nil {
-		c.showUser(w, r, v, errs.Status(err), err)
+		c.showUser(w, r, v, web.Status(w, err), err)
 		return
 	}
 	page.Frame = c.frame(w, r, v, "users.link.title", "name", web.Visible(page.Username))

@@ -3,7 +3,6 @@ package entry
 import (
 	"net/http"
 
-	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
@@ -80,7 +79,7 @@ func (d *Door) showYou(w http.ResponseWriter, r *http.Request, v *Visit, email s
 	}
 	status := http.StatusOK
 	if failure != nil {
-		status = errs.Status(failure)
+		status = web.Status(w, failure)
 		if !page.Form.AddTo(page.Printer(), failure, map[string]string{"user.email.": "email"}) {
 			d.Fail(w, r, v.Caller, failure)
 			return
@@ -110,7 +109,7 @@ func (d *Door) showEmail(w http.ResponseWriter, r *http.Request, v *Visit, failu
 	page := emailPage{section: d.section(w, r, v, "/account"), Digits: numbered(digits)}
 	status := http.StatusOK
 	if failure != nil {
-		status = errs.Status(failure)
+		status = web.Status(w, failure)
 		if !page.Form.Add(page.Printer(), failure) {
 			d.Fail(w, r, v.Caller, failure)
 			return

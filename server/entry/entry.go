@@ -288,7 +288,7 @@ func (d *Door) refused(w http.ResponseWriter, r *http.Request, v *Visit, err err
 	page := noticePage{Frame: d.Site.Frame(w, r).Card(), Icon: "ban", LogOut: true}
 	page.Title = page.Printer().T("page.forbidden")
 	page.Text, page.Code = page.Printer().Error(err), string(expected.Code)
-	d.Site.Render(w, r, errs.Status(err), "notice", page)
+	d.Site.Render(w, r, web.Status(w, err), "notice", page)
 }
 
 // Fail is where every failure of a page ends. Whoever is not logged in is sent

@@ -62,7 +62,7 @@ func (d *Door) showProof(w http.ResponseWriter, r *http.Request, v *Visit, name,
 	page.Title = page.Printer().T(title)
 	status := http.StatusOK
 	if failure != nil {
-		status = errs.Status(failure)
+		status = web.Status(w, failure)
 		if d.over(w, r, failure) || !page.Form.AddTo(page.Printer(), failure, codeField) {
 			return
 		}
@@ -93,7 +93,7 @@ func (d *Door) showEnrol(w http.ResponseWriter, r *http.Request, v *Visit, failu
 	page.Title = page.Printer().T("entry.enrol")
 	status := http.StatusOK
 	if failure != nil {
-		status = errs.Status(failure)
+		status = web.Status(w, failure)
 		if d.over(w, r, failure) || !page.Form.AddTo(page.Printer(), failure, codeField) {
 			return
 		}
@@ -201,7 +201,7 @@ func (d *Door) answer(w http.ResponseWriter, r *http.Request, value any, err err
 		if e := errs.Find(err); e == nil || e.Kind == errs.Internal {
 			d.Log.ErrorContext(r.Context(), "passkey failed", "error", err, "request", access.CallerOf(r.Context()).RequestID)
 		}
-		w.WriteHeader(errs.Status(err))
+		w.WriteHeader(web.Status(w, err))
 		value = map[string]string{"error": locale.For(web.LangOf(r)).Error(err)}
 	}
 	if err := json.NewEncoder(w).Encode(value); err != nil {

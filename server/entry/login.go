@@ -65,7 +65,7 @@ func (d *Door) login(w http.ResponseWriter, r *http.Request) {
 		err = d.enter(w, r, u, page.Next)
 	}
 	if err != nil {
-		d.showLogin(w, r, errs.Status(err), page, err)
+		d.showLogin(w, r, web.Status(w, err), page, err)
 	}
 }
 
@@ -181,6 +181,6 @@ func (d *Door) choose(w http.ResponseWriter, r *http.Request) {
 		err = d.enter(w, r, u, r.PostFormValue("next"))
 	}
 	if err != nil {
-		d.showLogin(w, r, errs.Status(err), loginPage{Next: r.PostFormValue("next")}, err)
+		d.showLogin(w, r, web.Status(w, err), loginPage{Next: r.PostFormValue("next")}, err)
 	}
 }

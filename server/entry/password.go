@@ -61,7 +61,7 @@ func (d *Door) showFirstPassword(w http.ResponseWriter, r *http.Request, v *Visi
 	page.Rules = rules
 	status := http.StatusOK
 	if failure != nil {
-		status = errs.Status(failure)
+		status = web.Status(w, failure)
 		if !page.Form.Add(page.Printer(), failure) {
 			d.Fail(w, r, v.Caller, failure)
 			return
@@ -140,7 +140,7 @@ func (d *Door) showLink(w http.ResponseWriter, r *http.Request, token string, fa
 	page.Rules = rulesOf(page.Printer(), link.Policy, r.PostFormValue("password"), link.Context)
 	status := http.StatusOK
 	if failure != nil {
-		status = errs.Status(failure)
+		status = web.Status(w, failure)
 		if !page.Form.Add(page.Printer(), failure) {
 			d.Fail(w, r, access.CallerOf(r.Context()), failure)
 			return
@@ -176,5 +176,5 @@ func (d *Door) overLink(w http.ResponseWriter, r *http.Request, err error, again
 	if again != nil {
 		page.Hint = p.T("entry.expired.hint")
 	}
-	d.Site.Render(w, r, errs.Status(err), "notice", page)
+	d.Site.Render(w, r, web.Status(w, err), "notice", page)
 }

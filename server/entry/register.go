@@ -49,7 +49,7 @@ func (d *Door) showRegister(w http.ResponseWriter, r *http.Request, asked signin
 	page.Title = page.Printer().T("entry.register")
 	status := http.StatusOK
 	if failure != nil {
-		status = errs.Status(failure)
+		status = web.Status(w, failure)
 		if !page.Form.AddTo(page.Printer(), failure, registerFields) {
 			d.Fail(w, r, from, failure)
 			return
@@ -141,7 +141,7 @@ func (d *Door) showCode(w http.ResponseWriter, r *http.Request, wait int, failur
 	page.Title = page.Printer().T("entry.code")
 	status := http.StatusOK
 	if failure != nil {
-		status = errs.Status(failure)
+		status = web.Status(w, failure)
 		if !page.Form.Add(page.Printer(), failure) {
 			d.Fail(w, r, access.CallerOf(r.Context()), failure)
 			return

@@ -34,7 +34,7 @@ func (d *Door) showSecurity(w http.ResponseWriter, r *http.Request, v *Visit, fa
 	}
 	status := http.StatusOK
 	if failure != nil {
-		status = errs.Status(failure)
+		status = web.Status(w, failure)
 		if d.over(w, r, failure) {
 			return
 		}
@@ -93,7 +93,7 @@ func (d *Door) showTOTP(w http.ResponseWriter, r *http.Request, v *Visit, failur
 	}
 	status := http.StatusOK
 	if err == nil && failure != nil {
-		status = errs.Status(failure)
+		status = web.Status(w, failure)
 		if d.over(w, r, failure) {
 			return
 		}
