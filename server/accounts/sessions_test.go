@@ -261,7 +261,7 @@ func TestUserToken(t *testing.T) {
 	device, other := w.device(u, "d1"), w.device(u, "d2")
 	issue := func() (token string) {
 		w.write(func(tx *db.Tx) (err error) {
-			token, _, err = accounts.IssueToken(t.Context(), tx, system, u, device)
+			token, _, err = accounts.IssueToken(t.Context(), tx, system, u, device, time.Time{})
 			return err
 		})
 		return token

@@ -53,12 +53,13 @@ func HashToken(prefix, token string) ([]byte, bool) {
 }
 
 // IssueToken makes a user token: u is present at the device and has just proved
-// it by the password. by is the device.
-func IssueToken(ctx context.Context, tx *db.Tx, by access.Caller, u User, device access.DeviceID) (token string, expires time.Time, err error) {
+// it by the password, and at factorAt by the second factor, which is zero for
+// whoever has none. by is the device.
+func IssueToken(ctx context.Context, tx *db.Tx, by access.Caller, u User, device access.DeviceID, factorAt time.Time) (token string, expires time.Time, err error) {
 	token, hash := NewToken(UserTokenPrefix)
 	expires = tx.Now().Add(TokenLife)
-	_, err = tx.Exec(ctx, `INSERT INTO user_tokens (token, user_id, device, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`,
-		hash, u.ID, device, db.Micros(tx.Now()), db.Micros(expires))
+	_, err = tx.Exec(ctx, `INSERT INTO user_tokens (token, user_id, device, created_at, expires_at, factor_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		hash, u.ID, device, db.Micros(tx.Now()), db.Micros(expires), db.Micros(factorAt))
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("issuing a user token: %w", err)
 	}
@@ -97,6 +98,23 @@ func FindToken(ctx context.Context, tx *db.Tx, token string, device access.Devic
 	// A name for this token's time, from which it cannot be made.
 	c.Session = hex.EncodeToString(hash[:16])
 	return c, nil
+}
+
+// TokenFactor is when the second factor was given that a user token stands for:
+// zero when there was none, or when the token is not good for the user at the
+// device.
+func TokenFactor(ctx context.Context, tx *db.Tx, token string, id ID, device access.DeviceID) (time.Time, error) {
+	hash, ok := HashToken(UserTokenPrefix, token)
+	if !ok {
+		return time.Time{}, nil
+	}
+	var at int64
+	err := tx.QueryRow(ctx, "SELECT factor_at FROM user_tokens WHERE token = $1 AND user_id = $2 AND device = $3 AND expires_at > $4",
+		hash, id, device, db.Micros(tx.Now())).Scan(&at)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, fmt.Errorf("looking for the second factor of a user token: %w", err)
+	}
+	return db.Time(at), nil
 }
 
 // FindTokenAlone is FindToken for who shows the token and no device: enough to

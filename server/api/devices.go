@@ -163,7 +163,7 @@ func (a *API) userToken(w http.ResponseWriter, r *http.Request, by access.Caller
 	}
 	var out wire.Token
 	err = a.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		out.Token, out.ExpiresAt, err = accounts.IssueToken(r.Context(), tx, by, u, by.Device)
+		out.Token, out.ExpiresAt, err = accounts.IssueToken(r.Context(), tx, by, u, by.Device, time.Time{})
 		return err
 	})
 	if err != nil {

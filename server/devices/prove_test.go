@@ -270,7 +270,7 @@ func TestRevocation(t *testing.T) {
 			token := w.token(d, computer)
 			var userToken string
 			w.write(func(tx *db.Tx) (err error) {
-				userToken, _, err = accounts.IssueToken(t.Context(), tx, system, w.una, d.ID)
+				userToken, _, err = accounts.IssueToken(t.Context(), tx, system, w.una, d.ID, time.Time{})
 				return err
 			})
 			open := w.challenge(d.ID)

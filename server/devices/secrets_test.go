@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/crypt"
@@ -95,7 +96,7 @@ func TestNoSecretsInTheDatabase(t *testing.T) {
 		if session, _, err = accounts.StartSession(t.Context(), tx, from, w.una, accounts.NewSession{Portal: accounts.ToPortal}); err != nil {
 			return err
 		}
-		userToken, _, err = accounts.IssueToken(t.Context(), tx, caller(d), w.una, d.ID)
+		userToken, _, err = accounts.IssueToken(t.Context(), tx, caller(d), w.una, d.ID, time.Time{})
 		return err
 	})
 	// A snapshot is opened, too.

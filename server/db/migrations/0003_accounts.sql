@@ -74,6 +74,10 @@ ALTER TABLE login_sessions ADD COLUMN stage TEXT NOT NULL DEFAULT '';
 ALTER TABLE login_sessions ADD COLUMN auth_at BIGINT NOT NULL DEFAULT 0;  -- when its owner last proved who they are
 ALTER TABLE login_sessions ADD COLUMN factor TEXT NOT NULL DEFAULT '';    -- the strongest proof given: password, totp, recovery, passkey
 
+-- When a second factor was given for a user token, or for the one that it came
+-- after; 0: never. It is asked for again some time after it.
+ALTER TABLE user_tokens ADD COLUMN factor_at BIGINT NOT NULL DEFAULT 0;
+
 -- A name that was given up stays its owner's for a while.
 CREATE TABLE reserved_usernames (
 	username_key {{sorted}} PRIMARY KEY,
