@@ -185,7 +185,10 @@ func TestConsole(t *testing.T) {
 	all := map[string]string{"console-overview": at("/"), "console-users": at("/users"), "console-user": user, "console-users-nothing": at("/users?q=nobody+at+all"), "console-devices": at("/devices"), "console-devices-never": at("/devices?show=never"),
 		"console-device": device, "console-deactivate": device + "/deactivate", "console-disable": user + "/disable", "console-profiles": at("/profiles"), "console-profile": profile, "console-audit": at("/audit"),
 		"console-user-signin": user + "/signin", "console-user-delete": user + "/delete", "console-user-profile": user + "/profile", "console-user-import": at("/users/import"),
-		"console-settings": at("/settings"), "console-settings-organisation": at("/settings/organisation"), "console-settings-portals": at("/settings/portals"), "console-settings-database": at("/settings/database")}
+		"console-settings": at("/settings"), "console-settings-organisation": at("/settings/organisation"), "console-settings-portals": at("/settings/portals"), "console-settings-database": at("/settings/database"),
+		"console-settings-users": at("/settings/users"), "console-settings-registration": at("/settings/registration"), "console-settings-signin": at("/settings/signin"),
+		"console-settings-mail": at("/settings/mail"), "console-settings-queue": at("/settings/mail/queue"), "console-settings-licences": at("/settings/licences"),
+		"console-licence-new": at("/settings/licences/new"), "console-settings-administrators": at("/settings/administrators"), "console-administrator-new": at("/settings/administrators/new")}
 	walk(t, b, inEnglish, "", all)
 	language(b, "fr")
 	walk(t, b, inFrench, "-fr", all)

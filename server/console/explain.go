@@ -18,8 +18,6 @@ func (c *console) explainRoutes(mux *entry.Mux) {
 	mux.HandleFunc("GET /admin/users/{user}/signin", c.admin(c.explain))
 	mux.HandleFunc("GET /admin/users/{user}/web-restore", c.admin(c.askWebRestore))
 	mux.HandleFunc("POST /admin/users/{user}/web-restore", c.admin(c.allowWebRestore))
-	mux.HandleFunc("GET /admin/users/{user}/factors", c.admin(c.askFactors))
-	mux.HandleFunc("POST /admin/users/{user}/factors", c.admin(c.resetFactors))
 }
 
 // explain says why a user can or cannot sign in: what holds and what does not,
@@ -167,7 +165,7 @@ func (c *console) showFactors(w http.ResponseWriter, r *http.Request, v *visit, 
 		}
 		has, err := factors.Of(r.Context(), tx, u.ID)
 		p := page.Printer()
-		page.Name, page.Action, page.Back, page.Button = u.Username, r.URL.Path, "/admin/users/"+string(u.ID), p.T("users.factors")
+		page.Name, page.Action, page.Back, page.Button = u.Username, r.URL.Path, home(u), p.T("users.factors")
 		page.Consequences = some(counted(p, "users.factors.passkeys", int64(len(has.Passkeys))), counted(p, "users.factors.codes", int64(has.RecoveryLeft)),
 			p.T("users.factors.login", "name", u.Username), p.T("users.factors.sure"))
 		if has.TOTP {
@@ -200,5 +198,5 @@ func (c *console) resetFactors(w http.ResponseWriter, r *http.Request, v *visit)
 		c.showFactors(w, r, v, web.Status(w, err), err)
 		return
 	}
-	c.site.Done(w, r, "/admin/users/"+string(u.ID), web.Flash{Key: "users.factors.done", Args: []any{"name", u.Username}})
+	c.site.Done(w, r, home(u), web.Flash{Key: "users.factors.done", Args: []any{"name", u.Username}})
 }

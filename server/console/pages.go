@@ -5,6 +5,7 @@ import (
 
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors"
+	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web"
 )
 
@@ -86,17 +87,21 @@ type option struct{ Value, Text string }
 
 type madeUserPage struct {
 	web.Frame
-	ID, Username, Email, Portal string
-	Invited                     bool   // the user sets a password; else Secret is it
-	Again                       bool   // the user is no new one
-	Secret                      string // a password, or what the client takes for one until it is replaced
-	Link                        string // of the activation, when no mail brings it
-	Command                     string // to activate a computer
+	Username, Email, Portal string
+	Home                    string // its page
+	Invited                 bool   // the user sets a password; else Secret is it
+	Again                   bool   // the user is no new one
+	Secret                  string // a password, or what the client takes for one until it is replaced
+	Link                    string // of the activation, when no mail brings it
+	Command                 string // to activate a computer, "" for who has none
+	Another                 string // where one more is made
 }
 
 type userPage struct {
 	web.Frame
 	Form        web.Form
+	Home        string // its address
+	Explain     string // where it is said why the user cannot sign in, "" for nowhere
 	User        user
 	StateText   string
 	Reason      string // of the state
@@ -237,6 +242,7 @@ type auditRow struct {
 type settingsFrame struct {
 	web.Frame
 	Sections []web.Link
+	Locked   bool // the reader has to prove who they are before they change anything
 }
 
 type organisationPage struct {
@@ -287,4 +293,109 @@ type askPage struct {
 	web.Frame
 	Form                       web.Form
 	Text, Action, Back, Button string
+}
+
+type rulesPage struct {
+	settingsFrame
+	Form     web.Form
+	Set      settings.Settings
+	Domains  string // one on each line
+	Policies []policy
+}
+
+// policy is a password policy and what it asks for.
+type policy struct {
+	Name, Text string
+	Rules      []string
+}
+
+type mailPage struct {
+	settingsFrame
+	Form   web.Form
+	Set    settings.Mail
+	Works  bool
+	To     string // where a test goes
+	Counts []choice
+}
+
+type queuePage struct {
+	settingsFrame
+	Form   web.Form
+	Counts []choice
+	Mails  []queued
+	Pages  web.Pages
+}
+
+type queued struct {
+	Number        int64
+	What, To      string
+	UserID        string
+	State         web.State
+	Tries         int64
+	Problem       string
+	Created, Next time.Time
+	CanChange     bool
+}
+
+type licencesPage struct {
+	settingsFrame
+	Form             web.Form
+	Set              settings.Licences
+	CanIssue, CanSet bool
+	Licences         []licence
+}
+
+type licence struct {
+	ID, Name, Serial          string
+	Taken, Seats              int64
+	Preserved, SeatsPreserved int64
+	ValidTo                   time.Time
+	Stands                    web.Sign
+	Bar                       []bar
+	Revoked                   bool
+}
+
+type licencePage struct {
+	settingsFrame
+	Form             web.Form
+	Licence          licence
+	Name, ValidTo    string
+	Seats, Preserved int
+	CanIssue         bool
+}
+
+type administratorsPage struct {
+	settingsFrame
+	Administrators []administrator
+	CanManage      bool
+}
+
+type administrator struct {
+	Href, Username, FullName, Email, Role string
+	State                                 web.State
+	LastLogin                             time.Time
+	Factor                                bool
+	You                                   bool
+}
+
+type newAdministratorPage struct {
+	settingsFrame
+	Form                                 web.Form
+	Username, FirstName, LastName, Email string
+	Role                                 string
+	Roles                                []role
+	NoMail, MailOff                      bool
+}
+
+// role is what an administrator may be made for.
+type role struct {
+	Name, Text, Means string
+}
+
+type administratorPage struct {
+	userPage
+	Role   string // chosen
+	Roles  []role
+	Locked bool
+	You    bool
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors"
+	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web"
 )
 
@@ -68,13 +69,13 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "user-new", page
 	},
 	"user-made": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "user-made", madeUserPage{Frame: in, ID: "1", Username: "marie", Secret: "kelp-Sonar-41-rig", Portal: "https://backup.example"}
+		return "user-made", madeUserPage{Frame: in, Home: "/admin/users/1", Username: "marie", Secret: "kelp-Sonar-41-rig", Portal: "https://backup.example"}
 	},
 	"user-mailed": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "user-made", madeUserPage{Frame: in, ID: "1", Username: hostile, Email: "marie@example.org", Invited: true, Portal: "https://backup.example"}
+		return "user-made", madeUserPage{Frame: in, Home: "/admin/users/1", Username: hostile, Email: "marie@example.org", Invited: true, Portal: "https://backup.example"}
 	},
 	"user-link": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "user-made", madeUserPage{Frame: in, ID: "1", Username: hostile, Invited: true, Again: true, Secret: "kelp-Sonar-41-rig",
+		return "user-made", madeUserPage{Frame: in, Home: "/admin/users/1", Username: hostile, Invited: true, Again: true, Secret: "kelp-Sonar-41-rig",
 			Link: "https://backup.example/link/0123456789abcdefghijklmnopqrstuvwxyz0123456", Portal: "https://backup.example"}
 	},
 	"user": func(out, in web.Frame, r *http.Request) (string, web.Page) {
@@ -113,6 +114,49 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "settings-database", databasePage{settingsFrame: sampleSettings(in), SQLite: true, Commands: []string{"cp a b"},
 			About: db.About{Kind: "SQLite", Place: "/var/lib/backstay/backstay.db", Version: "3.50.1", Schema: 3, Bytes: 41_000_000}}
 	},
+	"settings-users": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "settings-users", rulesPage{settingsFrame: sampleSettings(in), Set: settings.Settings{Users: settings.Users{RollbackDays: 30, ShorterDays: 7, ShorterFrom: sampleNow.AddDate(0, 0, 30)}}}
+	},
+	"settings-registration": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		page := rulesPage{settingsFrame: sampleSettings(in), Set: settings.Settings{Registration: settings.Registration{Mode: "open"}}, Domains: hostile}
+		page.Domains = "example.org"
+		page.Form.AddField("registration_domain", "This is no domain.")
+		return "settings-registration", page
+	},
+	"settings-signin": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		page := rulesPage{settingsFrame: sampleSettings(in)}
+		page.Locked = true
+		showPolicies(&page, nil)
+		page.Form.AddField("lock_after", "From 3 to 100.")
+		return "settings-signin", page
+	},
+	"settings-mail": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "settings-mail", mailPage{settingsFrame: sampleSettings(in), Set: settings.Mail{Host: "smtp.example.org", Port: 587, Security: "starttls", From: "backup@example.org", HasPassword: true},
+			Works: true, To: "admin@example.org", Counts: []choice{{Text: "Waiting", Href: "#", Count: 3}}}
+	},
+	"settings-queue": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "settings-queue", queuePage{settingsFrame: sampleSettings(in), Counts: []choice{{Text: "Waiting", Href: "#", Count: 3, Active: true}},
+			Mails: []queued{{Number: 1, What: "Activation", To: hostile, UserID: "1", State: aState("orange", "Waiting"), Tries: 2, Problem: "The mail server cannot be reached.", Created: sampleNow, Next: sampleNow, CanChange: true}}}
+	},
+	"settings-licences": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "settings-licences", licencesPage{settingsFrame: sampleSettings(in), CanIssue: true, CanSet: true, Licences: []licence{sampleLicence(hostile, 18, 25), sampleLicence("Workshop", 12, 8)}}
+	},
+	"licence": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "licence", licencePage{settingsFrame: sampleSettings(in), Licence: sampleLicence(hostile, 18, 25), CanIssue: true, Name: "Head office", Seats: 25}
+	},
+	"licence-new": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "licence-new", licencePage{settingsFrame: sampleSettings(in), Seats: 25}
+	},
+	"settings-administrators": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "settings-administrators", administratorsPage{settingsFrame: sampleSettings(in), CanManage: true, Administrators: []administrator{
+			{Href: "#", Username: "admin", FullName: hostile, Role: "Server administrator", State: aState("green", "Active"), You: true, Factor: true}, {Href: "#", Username: hostile, State: aState("blue", "Invited")}}}
+	},
+	"administrator-new": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "administrator-new", newAdministratorPage{settingsFrame: sampleSettings(in), Role: "viewer", Roles: []role{{"viewer", "Viewer", "Looks."}}}
+	},
+	"administrator": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "administrator", administratorPage{userPage: userPage{Frame: in, User: sampleUsers()[0], CanManage: true, Home: "#"}, Role: "viewer", Roles: []role{{"viewer", "Viewer", "Looks."}}, Locked: true}
+	},
 	"devices": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "devices", devicesPage{Frame: in, Devices: sampleDevices()}
 	},
@@ -142,6 +186,11 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 			{At: sampleNow.Add(-time.Minute), Who: hostile, What: "Read own data", Object: "Snapshot", ID: "0190b3f2-aaaa-7bbb-8ccc-123456789abc", Outcome: aState("red", "Denied"), Code: "E1106", IP: "2001:db8::1"},
 		}}
 	},
+}
+
+func sampleLicence(name string, taken, seats int64) licence {
+	return licence{ID: "1", Name: name, Serial: "X2R9C-GGT03-5XA9C-DTXP8-1919A", Taken: taken, Seats: seats, SeatsPreserved: 2,
+		Stands: aSign("good", "circle-check", "7 seats are free."), Bar: seatsBar(taken, seats)}
 }
 
 func sampleSettings(in web.Frame) settingsFrame {

@@ -36,6 +36,10 @@ func (c *console) settingsRoutes(mux *entry.Mux) {
 	mux.HandleFunc("GET /admin/settings/organisation", c.admin(c.organisation))
 	mux.HandleFunc("GET /admin/settings/portals", c.admin(c.portals))
 	mux.HandleFunc("GET /admin/settings/database", c.admin(c.database))
+	c.rulesRoutes(mux)
+	c.mailRoutes(mux)
+	c.licenceRoutes(mux)
+	c.adminRoutes(mux)
 }
 
 // settings lists what can be set. On a narrow screen it is the way from one

@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -14,11 +15,18 @@ import (
 	"github.com/backstay/backstay/web"
 )
 
+// people are where the pages of one account are.
+var people = []string{"/admin/users/{user}", administrators + "/{user}"}
+
 func (c *console) userRoutes(mux *entry.Mux) {
 	mux.HandleFunc("GET /admin/users/{user}", c.admin(c.user))
-	mux.HandleFunc("POST /admin/users/{user}/sessions/{session}/end", c.admin(c.endSession))
-	mux.HandleFunc("POST /admin/users/{user}/invite", c.admin(c.inviteAgain))
-	mux.HandleFunc("POST /admin/users/{user}/link", c.admin(c.copyLink))
+	for _, at := range people {
+		mux.HandleFunc("POST "+at+"/sessions/{session}/end", c.admin(c.endSession))
+		mux.HandleFunc("POST "+at+"/invite", c.admin(c.inviteAgain))
+		mux.HandleFunc("POST "+at+"/link", c.admin(c.copyLink))
+		mux.HandleFunc("GET "+at+"/factors", c.admin(c.askFactors))
+		mux.HandleFunc("POST "+at+"/factors", c.admin(c.resetFactors))
+	}
 	mux.HandleFunc("GET /admin/users/{user}/profile", c.admin(c.askProfile))
 	mux.HandleFunc("POST /admin/users/{user}/profile", c.admin(c.changeProfile))
 }
@@ -56,7 +64,7 @@ func (c *console) showUser(w http.ResponseWriter, r *http.Request, v *visit, sta
 
 // fill puts together what is known of a user.
 func (page *userPage) fill(r *http.Request, tx *db.Tx, v *visit, u accounts.User) error {
-	ctx, p := r.Context(), page.Printer()
+	ctx := r.Context()
 	eff, err := profiles.Of(ctx, tx, u)
 	if err != nil {
 		return err
@@ -66,13 +74,8 @@ func (page *userPage) fill(r *http.Request, tx *db.Tx, v *visit, u accounts.User
 		return err
 	}
 	page.User = rows[0]
+	page.Explain = home(u) + "/signin"
 	page.User.Profile, page.User.ProfileID = eff.Name, string(eff.ID)
-	page.StateText = p.T("user.means." + string(u.State))
-	page.Reason, page.Since = u.StateReason, u.StateAt
-	page.Language = p.T("user.language.browser")
-	if l, ok := localeName(u.Language); ok {
-		page.Language = l
-	}
 	list, _, err := devices.List(ctx, tx, v.caller, devices.Filter{Org: u.Org, User: u.ID})
 	if err != nil {
 		return err
@@ -81,7 +84,20 @@ func (page *userPage) fill(r *http.Request, tx *db.Tx, v *visit, u accounts.User
 	for _, d := range list {
 		page.Devices = append(page.Devices, deviceOf(page.Frame, d.Device, u.Username))
 	}
-	sessions, err := accounts.Sessions(ctx, tx, v.caller, u.ID)
+	return page.person(r, tx, v, u)
+}
+
+// person is what is known of an account, whoever's it is.
+func (page *userPage) person(r *http.Request, tx *db.Tx, v *visit, u accounts.User) error {
+	p := page.Printer()
+	page.Home = home(u)
+	page.StateText = p.T("user.means." + string(u.State))
+	page.Reason, page.Since = u.StateReason, u.StateAt
+	page.Language = p.T("user.language.browser")
+	if l, ok := localeName(u.Language); ok {
+		page.Language = l
+	}
+	sessions, err := accounts.Sessions(r.Context(), tx, v.caller, u.ID)
 	if err != nil {
 		return err
 	}
@@ -89,7 +105,7 @@ func (page *userPage) fill(r *http.Request, tx *db.Tx, v *visit, u accounts.User
 	for _, s := range sessions {
 		page.Sessions = append(page.Sessions, sessionOf(page.Frame, s))
 	}
-	page.Factors, err = factors.Of(ctx, tx, u.ID)
+	page.Factors, err = factors.Of(r.Context(), tx, u.ID)
 	return err
 }
 
@@ -99,7 +115,7 @@ func (page *userPage) act(u accounts.User) {
 	if !page.CanManage {
 		return
 	}
-	at, p := "/admin/users/"+string(u.ID), page.Printer()
+	at, p := home(u), page.Printer()
 	link := func(name, icon, class string) button {
 		return button{Text: p.T("users." + name), Icon: icon, Href: at + "/" + name, Class: class}
 	}
@@ -111,10 +127,9 @@ func (page *userPage) act(u accounts.User) {
 	var first, more []button
 	switch u.State {
 	case accounts.Active:
-		more = []button{link("disable", "user-off", ""), link("preserve", "archive", "")}
+		more = []button{link("disable", "user-off", "")}
 	case accounts.Disabled:
 		first = []button{post("activate", "check", "btn-primary")}
-		more = []button{link("preserve", "archive", "")}
 	case accounts.Preserved:
 		first = []button{post("activate", "check", "btn-primary")}
 	case accounts.Invited:
@@ -122,17 +137,34 @@ func (page *userPage) act(u accounts.User) {
 	case accounts.Deleted:
 		first = []button{post("undelete", "arrow-back-up", "btn-primary")}
 	}
+	if u.Kind == access.UserKind && (u.State == accounts.Active || u.State == accounts.Disabled) {
+		more = append(more, link("preserve", "archive", ""))
+	}
 	if u.State != accounts.Deleted && u.State != accounts.Purged {
-		more = append(more, link("profile", "adjustments", ""), link("delete", "trash", "text-danger"))
+		if u.Kind == access.UserKind {
+			more = append(more, link("profile", "adjustments", ""))
+		}
+		more = append(more, link("delete", "trash", "text-danger"))
 	}
 	page.First, page.More = first, more
 }
 
-// findUser is a user of the organisation. Administrators are not among them.
+// findUser is the account that the address names: a user, or an administrator
+// below the settings. Either is unknown at the other's address.
 func findUser(r *http.Request, tx *db.Tx, v *visit, id accounts.ID) (accounts.User, error) {
 	u, err := accounts.View(r.Context(), tx, v.caller, id)
-	if err == nil && u.Kind != access.UserKind {
+	if err == nil && !strings.HasPrefix(r.URL.Path, home(u)) {
 		err = errs.New(errs.NotFound, "user.unknown")
 	}
 	return u, err
+}
+
+const administrators = "/admin/settings/administrators"
+
+// home is the page of an account.
+func home(u accounts.User) string {
+	if u.Kind == access.AdminKind {
+		return administrators + "/" + string(u.ID)
+	}
+	return "/admin/users/" + string(u.ID)
 }

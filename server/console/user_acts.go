@@ -42,22 +42,27 @@ var acts = []act{
 }
 
 func (c *console) actRoutes(mux *entry.Mux) {
-	for _, a := range acts {
-		mux.HandleFunc("GET /admin/users/{user}/"+a.name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
-			if a.fresh && !c.fresh(w, r, v) {
-				return
-			}
-			c.showAct(w, r, v, http.StatusOK, a, confirmPage{}, nil)
-		}))
-		mux.HandleFunc("POST /admin/users/{user}/"+a.name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
-			c.doAct(w, r, v, a)
-		}))
+	for _, at := range people {
+		for _, a := range acts {
+			mux.HandleFunc("GET "+at+"/"+a.name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
+				if a.fresh && !c.fresh(w, r, v) {
+					return
+				}
+				c.showAct(w, r, v, http.StatusOK, a, confirmPage{}, nil)
+			}))
+			mux.HandleFunc("POST "+at+"/"+a.name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
+				c.doAct(w, r, v, a)
+			}))
+		}
+		mux.HandleFunc("POST "+at+"/activate", c.admin(c.activateUser))
+		mux.HandleFunc("POST "+at+"/undelete", c.admin(c.undeleteUser))
 	}
-	mux.HandleFunc("POST /admin/users/{user}/activate", c.admin(c.activateUser))
-	mux.HandleFunc("POST /admin/users/{user}/undelete", c.admin(c.undeleteUser))
 }
 
 func disableMeans(p *locale.Printer, u accounts.User, x stakes) []string {
+	if u.Kind == access.AdminKind {
+		return []string{p.T("users.disable.login", "name", u.Username), p.T("users.disable.undo")}
+	}
 	return some(p.T("users.disable.login", "name", u.Username), counted(p, "users.disable.devices", x.devices),
 		p.T("users.disable.data"), seatMeans(p, u, "users.disable.seat"), p.T("users.disable.undo"))
 }
@@ -73,7 +78,10 @@ func preserveMeans(p *locale.Printer, u accounts.User, x stakes) []string {
 
 func deleteMeans(p *locale.Printer, u accounts.User, x stakes) []string {
 	data := p.T("users.delete.nothing")
-	if x.snapshots > 0 {
+	switch {
+	case u.Kind == access.AdminKind:
+		data = "" // who has none
+	case x.snapshots > 0:
 		data = p.N("users.delete.data", x.snapshots, "size", p.Bytes(x.bytes))
 	}
 	return some(p.T("users.disable.login", "name", u.Username), counted(p, "users.delete.devices", x.devices), data,
@@ -144,7 +152,7 @@ func (c *console) showAct(w http.ResponseWriter, r *http.Request, v *visit, stat
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	p, at := page.Printer(), "/admin/users/"+string(u.ID)
+	p, at := page.Printer(), home(u)
 	page.Title, page.Button = p.T("users."+a.name+".title", "name", web.Visible(u.Username)), p.T("users."+a.name)
 	page.Name, page.Action, page.Back, page.AskReason = u.Username, at+"/"+a.name, at, a.reason
 	page.Consequences = a.means(p, u, x)
@@ -180,7 +188,7 @@ func (c *console) doAct(w http.ResponseWriter, r *http.Request, v *visit, a act)
 		c.showAct(w, r, v, web.Status(w, err), a, page, err)
 		return
 	}
-	c.site.Done(w, r, "/admin/users/"+string(u.ID), web.Flash{Key: "users." + a.name + ".done", Args: []any{"name", u.Username}})
+	c.site.Done(w, r, home(u), web.Flash{Key: "users." + a.name + ".done", Args: []any{"name", u.Username}})
 }
 
 func (c *console) activateUser(w http.ResponseWriter, r *http.Request, v *visit) {
@@ -206,10 +214,10 @@ func (c *console) changeUser(w http.ResponseWriter, r *http.Request, v *visit, d
 		return do(tx, u)
 	})
 	if err != nil {
-		c.showUser(w, r, v, web.Status(w, err), err)
+		c.showPerson(w, r, v, web.Status(w, err), err)
 		return
 	}
-	c.site.Done(w, r, web.LocalPath(r.PostFormValue("back"), "/admin/users/"+string(u.ID)), web.Flash{Key: done, Args: []any{"name", u.Username}})
+	c.site.Done(w, r, web.LocalPath(r.PostFormValue("back"), home(u)), web.Flash{Key: done, Args: []any{"name", u.Username}})
 }
 
 // confirmed reports whether the name of what is to be changed was typed.

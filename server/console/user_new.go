@@ -86,7 +86,7 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.showNewUser(w, r, v, web.Status(w, err), page, err)
 		return
 	}
-	made := madeUserPage{Portal: c.portal(r), Secret: secret, Invited: page.How == byInvitation}
+	made := madeUserPage{Portal: c.portal(r), Another: "/admin/users/new", Secret: secret, Invited: page.How == byInvitation}
 	err = c.DB.Write(ctx, func(tx *db.Tx) error {
 		set, err := settings.Load(ctx, tx)
 		if err != nil {
@@ -102,7 +102,7 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 		if err := assign(r, tx, v, u, profiles.ID(page.Profile)); err != nil {
 			return err
 		}
-		made.ID, made.Username, made.Email = string(u.ID), u.Username, u.Email
+		made.Home, made.Username, made.Email = home(u), u.Username, u.Email
 		if !made.Invited {
 			return nil
 		}

@@ -69,7 +69,7 @@ func (c *console) endSession(w http.ResponseWriter, r *http.Request, v *visit) {
 func (c *console) inviteAgain(w http.ResponseWriter, r *http.Request, v *visit) {
 	secret, hash, err := c.temporary(r)
 	if err != nil {
-		c.showUser(w, r, v, web.Status(w, err), err)
+		c.showPerson(w, r, v, web.Status(w, err), err)
 		return
 	}
 	c.changeUser(w, r, v, "users.invite.done", func(tx *db.Tx, u accounts.User) error {
@@ -99,14 +99,14 @@ func (c *console) copyLink(w http.ResponseWriter, r *http.Request, v *visit) {
 			if err != nil {
 				return err
 			}
-			page.ID, page.Username, page.Email, page.Secret = string(u.ID), u.Username, u.Email, secret
+			page.Home, page.Username, page.Email, page.Secret = home(u), u.Username, u.Email, secret
 			page.Link, err = accounts.Invite(r.Context(), tx, v.caller, c.Keys, c.Gate.URL(), u.ID,
 				accounts.InviteOptions{Secret: secret, Hash: hash, NoMail: true})
 			return err
 		})
 	}
 	if err != nil {
-		c.showUser(w, r, v, web.Status(w, err), err)
+		c.showPerson(w, r, v, web.Status(w, err), err)
 		return
 	}
 	page.Frame = c.frame(w, r, v, "users.link.title", "name", web.Visible(page.Username))
