@@ -151,7 +151,10 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n
 	if _, err := orgs.Find(ctx, tx, u.Org); err != nil {
 		return User{}, err
 	}
-	if err := free(ctx, tx, u); err != nil {
+	if err := freeUsername(ctx, tx, u); err != nil {
+		return User{}, err
+	}
+	if err := freeEmail(ctx, tx, u); err != nil {
 		return User{}, err
 	}
 	if err := checkLicence(ctx, tx, ring, u, u.Licence); err != nil {
@@ -300,11 +303,16 @@ func Update(ctx context.Context, tx *db.Tx, by access.Caller, id ID, c Changes) 
 			return User{}, err
 		}
 	}
-	if err := free(ctx, tx, u); err != nil {
-		return User{}, err
-	}
 	if orgs.Fold(u.Username) != orgs.Fold(old.Username) {
+		if err := freeUsername(ctx, tx, u); err != nil {
+			return User{}, err
+		}
 		if err := reserve(ctx, tx, old, tx.Now().Add(reservedFor)); err != nil {
+			return User{}, err
+		}
+	}
+	if orgs.Fold(u.Email) != orgs.Fold(old.Email) {
+		if err := freeEmail(ctx, tx, u); err != nil {
 			return User{}, err
 		}
 	}

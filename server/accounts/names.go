@@ -20,9 +20,8 @@ const reservedFor = 90 * 24 * time.Hour
 // speaking. An administrator may give them.
 var ours = []string{"admin", "administrator", "root", "system"}
 
-// free refuses a username that another account has or keeps, and an address
-// that another account has where they are not shared.
-func free(ctx context.Context, tx *db.Tx, u User) error {
+// freeUsername refuses a username that another account has or keeps.
+func freeUsername(ctx context.Context, tx *db.Tx, u User) error {
 	key := orgs.Fold(u.Username)
 	if u.State == Pending && slices.Contains(ours, key) {
 		return errs.New(errs.Invalid, "user.username.reserved", "username", u.Username)
@@ -37,7 +36,7 @@ func free(ctx context.Context, tx *db.Tx, u User) error {
 	if others > 0 {
 		return errs.New(errs.Conflict, "user.username.taken", "username", u.Username)
 	}
-	return freeEmail(ctx, tx, u)
+	return nil
 }
 
 // freeEmail refuses an address that another account has, where the settings
