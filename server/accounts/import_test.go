@@ -1,0 +1,466 @@
+package accounts_test
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/settings"
+)
+
+func (w *world) check(file string, opts accounts.ImportOptions) (accounts.Import, error) {
+	w.Helper()
+	return accounts.CheckImport(w.Context(), w.d, system, w.org.ID, strings.NewReader(file), opts)
+}
+
+func (w *world) run(id string) (accounts.Import, error) {
+	w.Helper()
+	return accounts.RunImport(w.Context(), w.d, system, w.ring, w.h, server, id, accounts.RunOptions{
+		Command: func(username string) string { return "activate " + username }})
+}
+
+// outcome is a row in short.
+func outcome(i accounts.Import) (lines []string) {
+	for _, r := range i.Rows {
+		lines = append(lines, strings.TrimSpace(fmt.Sprintf("%d %s %s %s", r.Line, r.Username, r.Status, r.Reason)))
+	}
+	return lines
+}
+
+func (w *world) users() int {
+	w.Helper()
+	n := 0
+	w.write(func(tx *db.Tx) (err error) {
+		n, err = accounts.Count(w.Context(), tx, system, accounts.Filter{Org: w.org.ID, Kind: access.UserKind})
+		return err
+	})
+	return n
+}
+
+const goodFile = `username,email,first_name,last_name,profile,licence,language,send_mail
+una,una@example.org,Una,Nemo,Staff,One,fr,yes
+vic,vic@example.org,"Vic, the second",,,,,
+wil,,,,,,,
+`
+
+func TestImport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l := w.licence("One", 5, 0)
+	profile := w.profile("Staff")
+	opts := accounts.ImportOptions{Profiles: map[string]access.ProfileID{"staff": profile}, SendMail: true}
+	i, err := w.check(goodFile, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"2 una good", "3 vic good", "4 wil good"}
+	if got := outcome(i); !slices.Equal(got, want) || i.Good != 3 || i.Bad+i.Exists+i.Made != 0 || i.State != "checked" {
+		t.Errorf("checked %q, %+v", got, i)
+	}
+	if n := w.users(); n != 0 {
+		t.Errorf("the check made %d users", n)
+	}
+	i, err = w.run(i.ID)
+	if err != nil || i.Made != 3 || i.Good != 0 || i.State != "done" {
+		t.Fatalf("made %d, %v: %q", i.Made, err, outcome(i))
+	}
+	una := w.byName("una")
+	if una.Name() != "Una Nemo" || una.Email != "una@example.org" || una.Language != "fr" || una.Profile != profile || orgs.LicenceID(una.Licence) != l.ID ||
+		una.State != accounts.Invited || una.Org != w.org.ID || len(una.Keys.Wrapped) == 0 {
+		t.Errorf("made %+v", una)
+	}
+	if vic := w.byName("vic"); vic.FirstName != "Vic, the second" {
+		t.Errorf("made %+v", vic)
+	}
+	// The invitations say all that a single one says. Who has no address has none.
+	mails := w.mails()
+	if len(mails) != 2 || mails[1].to != "una@example.org" || mails[1].values["command"] != "activate una" {
+		t.Fatalf("mailed %+v", mails)
+	}
+	if ok, err := una.Knows(t.Context(), w.h, mails[1].values["secret"]); !ok || err != nil {
+		t.Errorf("the mailed secret is good %v, %v", ok, err)
+	}
+	if !w.goodLink(accounts.ForActivation, w.token(mails[1].values["link"], "/password")) {
+		t.Error("the mailed link is not good")
+	}
+	if w.byName("wil").HasPassword() {
+		t.Error("who was sent no secret has one")
+	}
+	rows := w.audit(audit.Filter{Object: "import/" + i.ID})
+	if len(rows) != 1 || rows[0].Details[0] != (audit.Detail{Name: "made", After: float64(3)}) {
+		t.Errorf("recorded %+v", rows)
+	}
+	if _, err := w.run(i.ID); errs.KindOf(err) != errs.Conflict {
+		t.Errorf("run twice: %v, want Conflict", err)
+	}
+
+	// Again, with a row more: only that one is made, and nobody is mailed twice.
+	i, err = w.check(goodFile+"xenia,xenia@example.org,,,,,,no\n", opts)
+	if err != nil || i.Exists != 3 || i.Good != 1 {
+		t.Fatalf("again: %v, %q", err, outcome(i))
+	}
+	if i, err = w.run(i.ID); err != nil || i.Made != 1 || i.Exists != 3 || len(w.mails()) != 2 || w.users() != 4 {
+		t.Errorf("again: %v, %q, %d mails, %d users", err, outcome(i), len(w.mails()), w.users())
+	}
+}
+
+// profile makes a row that a user can refer to.
+func (w *world) profile(name string) access.ProfileID {
+	w.Helper()
+	id := access.ProfileID("profile-" + name)
+	w.write(func(tx *db.Tx) error {
+		_, err := tx.Exec(w.Context(), `INSERT INTO profiles (id, org, name, name_key, description, is_default, revision, settings, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, '', FALSE, 1, '{}', 0, 0)`, id, w.org.ID, name, orgs.Fold(name))
+		return err
+	})
+	return id
+}
+
+func TestImportRefusesRows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clock()
+	w.user("there")
+	w.admin("boss", access.Viewer)
+	gone := w.user("gone")
+	if err := w.setState(gone.ID, accounts.Deleted); err != nil {
+		t.Fatal(err)
+	}
+	old := w.user("old")
+	w.write(func(tx *db.Tx) error { return accounts.Rename(t.Context(), tx, system, old.ID, "renamed") })
+	i, err := w.check(strings.Join([]string{"UserName;EMAIL;language;profile;licence;send_mail;error",
+		"good;good@example.org;EN;;;oui;",
+		"GOOD;;;;;;",
+		"There;other@example.org;;;;;",
+		"BOSS;;;;;;",
+		"gone;;;;;;",
+		"old;;;;;;",
+		";x@example.org;;;;;",
+		"a;no address;;;;;",
+		"b;;de;;;;",
+		"c;;;Nobody's;;;",
+		"d;;;;Nobody's;;",
+		"e;e@example.org;;;;maybe;",
+		"f;;;;;yes;",
+		"g;;;;;;;one;more",
+		"\"tab\there\";;;;;;",
+		strings.Repeat("x", 65) + ";;;;;;",
+		";;;;;;",
+		"",
+		"h;;;;;;was wrong before",
+	}, "\r\n"), accounts.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"2 good good", "3 GOOD bad import.row.twice", "4 There exists", "5 BOSS bad user.username.taken", "6 gone bad user.username.taken",
+		"7 old bad user.username.taken", "8  bad user.username.empty", "9 a bad user.email.invalid", "10 b bad user.language.unknown",
+		"11 c bad import.profile.unknown", "12 d bad import.licence.unknown", "13 e bad import.send_mail.invalid", "14 f bad user.email.none",
+		"15 g bad import.row.fields", "16 tab\there bad user.username.characters", "17 " + strings.Repeat("x", 65) + " bad user.username.long", "20 h good"}
+	if got := outcome(i); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if i.Good != 2 || i.Exists != 1 || i.Bad != 14 {
+		t.Errorf("counted %d good, %d there, %d bad", i.Good, i.Exists, i.Bad)
+	}
+	if i, err = w.run(i.ID); err != nil || i.Made != 2 || i.Bad != 14 {
+		t.Errorf("run: %v, %q", err, outcome(i))
+	}
+	if got := w.find(w.byName("good").ID); got.Language != "en" {
+		t.Errorf("made %+v", got)
+	}
+}
+
+func TestImportKeepsAddressesApart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	const file = "username,email\na,una@example.org\nb,b@example.org\nc,B@example.org\n"
+	if i, err := w.check(file, accounts.ImportOptions{}); err != nil || i.Good != 3 {
+		t.Errorf("where they are shared: %v, %q", err, outcome(i))
+	}
+	w.settings(func(s *settings.Settings) { s.Registration.SharedEmails = false })
+	i, err := w.check(file, accounts.ImportOptions{})
+	if got := outcome(i); err != nil || !slices.Equal(got, []string{"2 a bad user.email.taken", "3 b good", "4 c bad user.email.taken"}) {
+		t.Errorf("where they are not: %v, %q", err, got)
+	}
+}
+
+func TestImportRefusesFiles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, c := range map[string]struct {
+		file string
+		kind errs.Kind
+		key  string
+	}{
+		"nothing":              {"", errs.Invalid, "import.empty"},
+		"a mark alone":         {"\ufeff", errs.Invalid, "import.empty"},
+		"columns alone":        {"username,email\n\n , \n", errs.Invalid, "import.empty"},
+		"no username":          {"email\na@example.org\n", errs.Invalid, "import.column.missing"},
+		"an unknown column":    {"username,shoe\na,42\n", errs.Invalid, "import.column.unknown"},
+		"a column twice":       {"username,Username\na,b\n", errs.Invalid, "import.column.twice"},
+		"Latin-1":              {"username\nzo\xeb\n", errs.Invalid, "import.encoding"},
+		"UTF-16":               {"\xff\xfeu\x00s\x00", errs.Invalid, "import.encoding"},
+		"a zero":               {"username\na\x00b\n", errs.Invalid, "import.encoding"},
+		"an open quotation":    {"username\n\"a\nb\n", errs.Invalid, "import.csv"},
+		"a stray quotation":    {"username\nx\na\"b\n", errs.Invalid, "import.csv"},
+		"a program":            {"\x7fELF\x02\x01", errs.Invalid, "import.column.unknown"},
+		"too many":             {"username\n" + strings.Repeat("a\n", accounts.MaxImportRows+1), errs.TooLarge, "import.rows"},
+		"too large":            {"username\n" + strings.Repeat("a", accounts.MaxImportSize), errs.TooLarge, "import.size"},
+		"too large, and nulls": {strings.Repeat("\x00", accounts.MaxImportSize+1), errs.TooLarge, "import.size"},
+	} {
+		_, err := w.check(c.file, accounts.ImportOptions{})
+		if errs.KindOf(err) != c.kind || errs.Find(err).Key != c.key {
+			t.Errorf("%s: %v, want %s", name, err, c.key)
+		}
+	}
+	_, err := w.check("username\nok\nok2\nzo\xeb\n", accounts.ImportOptions{})
+	if errs.Find(err).Args["line"] != 4 {
+		t.Errorf("Latin-1 in line 4: %v", err)
+	}
+	// Exactly as many as may be, and a mark of UTF-8 before them.
+	var b strings.Builder
+	b.WriteString("\ufeffusername\r\n")
+	for n := range accounts.MaxImportRows {
+		fmt.Fprintf(&b, "u%d\r\n", n)
+	}
+	if i, err := w.check(b.String(), accounts.ImportOptions{}); err != nil || i.Good != accounts.MaxImportRows {
+		t.Errorf("%d rows: %v, %d good", accounts.MaxImportRows, err, i.Good)
+	}
+}
+
+func TestWhoMayImport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	move := w.clock()
+	i, err := w.check("username\nx\n", accounts.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	org := w.admin("org", access.OrgAdmin)
+	var other orgs.Org
+	w.write(func(tx *db.Tx) (err error) {
+		other, err = orgs.Create(t.Context(), tx, system, w.ring, "Other")
+		return err
+	})
+	stranger := org.Caller(from)
+	stranger.Org = other.ID
+	for name, c := range map[string]struct {
+		by   access.Caller
+		want errs.Kind
+	}{
+		"a user": {w.user("una").Caller(from), errs.NotFound}, "a viewer": {w.admin("viewer", access.Viewer).Caller(from), errs.Forbidden},
+		"another organisation's": {stranger, errs.NotFound}, "nobody": {access.Caller{}, errs.Unauthenticated},
+	} {
+		if _, err := accounts.CheckImport(t.Context(), w.d, c.by, w.org.ID, strings.NewReader("username\ny\n"), accounts.ImportOptions{}); errs.KindOf(err) != c.want {
+			t.Errorf("%s checks: %v, want kind %d", name, err, c.want)
+		}
+		if _, err := accounts.RunImport(t.Context(), w.d, c.by, w.ring, w.h, server, i.ID, accounts.RunOptions{}); errs.KindOf(err) != c.want {
+			t.Errorf("%s runs: %v, want kind %d", name, err, c.want)
+		}
+	}
+	move(day)
+	if _, err := w.run(i.ID); errs.KindOf(err) != errs.NotFound {
+		t.Errorf("a day later: %v, want NotFound", err)
+	}
+}
+
+// What fails when it is run fails for its row alone, and leaves nothing behind.
+func TestImportWhenThingsHaveChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.licence("One", 1, 0)
+	w.hard()
+	i, err := w.check("username\na\nb\nc\nd\n", accounts.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.user("b")                 // who came in between
+	w.admin("c", access.Viewer) // and took a name
+	w.settings(func(s *settings.Settings) { s.Licences.ReserveOnInvite = true })
+	i, err = w.run(i.ID)
+	want := []string{"2 a made", "3 b exists", "4 c bad user.username.taken", "5 d bad error.E1301"}
+	if got := outcome(i); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %q, want %q", err, got, want)
+	}
+	for _, r := range w.audit(audit.Filter{Action: access.ManageUsers, Limit: 500}) {
+		if s := fmt.Sprint(r.Details); strings.Contains(s, "username <nil> d") {
+			t.Errorf("a user who was not made is recorded: %s", s)
+		}
+	}
+	w.write(func(tx *db.Tx) error {
+		again, err := accounts.FindImport(t.Context(), tx, system, i.ID)
+		if got := outcome(again); !slices.Equal(got, want) {
+			t.Errorf("kept is %q", got)
+		}
+		return err
+	})
+}
+
+func TestFailedRows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.admin("=1+1", access.Viewer)
+	w.admin("plain", access.Viewer)
+	i, err := w.check("username,first_name,last_name,email\n=1+1,+1,-1,@x\nplain,\"a\tb\",\"\r\",\ngood,,,\n'=quoted,,,\n", accounts.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	err = accounts.FailedRows(&b, i, func(key string, args map[string]any) string { return "=cmd|' /C calc'!A0 " + key })
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, ok := strings.CutPrefix(b.String(), "\ufeff")
+	if !ok {
+		t.Error("there is no mark of UTF-8 before the table")
+	}
+	records, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+	if err != nil || len(records) != 3 || records[0][len(records[0])-1] != "error" {
+		t.Fatalf("%v: %q", err, records)
+	}
+	for _, record := range records[1:] {
+		for _, cell := range record {
+			if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+				t.Errorf("a spreadsheet would calculate %q", cell)
+			}
+		}
+	}
+	if !slices.Equal(records[1][:4], []string{"'=1+1", "'@x", "'+1", "'-1"}) {
+		t.Errorf("the row is %q", records[1])
+	}
+	// Mended, it says again what it said.
+	again, err := w.check(strings.ReplaceAll(b.String(), "'=1+1", "'=mended"), accounts.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := again.Rows[0]; r.Username != "=mended" || r.FirstName != "+1" || r.Email != "@x" {
+		t.Errorf("read back %+v", r)
+	}
+}
+
+func TestExportCSV(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clock()
+	profile, l := w.profile("=Staff"), w.licence("One", 5, 0)
+	_, err := w.create(system, accounts.New{Username: "=una", Email: "una@example.org", FirstName: "-2+3", LastName: "@SUM(A1)", Profile: profile, Licence: string(l.ID)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// More than a page.
+	i, err := w.check("username\n"+strings.Join(names(600), "\n"), accounts.ImportOptions{})
+	if err == nil {
+		_, err = w.run(i.ID)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	export := func(by access.Caller) ([][]string, error) {
+		var b bytes.Buffer
+		err := w.try(func(tx *db.Tx) error {
+			b.Reset()
+			return accounts.ExportCSV(t.Context(), tx, by, accounts.Filter{Org: w.org.ID, Kind: access.UserKind}, &b)
+		})
+		if err != nil {
+			return nil, err
+		}
+		return csv.NewReader(strings.NewReader(strings.TrimPrefix(b.String(), "\ufeff"))).ReadAll()
+	}
+	records, err := export(system)
+	if err != nil || len(records) != 602 {
+		t.Fatalf("%v, %d lines, want 602", err, len(records))
+	}
+	want := []string{"'=una", "una@example.org", "'-2+3", "'@SUM(A1)", "'=Staff", "One", "", "invited", "", "2026-05-06T07:08:09Z", ""}
+	if !slices.Equal(records[1], want) {
+		t.Errorf("got  %q\nwant %q", records[1], want)
+	}
+	if _, err := export(w.byName("n1").Caller(from)); errs.KindOf(err) != errs.NotFound {
+		t.Errorf("a user exports: %v, want NotFound", err)
+	}
+}
+
+func names(n int) (list []string) {
+	for i := range n {
+		list = append(list, fmt.Sprint("n", i))
+	}
+	return list
+}
+
+// Ten thousand users come in well within the patience of who waits, and the
+// others get their turn all the while.
+func TestImportOfTenThousand(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var b strings.Builder
+	b.WriteString("username,email,first_name,last_name,send_mail\n")
+	for n := range accounts.MaxImportRows {
+		fmt.Fprintf(&b, "u%d,u%d@example.org,First %d,Last %d,%s\n", n, n, n, n, []string{"yes", "no"}[n%2])
+	}
+	began := time.Now()
+	i, err := accounts.CheckImport(t.Context(), w.d, system, w.org.ID, io.LimitReader(strings.NewReader(b.String()), 1<<30), accounts.ImportOptions{})
+	if err != nil || i.Good != accounts.MaxImportRows {
+		t.Fatalf("checked %d, %v", i.Good, err)
+	}
+	t.Logf("checked in %v", time.Since(began))
+	began = time.Now()
+	stop, longest := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var most time.Duration
+		for {
+			select {
+			case <-stop:
+				longest <- most
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+			start := time.Now()
+			err := w.d.Write(t.Context(), func(tx *db.Tx) error {
+				_, err := tx.Exec(t.Context(), "UPDATE orgs SET updated_at = updated_at WHERE id = $1", w.org.ID)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			most = max(most, time.Since(start))
+		}
+	}()
+	last := 0
+	i, err = accounts.RunImport(t.Context(), w.d, system, w.ring, w.h, server, i.ID, accounts.RunOptions{
+		Progress: func(done, all int) {
+			if done <= last || all != accounts.MaxImportRows {
+				t.Errorf("progress %d of %d after %d", done, all, last)
+			}
+			last = done
+		}})
+	took := time.Since(began)
+	close(stop)
+	waited := <-longest
+	if err != nil || i.Made != accounts.MaxImportRows || last != accounts.MaxImportRows {
+		t.Fatalf("made %d, %v, progress to %d", i.Made, err, last)
+	}
+	t.Logf("made in %v; somebody else waited at most %v", took, waited)
+	if took > 3*time.Minute || waited > 5*time.Second {
+		t.Errorf("it took %v, and somebody else waited %v", took, waited)
+	}
+	if n := w.users(); n != accounts.MaxImportRows {
+		t.Errorf("%d users", n)
+	}
+	began = time.Now()
+	again, err := w.check(b.String(), accounts.ImportOptions{})
+	if err != nil || again.Exists != accounts.MaxImportRows {
+		t.Errorf("again: %d are there, %v", again.Exists, err)
+	}
+	t.Logf("checked again in %v", time.Since(began))
+}
