@@ -84,9 +84,10 @@ type ForgotUsername struct {
 // ReplacePassword replaces a password that must be changed before anything
 // else, after E1105: a temporary one, say.
 type ReplacePassword struct {
-	Username    string `json:"username"`
-	Password    string `json:"password"`
-	NewPassword string `json:"new_password"`
+	Username     string `json:"username"`
+	Password     string `json:"password"`
+	NewPassword  string `json:"new_password"`
+	SecondFactor string `json:"second_factor,omitempty"`
 }
 
 // ChangePassword is the change of the password of a device's user by themselves.
@@ -118,6 +119,26 @@ func NeedsCode(err error) bool {
 
 // FactorMethods lists which second factors will do, of those that can be typed.
 func FactorMethods(err error) []string { return names(err, "methods") }
+
+// BrokenRules lists what is wrong with a password that was chosen, all of it at
+// once, when that is what err says.
+func BrokenRules(err error) []PasswordRule {
+	e := errs.Find(err)
+	if e == nil || e.Key != "user.password.policy" {
+		return nil
+	}
+	list, _ := e.Args["rules"].([]any)
+	var rules []PasswordRule
+	for _, item := range list {
+		rule, _ := item.(map[string]any)
+		key, _ := rule["key"].(string)
+		data, _ := rule["data"].(map[string]any)
+		if key != "" {
+			rules = append(rules, PasswordRule{Key: key, Data: data})
+		}
+	}
+	return rules
+}
 
 // Choice lists the usernames among which one must be chosen, when err says that
 // the password is right for several accounts of an address.

@@ -65,6 +65,7 @@ func (a *app) activate(ctx context.Context, st *state.State, client *wire.Client
 			return err
 		}
 	}
+	a.forgot = commandLine("password forgot", in.Server, in.Fingerprint, "--username "+safe(in.Username))
 	if err := st.Lock(); err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (a *app) tryActivation(ctx context.Context, st *state.State, client *wire.C
 		})
 		switch {
 		case errs.Is(err, errs.PasswordChange) && !replaced && (in.newPasswordFile != "" || a.asks()):
-			if err := a.replacePassword(ctx, client, in); err != nil {
+			if err := a.replacePassword(ctx, client, in, ask); err != nil {
 				return nil, err
 			}
 			replaced = true
@@ -123,7 +124,7 @@ func (a *app) tryActivation(ctx context.Context, st *state.State, client *wire.C
 
 // replacePassword sets a password of the user's own in place of the one that
 // must be changed.
-func (a *app) replacePassword(ctx context.Context, client *wire.Client, in *activating) error {
+func (a *app) replacePassword(ctx context.Context, client *wire.Client, in *activating, ask wire.AskCode) error {
 	offer, err := client.SignIn(ctx)
 	if err != nil {
 		return err
@@ -132,7 +133,10 @@ func (a *app) replacePassword(ctx context.Context, client *wire.Client, in *acti
 		fmt.Fprintln(a.errOut, a.say.T("error.E1105"))
 	}
 	return a.newPassword(ctx, in.newPasswordFile, offer.PasswordPolicy.Rules, func(password string) error {
-		err := client.ReplacePassword(ctx, wire.ReplacePassword{Username: in.Username, Password: in.Password, NewPassword: password})
+		err := wire.WithCode(ctx, ask, func(code string) error {
+			return client.ReplacePassword(ctx, wire.ReplacePassword{
+				Username: in.Username, Password: in.Password, NewPassword: password, SecondFactor: plainCode(code)})
+		})
 		if err == nil {
 			in.Password = password
 		}

@@ -72,10 +72,18 @@ func exitStatus(err error) int {
 // message is what failed. An error that nobody expected is told as it is: it
 // is this computer's own, and its user may need it.
 func (a *app) message(err error) string {
-	if errs.Find(err) != nil {
-		return a.say.Error(err)
+	e := errs.Find(err)
+	if e == nil {
+		return safe(err.Error())
 	}
-	return safe(err.Error())
+	if broken := wire.BrokenRules(e); len(broken) > 0 {
+		lines := make([]string, len(broken))
+		for i, rule := range broken {
+			lines[i] = a.rule(rule)
+		}
+		return a.say.T(e.Key, "rules", strings.Join(lines, " "))
+	}
+	return a.say.Error(err)
 }
 
 // details are the lines below: why, and what to do about it.
@@ -100,8 +108,9 @@ func (a *app) details(err error) (lines []string) {
 	for _, name := range wire.Choice(e) {
 		lines = append(lines, safe(name))
 	}
-	if key := "cli.hint." + cmp.Or(string(e.Code), e.Key); a.say.T(key) != key {
-		lines = append(lines, a.say.T(key))
+	key := "cli.hint." + cmp.Or(string(e.Code), e.Key)
+	if hint := a.say.T(key, "command", cmp.Or(a.forgot, "backstay password forgot")); hint != key {
+		lines = append(lines, hint)
 	}
 	return lines
 }

@@ -54,6 +54,7 @@ type app struct {
 	json     bool   // --json
 	status   int    // what a command that succeeded ends with
 	resumes  bool   // the command goes on where it was interrupted
+	forgot   string // the command by which a lost password is recovered here
 }
 
 // run executes one command line and returns the exit status.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -97,8 +98,7 @@ func (a *app) askTwice(ctx context.Context) (string, error) {
 // so that another one may do.
 func aboutPassword(err error) bool {
 	e := errs.Find(err)
-	return e != nil && e.Kind == errs.Invalid &&
-		(strings.HasPrefix(e.Key, "password.") || strings.HasPrefix(e.Key, "user.password."))
+	return e != nil && e.Kind == errs.Invalid && strings.HasPrefix(e.Key, "user.password.")
 }
 
 // showRules lists what a password must be like.
@@ -115,8 +115,11 @@ func (a *app) showRules(head string, rules []wire.PasswordRule) {
 func (a *app) rule(r wire.PasswordRule) string {
 	args := make([]any, 0, 2*len(r.Data))
 	for name, value := range r.Data {
-		if n, ok := value.(float64); ok {
+		switch n := value.(type) {
+		case float64:
 			value = int64(n)
+		case json.Number:
+			value, _ = n.Int64()
 		}
 		args = append(args, name, value)
 	}

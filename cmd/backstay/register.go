@@ -264,7 +264,7 @@ func (a *app) registered(ctx context.Context, st *state.State, client *wire.Clie
 		return a.writeJSON(registrationJSON{"registered", w.Server, username, w.Email})
 	}
 	fmt.Fprintln(a.out, a.say.T("cli.register.done", "user", safe(username)))
-	next := a.say.T("cli.register.next", "command", activateLine(w, username))
+	next := a.say.T("cli.register.next", "command", commandLine("activate", w.Server, w.Fingerprint, "--user "+safe(username)))
 	if _, err := st.Device(); err == nil || !a.asks() {
 		fmt.Fprintln(a.out, next)
 		return nil
@@ -278,13 +278,4 @@ func (a *app) registered(ctx context.Context, st *state.State, client *wire.Clie
 		Server: w.Server, Fingerprint: w.Fingerprint, Username: username, Password: password,
 	}}
 	return a.activate(ctx, st, client, in)
-}
-
-// activateLine is the command that makes a computer a device of the new account.
-func activateLine(w *state.Registration, username string) string {
-	line := fmt.Sprintf("backstay activate --server %s --user %s", w.Server, safe(username))
-	if w.Fingerprint != "" {
-		line += " --ca-fingerprint " + w.Fingerprint
-	}
-	return line
 }

@@ -37,3 +37,12 @@ func (s *serverFlags) check(cmd *cobra.Command) (err error) {
 func (s *serverFlags) client() (*wire.Client, error) {
 	return wire.New(wire.Config{Server: s.url, Fingerprint: s.fingerprint})
 }
+
+// commandLine is a command as it is to be typed for a server.
+func commandLine(command, server, fingerprint, rest string) string {
+	line := "backstay " + command + " --server " + server
+	if fingerprint != "" {
+		line += " --ca-fingerprint " + fingerprint
+	}
+	return line + " " + rest
+}
