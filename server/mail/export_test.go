@@ -23,5 +23,8 @@ func Render(m Mail, server, url string) (subject, text, html string, err error) 
 // Values are the names of the values that t must and may have.
 func Values(t Template) (must, may []string) { return templates[t].must, templates[t].may }
 
+// After is how long a mail waits after so many tries.
+var After = after
+
 // Languages are those of the templates.
 func Languages() []locale.Lang { return languages() }

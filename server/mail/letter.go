@@ -21,9 +21,12 @@ type letter struct {
 	url    string
 }
 
+// badAddress is the key of the failure that a mail has nowhere to go.
+const badAddress = "mail.error.address"
+
 func (l letter) send(ctx context.Context, r relay) *refusal {
 	if address, err := netmail.ParseAddress(l.To); err != nil || address.Address != l.To {
-		return &refusal{errs.New(errs.Invalid, "mail.error.address", "to", clean(l.To)), true}
+		return &refusal{errs.New(errs.Invalid, badAddress, "to", clean(l.To)), true}
 	}
 	m, err := l.message(r.Mail)
 	if err != nil {

@@ -184,6 +184,9 @@ func (t Template) check(given map[string]string) error {
 			return fmt.Errorf("mail %s lacks its value %q", t, name)
 		}
 	}
+	if t == EmailConfirm && given["code"] == "" && given["link"] == "" {
+		return fmt.Errorf("mail %s lacks a code or a link", t)
+	}
 	for name := range given {
 		if !slices.Contains(want.must, name) && !slices.Contains(want.may, name) {
 			return fmt.Errorf("mail %s has no value %q", t, name)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
@@ -191,17 +192,18 @@ func failuresOf(ctx context.Context, tx *db.Tx, users []access.UserID, failures 
 	return rows.Err()
 }
 
-// Works reports whether mail goes out: a server is set up, and took the last
-// mail, or refused it for its recipient's sake alone. Until it does, people
-// cannot be told anything, and an administrator must hand links over.
+// Works reports whether mail goes out: a server is set up, and has since taken
+// a mail, the last one that was tried, or refused that for its recipient's sake
+// alone. Until it does, people cannot be told anything, and an administrator
+// must hand links over.
 func Works(ctx context.Context, tx *db.Tx) (bool, error) {
 	s, err := settings.Load(ctx, tx)
 	if err != nil || !s.Mail.Configured() {
 		return false, err
 	}
 	var problem string
-	err = tx.QueryRow(ctx, `SELECT error FROM outbox WHERE claimed_at > 0 AND state <> 'sending'
-		ORDER BY claimed_at DESC, number DESC LIMIT 1`).Scan(&problem)
+	err = tx.QueryRow(ctx, `SELECT error FROM outbox WHERE claimed_at >= $1 AND state <> 'sending' AND state <> 'dropped'
+		ORDER BY claimed_at DESC, number DESC LIMIT 1`, db.Micros(s.Mail.ChangedAt)).Scan(&problem)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -209,7 +211,37 @@ func Works(ctx context.Context, tx *db.Tx) (bool, error) {
 		return false, fmt.Errorf("looking at the last mail: %w", err)
 	}
 	e := readProblem(problem)
-	return e == nil || e.Key == recipientRefused, nil
+	return e == nil || e.Key == recipientRefused || e.Key == badAddress, nil
+}
+
+// RecordTest writes down how Test ended: in the audit, and in the queue as a
+// mail like any other, from which Works knows. Failure is what Test returned.
+func RecordTest(ctx context.Context, tx *db.Tx, by access.Caller, to, language string, failure error) error {
+	e := audit.Event{Action: access.ManageSettings, Object: "mail/" + string(TestMail), Outcome: audit.Done,
+		Details: []audit.Detail{audit.Note("to", to)}}
+	if err := see(by); err != nil {
+		return err
+	}
+	state, text, sent := Sent, "", db.Micros(tx.Now())
+	if failure != nil {
+		state, sent, e.Outcome = Failed, 0, audit.Failed
+		why := errs.Find(failure)
+		if why == nil {
+			return fmt.Errorf("testing mail: %w", failure)
+		}
+		text = problem(why)
+		e.Details = append(e.Details, audit.Note("error", why.Key))
+	}
+	spoken, _ := locale.Parse(language)
+	now := db.Micros(tx.Now())
+	_, err := tx.Exec(ctx, `INSERT INTO outbox (org, user_id, template, language, recipient, body, state, tries, error,
+			created_at, next_at, claimed_at, sent_at)
+		VALUES ($1, $2, $3, $4, $5, NULL, $6, 1, $7, $8, $9, $10, $11)`,
+		"", "", TestMail, spoken, to, state, text, now, now, now, sent)
+	if err != nil {
+		return fmt.Errorf("recording a test of mail: %w", err)
+	}
+	return audit.Record(ctx, tx, by, e)
 }
 
 // Expire gives up what could not even be tried for two days, and forgets what

@@ -55,6 +55,15 @@ func (r relay) send(ctx context.Context, m *gomail.Msg, from, to string) *refusa
 	defer conn.Close()
 	// No step waits longer than ctx lets it.
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	why = r.speak(conn, m, from, to)
+	if why != nil && ctx.Err() != nil {
+		return r.explain(context.DeadlineExceeded)
+	}
+	return why
+}
+
+// speak does what SMTP is about.
+func (r relay) speak(conn net.Conn, m *gomail.Msg, from, to string) *refusal {
 	client, why := r.greet(conn)
 	if why != nil {
 		return why

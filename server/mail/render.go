@@ -113,7 +113,8 @@ type page struct {
 }
 
 func (l letter) html(t *htmltemplate.Template, name, subject string, data map[string]string) (string, error) {
-	p := page{Language: l.Language, Subject: subject, Server: data["server"]}
+	language, _ := locale.Parse(l.Language)
+	p := page{Language: string(language), Subject: subject, Server: data["server"]}
 	for part, to := range map[string]*[]htmltemplate.HTML{name: &p.Body, "footer": &p.Footer} {
 		var b strings.Builder
 		if err := t.ExecuteTemplate(&b, part, data); err != nil {
@@ -135,7 +136,7 @@ func (l letter) html(t *htmltemplate.Template, name, subject string, data map[st
 func (l letter) data() map[string]string {
 	data := map[string]string{}
 	for name, value := range l.Values {
-		data[name] = tidy(value)
+		data[name] = tidy(name, value)
 	}
 	data["server"] = clean(l.server)
 	data["url"] = clean(l.url)
@@ -148,9 +149,14 @@ func (l letter) data() map[string]string {
 	return data
 }
 
-// tidy cleans each line of a value, and leaves out empty ones: no value can
-// begin a paragraph of its own.
-func tidy(value string) string {
+// lists are the values that have a line for each of their entries. No other
+// value begins a line.
+var lists = []string{"usernames", "users"}
+
+func tidy(name, value string) string {
+	if !slices.Contains(lists, name) {
+		return clean(value)
+	}
 	var lines []string
 	for line := range strings.SplitSeq(value, "\n") {
 		if line = clean(line); line != "" {
@@ -174,7 +180,7 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
-	return strings.TrimSpace(s)
+	return strings.Join(strings.FieldsFunc(s, breaks), " ")
 }
 
 func shorten(s string, most int) string {

@@ -31,6 +31,7 @@ type Sender struct {
 const (
 	atOnce    = 4                // mails that are on their way at the same time
 	lookEvery = time.Second      // how soon a mail is seen that another transaction queued
+	lookAgain = 15 * time.Second // when looking failed
 	claimedBy = 10 * time.Minute // a claim older than this was left by a server that died
 	lastWords = 5 * time.Second  // for mails under way when the server stops
 	noteTime  = 10 * time.Second
@@ -57,14 +58,14 @@ func (s *Sender) Run(ctx context.Context) {
 	defer running.Wait()
 	free := make(chan struct{}, atOnce)
 	busy := 0
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
 	for {
-		claimed, err := s.claim(ctx, atOnce-busy)
+		wait := lookEvery
+		list, err := s.claim(ctx, atOnce-busy)
 		if err != nil && ctx.Err() == nil {
 			s.Log.Error("looking for mail to send failed", "error", err)
+			wait = lookAgain
 		}
-		for _, c := range claimed {
+		for _, c := range list {
 			busy++
 			running.Go(func() {
 				s.deliver(ctx, c)
@@ -76,7 +77,7 @@ func (s *Sender) Run(ctx context.Context) {
 			return
 		case <-free:
 			busy--
-		case <-tick.C:
+		case <-time.After(wait):
 		}
 	}
 }

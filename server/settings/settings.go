@@ -121,7 +121,9 @@ type Mail struct {
 	// Unprotected says that the administrator accepts Plain to another computer.
 	Unprotected bool `json:"unprotected,omitempty"`
 
-	HasPassword bool `json:"-"` // whether one is stored, as Load found it
+	// As Load found it, and no field of a form.
+	HasPassword bool      `json:"-"` // whether a password is stored
+	ChangedAt   time.Time `json:"-"` // when any of this, or the password, was last set
 }
 
 // Configured reports whether it says enough to send mail.
@@ -169,7 +171,7 @@ const mailSection = "mail"
 // Load reads the settings as they hold at the time of tx.
 func Load(ctx context.Context, tx *db.Tx) (Settings, error) {
 	s := defaults()
-	rows, err := tx.Query(ctx, "SELECT section, value, secret FROM settings")
+	rows, err := tx.Query(ctx, "SELECT section, value, secret, updated_at FROM settings")
 	if err != nil {
 		return Settings{}, fmt.Errorf("reading the settings: %w", err)
 	}
@@ -177,7 +179,8 @@ func Load(ctx context.Context, tx *db.Tx) (Settings, error) {
 	for rows.Next() {
 		var name, value string
 		var secret []byte
-		if err := rows.Scan(&name, &value, &secret); err != nil {
+		var updated int64
+		if err := rows.Scan(&name, &value, &secret, &updated); err != nil {
 			return Settings{}, fmt.Errorf("reading the settings: %w", err)
 		}
 		for _, part := range s.sections() {
@@ -188,7 +191,9 @@ func Load(ctx context.Context, tx *db.Tx) (Settings, error) {
 				return Settings{}, fmt.Errorf("reading the settings of %s: %w", name, err)
 			}
 		}
-		s.Mail.HasPassword = s.Mail.HasPassword || name == mailSection && secret != nil
+		if name == mailSection {
+			s.Mail.HasPassword, s.Mail.ChangedAt = secret != nil, db.Time(updated)
+		}
 	}
 	if err := rows.Err(); err != nil {
 		return Settings{}, fmt.Errorf("reading the settings: %w", err)

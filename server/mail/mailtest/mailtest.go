@@ -87,7 +87,8 @@ func New(t testing.TB, options ...Option) *Server {
 	go func() { ended <- server.Serve(l) }()
 	t.Cleanup(func() {
 		server.Close()
-		if err := <-ended; err != nil && !errors.Is(err, smtp.ErrServerClosed) {
+		l.Close() // which the server does not know before it has begun to serve
+		if err := <-ended; err != nil && !errors.Is(err, smtp.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			t.Errorf("serving mail: %v", err)
 		}
 	})
