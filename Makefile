@@ -36,7 +36,7 @@ build: assets ## bin/backstay and bin/backstay-server
 ASSETS := web/node_modules/.assets
 .PHONY: assets
 assets: $(ASSETS) ## fetch what the pages show, when it has changed
-$(ASSETS): web/package.json web/package-lock.json web/assets.mjs web/icons.txt $(if $(wildcard web/static/vendor/*),,again)
+$(ASSETS): web/package.json web/package-lock.json web/assets.mjs web/icons.txt $(if $(and $(wildcard web/static/vendor/*),$(wildcard server/passwords/common.txt.gz)),,again)
 	@scripts/need assets
 	@cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && node assets.mjs
 	@touch $@
@@ -61,4 +61,4 @@ load: build ## measure pages and memory while 100 people log in at once; DURATIO
 
 .PHONY: clean
 clean: ## remove what was built
-	@rm -rf bin bench-output web/node_modules web/static/vendor
+	@rm -rf bin bench-output web/node_modules web/static/vendor server/passwords/common.txt.gz

@@ -32,7 +32,8 @@ func (p *Printer) Lang() Lang { return p.lang }
 
 // T is the text of key. Args are pairs of a placeholder's name and its value;
 // whole numbers, durations and days are written as the language writes them, and
-// a whole number named n chooses between singular and plural. A key that does
+// a whole number named n chooses between singular and plural. A value that has
+// messages of its own, in its method Say, says them in this language. A key that does
 // not exist comes back as it is.
 func (p *Printer) T(key string, args ...any) string {
 	data := make(map[string]any, len(args)/2)
@@ -89,6 +90,11 @@ func (p *Printer) show(value any) any {
 	}
 	if n, ok := whole(value); ok {
 		return p.Number(n)
+	}
+	if says, ok := value.(interface {
+		Say(say func(key string, args ...any) string) string
+	}); ok {
+		return says.Say(p.T)
 	}
 	return value
 }

@@ -42,6 +42,10 @@ type Settings struct {
 	// in.
 	Sharing bool `json:"sharing"`
 
+	// SecondFactor is Required when users must have one to log in, and
+	// Optional when they may.
+	SecondFactor SecondFactor `json:"second_factor"`
+
 	// AllowAddDevices lets users activate devices; MaxDevices is how many they
 	// can have, replaced and deleted ones not counted.
 	AllowAddDevices bool `json:"allow_add_devices"`
@@ -51,6 +55,15 @@ type Settings struct {
 	// deleted, 0 for never.
 	AutoDeletePreservedDays int `json:"auto_delete_preserved_days"`
 }
+
+// SecondFactor says who needs one.
+type SecondFactor string
+
+// Whether users need a second factor.
+const (
+	Optional SecondFactor = "optional"
+	Required SecondFactor = "required"
+)
 
 // Folder is a folder to back up: an absolute path, or one that begins with ~/,
 // the home of the device's user.
@@ -70,7 +83,7 @@ const (
 	MinPreservedDays = 30
 	MaxPreservedDays = 3650
 
-	maxPath     = 4096
+	maxPath = 4096
 )
 
 // Defaults are the settings of a new profile.
@@ -81,6 +94,7 @@ func Defaults() Settings {
 		UserCanAdd:      true,
 		IntervalMinutes: 240,
 		WebRestore:      true,
+		SecondFactor:    Optional,
 		AllowAddDevices: true,
 		MaxDevices:      10,
 	}
@@ -127,6 +141,9 @@ func (s Settings) normal() Settings {
 		}
 	}
 	s.Folders, s.Exclude = folders, exclude
+	if s.SecondFactor == "" {
+		s.SecondFactor = Optional
+	}
 	return s
 }
 
@@ -151,6 +168,9 @@ func (s Settings) Validate() error {
 	}
 	if s.IntervalMinutes < MinInterval || s.IntervalMinutes > MaxInterval {
 		return errs.New(errs.Invalid, "profile.interval.invalid", "min", MinInterval, "max", MaxInterval)
+	}
+	if s.SecondFactor != Optional && s.SecondFactor != Required {
+		return errs.New(errs.Invalid, "profile.second_factor.invalid")
 	}
 	if s.MaxDevices < 0 || s.MaxDevices > MaxDevices {
 		return errs.New(errs.Invalid, "profile.devices.invalid", "max", MaxDevices)

@@ -13,6 +13,7 @@ import (
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/settings"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
 )
 
@@ -79,7 +80,7 @@ func (s *Server) remindOnce(ctx context.Context) error {
 func (s *Server) expire(ctx context.Context) error {
 	preserved := func(ctx context.Context, tx *db.Tx) (int64, error) { return profiles.DeletePreserved(ctx, tx, s.Keys) }
 	var gone int64
-	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, devices.Expire, vault.Expire, mail.Expire,
+	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, signin.Expire, devices.Expire, vault.Expire, mail.Expire,
 		accounts.Forget, preserved, accounts.Purge, devices.Purge, vault.Purge} {
 		for {
 			var n int64

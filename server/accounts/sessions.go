@@ -14,12 +14,15 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/settings"
 )
 
-// limits are how long a session lasts without and with use.
-var limits = map[Portal]struct{ idle, absolute time.Duration }{
-	ToPortal:  {8 * time.Hour, 24 * time.Hour},
-	ToConsole: {time.Hour, 12 * time.Hour},
+// limits are how long a session of a portal lasts without and with use.
+func limits(s settings.SignIn, p Portal) (idle, absolute time.Duration) {
+	if p == ToConsole {
+		return time.Duration(s.AdminIdleMinutes) * time.Minute, time.Duration(s.AdminAbsoluteMinutes) * time.Minute
+	}
+	return time.Duration(s.UserIdleMinutes) * time.Minute, time.Duration(s.UserAbsoluteMinutes) * time.Minute
 }
 
 // touchEvery bounds the writes that following a session costs.
@@ -70,10 +73,14 @@ type NewSession struct {
 // StartSession begins a session for an account that was let in, and returns
 // its token, of which only the hash is kept.
 func StartSession(ctx context.Context, tx *db.Tx, by access.Caller, u User, n NewSession) (string, Session, error) {
-	limit, ok := limits[n.Portal]
-	if !ok || u.Kind != n.Portal.Kind() {
+	if n.Portal != ToPortal && n.Portal != ToConsole || u.Kind != n.Portal.Kind() {
 		return "", Session{}, fmt.Errorf("starting a session: no %s in %s", u.Kind, n.Portal)
 	}
+	set, err := settings.Load(ctx, tx)
+	if err != nil {
+		return "", Session{}, err
+	}
+	_, absolute := limits(set.SignIn, n.Portal)
 	if hash, ok := HashToken("", n.Old); ok {
 		if _, err := tx.Exec(ctx, "DELETE FROM login_sessions WHERE token = $1", hash); err != nil {
 			return "", Session{}, fmt.Errorf("ending the session of before: %w", err)
@@ -88,7 +95,7 @@ func StartSession(ctx context.Context, tx *db.Tx, by access.Caller, u User, n Ne
 	}
 	token, hash := NewToken("")
 	s := Session{ID: id.String(), User: u.ID, Portal: n.Portal, IP: by.IP, UserAgent: shorten(n.UserAgent, maxUserAgent),
-		CreatedAt: tx.Now(), LastSeenAt: tx.Now(), ExpiresAt: tx.Now().Add(limit.absolute),
+		CreatedAt: tx.Now(), LastSeenAt: tx.Now(), ExpiresAt: tx.Now().Add(absolute),
 		Stage: n.Stage, AuthAt: tx.Now(), Factor: n.Factor}
 	_, err = tx.Exec(ctx, `INSERT INTO login_sessions (id, token, user_id, portal, ip, user_agent, created_at, last_seen_at, expires_at, stage, auth_at, factor)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
@@ -100,22 +107,21 @@ func StartSession(ctx context.Context, tx *db.Tx, by access.Caller, u User, n Ne
 	return token, s, nil
 }
 
-// Advance moves a session to a stage because its owner proved, by factor, who
-// they are, and gives it another token: the one before is worth nothing.
-func Advance(ctx context.Context, tx *db.Tx, id string, to Stage, factor string) (string, Session, error) {
+// Advance moves a session from the stage it is in to another because its owner
+// proved, by factor, who they are, and gives it another token: the one before is
+// worth nothing.
+func Advance(ctx context.Context, tx *db.Tx, s Session, to Stage, factor string) (string, Session, error) {
 	token, hash := NewToken("")
-	n, err := tx.Changed(ctx, "UPDATE login_sessions SET token = $2, stage = $3, auth_at = $4, factor = $5 WHERE id = $1 AND expires_at > $6",
-		id, hash, to, db.Micros(tx.Now()), factor, db.Micros(tx.Now()))
+	now := db.Micros(tx.Now())
+	n, err := tx.Changed(ctx, `UPDATE login_sessions SET token = $2, stage = $3, auth_at = $4, factor = $5, last_seen_at = $4
+		WHERE id = $1 AND user_id = $6 AND stage = $7 AND expires_at > $4`, s.ID, hash, to, now, factor, s.User, s.Stage)
 	if err != nil {
-		return "", Session{}, fmt.Errorf("moving session %s on: %w", id, err)
+		return "", Session{}, fmt.Errorf("moving session %s on: %w", s.ID, err)
 	}
 	if n == 0 {
 		return "", Session{}, errs.New(errs.Unauthenticated, "login.session.ended")
 	}
-	s, err := scanSession(tx.QueryRow(ctx, "SELECT "+sessionColumns+" FROM login_sessions s WHERE s.id = $1", id))
-	if err != nil {
-		return "", Session{}, fmt.Errorf("moving session %s on: %w", id, err)
-	}
+	s.Stage, s.AuthAt, s.LastSeenAt, s.Factor = to, tx.Now(), tx.Now(), factor
 	return token, s, nil
 }
 
@@ -160,6 +166,7 @@ func FindStaged(ctx context.Context, d *db.DB, portal Portal, token string) (Ses
 	}
 	var s Session
 	var u User
+	var set settings.Settings
 	var now time.Time
 	err := d.Read(ctx, func(tx *db.Tx) (err error) {
 		now = tx.Now()
@@ -170,17 +177,22 @@ func FindStaged(ctx context.Context, d *db.DB, portal Portal, token string) (Ses
 		if err != nil {
 			return fmt.Errorf("looking for a session: %w", err)
 		}
-		u, err = Find(ctx, tx, s.User)
+		if u, err = Find(ctx, tx, s.User); err != nil {
+			return err
+		}
+		set, err = settings.Load(ctx, tx)
 		return err
 	})
 	if err != nil {
 		return Session{}, User{}, err
 	}
-	idle := now.Sub(s.LastSeenAt)
-	if !now.Before(s.ExpiresAt) || idle >= limits[portal].idle || u.State != Active || u.Kind != portal.Kind() {
+	idle, absolute := limits(set.SignIn, portal)
+	unused := now.Sub(s.LastSeenAt)
+	over := !now.Before(s.ExpiresAt) || !now.Before(s.CreatedAt.Add(absolute)) || unused >= idle
+	if over || !u.mayHold(s) || u.Kind != portal.Kind() {
 		return Session{}, User{}, ended
 	}
-	if idle < touchEvery {
+	if unused < touchEvery {
 		return s, u, nil
 	}
 	err = d.Write(ctx, func(tx *db.Tx) error {
@@ -191,6 +203,12 @@ func FindStaged(ctx context.Context, d *db.DB, portal Portal, token string) (Ses
 		return Session{}, User{}, fmt.Errorf("following a session: %w", err)
 	}
 	return s, u, nil
+}
+
+// mayHold reports whether an account in its state can have a session: an
+// invited one came in by a temporary secret, and sets a password first.
+func (u User) mayHold(s Session) bool {
+	return u.State == Active || u.State == Invited && s.Stage != StageDone
 }
 
 // Sessions returns an account's sessions, the latest first, to itself and to

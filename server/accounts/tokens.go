@@ -137,7 +137,7 @@ func EndTokens(ctx context.Context, tx *db.Tx, device access.DeviceID) error {
 	return nil
 }
 
-// Expire deletes sessions and tokens that are over, and returns how many.
+// Expire deletes sessions, tokens, links and codes that are over, and returns how many.
 func Expire(ctx context.Context, tx *db.Tx) (int64, error) {
 	now := db.Micros(tx.Now())
 	tokens, err := tx.Changed(ctx, "DELETE FROM user_tokens WHERE expires_at <= $1", now)
@@ -148,5 +148,9 @@ func Expire(ctx context.Context, tx *db.Tx) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("deleting expired sessions: %w", err)
 	}
-	return tokens + sessions, nil
+	secrets, err := tx.Changed(ctx, "DELETE FROM one_time_secrets WHERE expires_at <= $1", now)
+	if err != nil {
+		return 0, fmt.Errorf("deleting expired links and codes: %w", err)
+	}
+	return tokens + sessions + secrets, nil
 }

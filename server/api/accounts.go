@@ -7,7 +7,6 @@ import (
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
-	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/settings"
@@ -157,13 +156,8 @@ func (a *API) changePassword(w http.ResponseWriter, r *http.Request, by access.C
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	u, err := a.Gate.Confirm(r.Context(), by, accounts.ToClient, by.User, in.Password, in.SecondFactor)
-	if err != nil {
+	if err := a.Gate.ChangeAtClient(r.Context(), by, in.Password, in.NewPassword, in.SecondFactor); err != nil {
 		return recorded{err}
-	}
-	by = u.Caller(by)
-	if err := a.Gate.ChangePassword(r.Context(), by, accounts.Session{Portal: accounts.ToClient}, in.Password, in.NewPassword); err != nil {
-		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

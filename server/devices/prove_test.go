@@ -316,7 +316,9 @@ func TestRevocation(t *testing.T) {
 
 func userState(to accounts.State) func(*world, devices.Device) error {
 	return func(w *world, d devices.Device) error {
-		return w.d.Write(w.Context(), func(tx *db.Tx) error { return accounts.SetState(w.Context(), tx, system, d.User, to, "for the test of this") })
+		return w.d.Write(w.Context(), func(tx *db.Tx) error {
+			return accounts.SetState(w.Context(), tx, system, d.User, to, "for the test of this")
+		})
 	}
 }
 

@@ -234,7 +234,8 @@ func difference(a, b Profile) (details []audit.Detail) {
 		before, after any
 	}{
 		{"user_can_add", s.UserCanAdd, t.UserCanAdd}, {"interval_minutes", s.IntervalMinutes, t.IntervalMinutes},
-		{"web_restore", s.WebRestore, t.WebRestore}, {"sharing", s.Sharing, t.Sharing}, {"allow_add_devices", s.AllowAddDevices, t.AllowAddDevices},
+		{"web_restore", s.WebRestore, t.WebRestore}, {"sharing", s.Sharing, t.Sharing}, {"second_factor", s.SecondFactor, t.SecondFactor},
+		{"allow_add_devices", s.AllowAddDevices, t.AllowAddDevices},
 		{"max_devices", s.MaxDevices, t.MaxDevices}, {"auto_delete_preserved_days", s.AutoDeletePreservedDays, t.AutoDeletePreservedDays},
 	} {
 		if f.before != f.after {

@@ -70,6 +70,7 @@ func TestLogin(t *testing.T) {
 		{"deleted", accounts.ToPortal, "deleted", password, errs.AuthFailed, "unknown_account"},
 		{"invited", accounts.ToPortal, "invited", password, errs.AuthFailed, "no_password"},
 	} {
+		w.move(time.Minute) // nobody has to wait
 		u, err := w.login(c.portal, c.identifier, c.password)
 		rows := w.audit(audit.Filter{Action: access.Login, Limit: 1})
 		if len(rows) != 1 {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors"
@@ -34,10 +33,9 @@ type Gate struct {
 	// its time does not tell how many accounts the address has: 1.5 seconds
 	// when 0.
 	PadTo time.Duration
-}
 
-// caller is an account as who acts for themselves, from where from came.
-func caller(u accounts.User, from access.Caller) access.Caller { return u.Caller(from) }
+	queue queue
+}
 
 func (g *Gate) log() *slog.Logger {
 	if g.Log == nil {

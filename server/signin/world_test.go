@@ -2,7 +2,9 @@ package signin_test
 
 import (
 	"testing"
+	"time"
 
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
@@ -12,6 +14,7 @@ import (
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/passwords"
+	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/signin"
 )
 
@@ -27,6 +30,7 @@ type world struct {
 	h    *passwords.Hasher
 	g    *signin.Gate
 	org  orgs.Org
+	past time.Duration // that the clock was moved
 }
 
 func newWorld(t *testing.T) *world {
@@ -36,15 +40,22 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w := &world{T: t, d: dbtest.New(t), ring: ring, h: &passwords.Hasher{Time: 1, Memory: 8}}
+	w.d.Now = func() time.Time { return time.Now().Add(w.past) }
 	url := func() string { return "https://backup.example.org" }
 	w.g = &signin.Gate{DB: w.d, Hasher: w.h, Keys: ring, URL: url, PadTo: -1,
 		Factors: &factors.Factors{DB: w.d, Keys: ring, Name: "Test", URL: url}}
 	w.write(func(tx *db.Tx) error {
-		w.org, err = orgs.Create(t.Context(), tx, system, ring, "Example")
+		if w.org, err = orgs.Create(t.Context(), tx, system, ring, "Example"); err != nil {
+			return err
+		}
+		_, err = profiles.Create(t.Context(), tx, system, w.org.ID, "Default", "", profile.Defaults())
 		return err
 	})
 	return w
 }
+
+// move moves the clock.
+func (w *world) move(d time.Duration) { w.past += d }
 
 // write fails the test when f does.
 func (w *world) write(f func(*db.Tx) error) {
