@@ -31,10 +31,10 @@
   }
 
   // A filter takes effect when it is chosen.
+  for (const button of all('[data-submits]')) {
+    button.hidden = true;
+  }
   for (const field of all('[data-submit]')) {
-    for (const button of all('[data-submits]', field.form)) {
-      button.hidden = true;
-    }
     field.addEventListener('change', () => field.form.requestSubmit());
   }
 
