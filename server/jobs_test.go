@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/passwords"
+	"github.com/backstay/backstay/server/profiles"
 )
 
 func TestCleanUp(t *testing.T) {
@@ -57,6 +58,73 @@ func TestCleanUp(t *testing.T) {
 			err := tx.QueryRow(t.Context(), `SELECT count(*) FROM login_sessions`).Scan(&n)
 			if n != c.want {
 				t.Errorf("%v later %d sessions are there, want %d", c.later, n, c.want)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// The server itself brings the lives of accounts to their end.
+func TestCleanUpEndsLives(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	s, err := New(t.Context(), Config{
+		Data: t.TempDir(), DB: dbtest.DSN(t), Hasher: &passwords.Hasher{Time: 1, Memory: 64},
+		Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	by := access.System("test")
+	org, _, err := s.EnsureOrg(t.Context(), by, "Test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := s.NewAccount(t.Context(), by, accounts.New{Org: org.ID, Kind: access.UserKind, Username: "user"}, "User-Password-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.DB.Write(t.Context(), func(tx *db.Tx) error {
+		p, err := profiles.Default(t.Context(), tx, org.ID)
+		if err != nil {
+			return err
+		}
+		p.Settings.AutoDeletePreservedDays = 30
+		if _, err = profiles.Save(t.Context(), tx, by, p.ID, p.Revision, profiles.Changes{Settings: &p.Settings}); err != nil {
+			return err
+		}
+		if _, err = accounts.Create(t.Context(), tx, by, s.Keys, accounts.New{Org: org.ID, Kind: access.UserKind, Username: "pending", State: accounts.Pending}); err != nil {
+			return err
+		}
+		return accounts.Preserve(t.Context(), tx, by, user.ID, "")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		later time.Duration
+		state accounts.State
+		users int
+	}{{0, accounts.Preserved, 2}, {24 * time.Hour, accounts.Preserved, 1}, 
+		// Nobody looked for a month: the last warning comes first.
+		{30 * 24 * time.Hour, accounts.Preserved, 1}, {24 * time.Hour, accounts.Deleted, 1}, {7 * 24 * time.Hour, accounts.Purged, 1}} {
+		now = now.Add(c.later)
+		if err := s.expire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		err := s.DB.Read(t.Context(), func(tx *db.Tx) error {
+			u, err := accounts.Find(t.Context(), tx, user.ID)
+			if err != nil {
+				return err
+			}
+			var users int
+			err = tx.QueryRow(t.Context(), `SELECT count(*) FROM users`).Scan(&users)
+			if u.State != c.state || users != c.users {
+				t.Errorf("%v later the user is %s and %d are there, want %s and %d", c.later, u.State, users, c.state, c.users)
 			}
 			return err
 		})
