@@ -24,6 +24,13 @@ type Config struct {
 	Listen    string // address for Serve, and a name in a self-signed certificate
 	PublicURL string // what people and devices type: https://NAME[:PORT]; other names are then refused
 
+	// AdminListen is an address for the console alone: the other one then
+	// answers nothing under /admin. It needs PublicURL. AdminURL is what
+	// administrators type for it: PublicURL's name and AdminListen's port when
+	// empty.
+	AdminListen string
+	AdminURL    string
+
 	TLSCertificate string // file with the chain, the server's own first; empty for a self-signed one
 	TLSKey         string // file with its key
 	TLS12          bool   // allow TLS 1.2 as well
@@ -98,7 +105,10 @@ func (cfg Config) Check() error {
 	if cfg.Data == "" {
 		return errs.New(errs.Invalid, "config.data.missing")
 	}
-	if err := checkPublicURL(cfg.PublicURL); err != nil {
+	if !ownAddress(cfg.PublicURL) {
+		return errs.New(errs.Invalid, "config.public_url", "value", cfg.PublicURL)
+	}
+	if err := cfg.checkAdmin(); err != nil {
 		return err
 	}
 	if (cfg.TLSCertificate == "") != (cfg.TLSKey == "") {
@@ -117,20 +127,32 @@ func (cfg Config) Check() error {
 	return nil
 }
 
-func checkPublicURL(s string) error {
-	if s == "" {
-		return nil
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
-		return errs.New(errs.Invalid, "config.public_url", "value", s)
+func (cfg Config) checkAdmin() error {
+	switch {
+	case !ownAddress(cfg.AdminURL):
+		return errs.New(errs.Invalid, "config.admin_url", "value", cfg.AdminURL)
+	case cfg.AdminURL != "" && cfg.AdminListen == "":
+		return errs.New(errs.Invalid, "config.admin_url.alone")
+	case cfg.AdminListen != "" && cfg.PublicURL == "":
+		return errs.New(errs.Invalid, "config.admin_listen.public_url")
+	case cfg.AdminListen != "" && cfg.PlainHTTP && cfg.AdminURL == "":
+		return errs.New(errs.Invalid, "config.admin_listen.plain_http")
 	}
 	return nil
 }
 
+// ownAddress reports whether s may be an address of this server, or is empty.
+func ownAddress(s string) bool {
+	u, err := url.Parse(s)
+	return s == "" || err == nil && u.Scheme == "https" && u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == "" &&
+		strings.Trim(u.Path, "/") == ""
+}
+
 // publicHost is the Host header that requests must carry, "" for any.
-func (cfg *Config) publicHost() string {
-	u, err := url.Parse(cfg.PublicURL)
+func (cfg *Config) publicHost() string { return hostOf(cfg.PublicURL) }
+
+func hostOf(address string) string {
+	u, err := url.Parse(address)
 	if err != nil {
 		return ""
 	}
@@ -141,6 +163,23 @@ func (cfg *Config) publicHost() string {
 func normalHost(host string) string {
 	host = strings.ToLower(strings.TrimSuffix(host, ":443"))
 	return strings.TrimSuffix(host, ".")
+}
+
+// ConsoleURL is where administrators reach the console that listens for itself,
+// at addr.
+func (cfg Config) ConsoleURL(addr net.Addr) string {
+	if cfg.AdminURL != "" {
+		return strings.TrimRight(cfg.AdminURL, "/")
+	}
+	_, port, err := net.SplitHostPort(addr.String())
+	u, perr := url.Parse(cfg.PublicURL)
+	if err != nil || perr != nil {
+		return "https://" + addr.String()
+	}
+	if u.Host = net.JoinHostPort(u.Hostname(), port); port == "443" {
+		u.Host = strings.TrimSuffix(u.Host, ":443")
+	}
+	return "https://" + u.Host
 }
 
 // URL is where people reach a server that listens at addr.

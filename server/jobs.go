@@ -60,7 +60,7 @@ func (s *Server) remindOnce(ctx context.Context) error {
 	err := s.DB.Write(ctx, func(tx *db.Tx) error {
 		set, err := settings.Load(ctx, tx)
 		if err == nil {
-			faulty, err = orgs.Remind(ctx, tx, s.Keys, set.Licences, s.url()+console.Base+"/settings/licences")
+			faulty, err = orgs.Remind(ctx, tx, s.Keys, set.Licences, s.consoleURL()+console.Base+"/settings/licences")
 		}
 		return err
 	})

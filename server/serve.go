@@ -19,8 +19,15 @@ import (
 // ctx ends no new request is taken, waiting devices are answered at once, and
 // what runs may finish within the grace; the result is then nil. The jobs run
 // as long as Serve does.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+func (s *Server) Serve(ctx context.Context, l net.Listener) error { return s.ServeApart(ctx, l, nil) }
+
+// ServeApart is Serve with the console on a listener of its own, as AdminListen
+// wants it.
+func (s *Server) ServeApart(ctx context.Context, l, console net.Listener) error {
 	s.address.Store(s.cfg.URL(l.Addr()))
+	if console != nil {
+		s.consoleAddress.Store(s.cfg.ConsoleURL(console.Addr()))
+	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var jobs sync.WaitGroup
@@ -28,21 +35,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		jobs.Go(func() { job(running) })
 	}
 
-	server := &http.Server{
-		Handler:           s.handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          log.New(connectionLog{s.cfg.Log}, "", 0),
-	}
-	serve := server.Serve
-	if s.certs != nil {
-		server.TLSConfig = s.certs.config(s.cfg.TLS12)
-		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
-	}
+	done := make(chan error, 2)
+	servers := []*http.Server{s.answer(l, s.handler, done)}
 	s.cfg.Log.Info("serving", "url", s.cfg.URL(l.Addr()), "listen", l.Addr().String(), "version", version.String())
-	done := make(chan error, 1)
-	go func() { done <- serve(l) }()
+	if console != nil {
+		servers = append(servers, s.answer(console, s.console, done))
+		s.cfg.Log.Info("serving the console", "url", s.consoleURL(), "listen", console.Addr().String())
+	}
 
 	var err error
 	select {
@@ -54,21 +53,45 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.cfg.Log.Info("stopping")
 	}
 	stop() // ends the jobs, and with them the long polls
-	s.shutdown(ctx, server)
+	s.shutdown(ctx, servers)
 	jobs.Wait()
 	s.cfg.Log.Info("stopped")
 	return err
 }
 
+// answer begins to answer on a listener, and says in done why it ended.
+func (s *Server) answer(l net.Listener, h http.Handler, done chan<- error) *http.Server {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          log.New(connectionLog{s.cfg.Log}, "", 0),
+	}
+	serve := server.Serve
+	if s.certs != nil {
+		server.TLSConfig = s.certs.config(s.cfg.TLS12)
+		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	}
+	go func() { done <- serve(l) }()
+	return server
+}
+
 // shutdown lets running requests finish, and ends those that do not in time.
 // What they did not acknowledge, devices send again.
-func (s *Server) shutdown(ctx context.Context, server *http.Server) {
+func (s *Server) shutdown(ctx context.Context, servers []*http.Server) {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Grace)
 	defer cancel()
-	if err := server.Shutdown(grace); errors.Is(err, context.DeadlineExceeded) {
-		s.cfg.Log.Warn("ending requests that did not finish in time")
-		server.Close()
+	var all sync.WaitGroup
+	for _, server := range servers {
+		all.Go(func() {
+			if err := server.Shutdown(grace); errors.Is(err, context.DeadlineExceeded) {
+				s.cfg.Log.Warn("ending requests that did not finish in time")
+				server.Close()
+			}
+		})
 	}
+	all.Wait()
 }
 
 // connectionLog takes what net/http has to say, above all about connections

@@ -47,9 +47,12 @@ type Server struct {
 	certs   *certificates // nil without TLS
 	metrics *metrics
 	handler http.Handler
+	console http.Handler // what the console's own listener answers; nil when it has none
 	table   []access.Route
 	jobs    []func(context.Context) // what it does of its own accord, each until its context ends
 	address atomic.Value            // string: the URL of Serve's listener
+
+	consoleAddress atomic.Value // string: the URL of the console's own listener
 
 	failOnce sync.Once
 	failed   chan struct{} // closed by fail
@@ -101,27 +104,34 @@ func (s *Server) open(ctx context.Context) (err error) {
 		DB: s.DB, Hasher: s.Hasher, Keys: s.Keys, URL: s.url, Log: s.cfg.Log,
 		Factors: &factors.Factors{DB: s.DB, Keys: s.Keys, Name: s.cfg.Name, URL: s.url},
 	}
+	if s.cfg.AdminListen != "" {
+		s.Gate.Console, s.Gate.Factors.Console = s.consoleURL, s.consoleURL
+	}
 	s.Vault, err = vault.Open(ctx, vault.Config{DB: s.DB, Blobs: s.blobs, Keys: s.Keys, Log: s.cfg.Log})
 	if err != nil {
 		return err
 	}
 	s.metrics = newMetrics(&figures{s})
-	routes, err := s.routes()
+	routes, forAdmins, err := s.routes()
 	if err != nil {
 		return err
 	}
 	post := &mail.Sender{DB: s.DB, Keys: s.Keys, Log: s.cfg.Log, Name: s.cfg.Name, URL: s.url}
 	s.jobs = []func(context.Context){s.api.Run, s.cleanUp, s.remind, post.Run}
 	s.handler = &front{cfg: &s.cfg, host: s.cfg.publicHost(), metrics: s.metrics, next: routes}
+	if s.cfg.AdminListen != "" {
+		s.console = &front{cfg: &s.cfg, host: hostOf(s.consoleURL()), metrics: s.metrics, next: forAdmins}
+	}
 	return nil
 }
 
 // routes is the whole server: pages for people and the protocol for devices
-// stand apart, each with its own defences.
-func (s *Server) routes() (http.Handler, error) {
+// stand apart, each with its own defences. A console that listens for itself is
+// not on the common routes.
+func (s *Server) routes() (common, forConsole http.Handler, err error) {
 	assets, err := web.LoadAssets()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s.api = api.New(api.Config{
 		DB: s.DB, Vault: s.Vault, Keys: s.Keys, Gate: s.Gate, Log: s.cfg.Log, Name: s.cfg.Name,
@@ -130,33 +140,41 @@ func (s *Server) routes() (http.Handler, error) {
 	})
 	pin, err := s.pin()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	pages := entry.Config{DB: s.DB, Gate: s.Gate, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL,
 		Fingerprint: pin, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log}
 	users, err := portal.New(pages)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	admins, err := console.New(pages)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	mux, forAdmins := http.NewServeMux(), admins.Handler()
+	mux, apart := http.NewServeMux(), http.NewServeMux()
 	mux.Handle("/", users.Handler())
-	mux.Handle(console.Base, forAdmins)
-	mux.Handle(console.Base+"/", forAdmins)
+	own := mux
+	if s.cfg.AdminListen != "" {
+		own = apart
+		own.Handle("GET /{$}", http.RedirectHandler(console.Base+"/", http.StatusSeeOther))
+	}
+	forAdmins := admins.Handler()
+	own.Handle(console.Base, forAdmins)
+	own.Handle(console.Base+"/", forAdmins)
 	mux.Handle("/agent/", s.api)
 	mux.Handle("/api/", s.api)
 	s.table = slices.Concat(users.Routes(), admins.Routes(), s.api.Routes())
-	own := func(by access.Guard, pattern string, h http.Handler) {
+	also := func(by access.Guard, pattern string, h http.Handler) {
 		mux.Handle(pattern, h)
 		s.table = append(s.table, access.Route{Pattern: pattern, Guard: by})
 	}
-	own(access.Anyone, web.StaticPath, assets)
-	own(access.Anyone, "GET /healthz", http.HandlerFunc(s.health))
-	own(access.Monitor, "GET /metrics", s.metrics.handler(s.cfg.MetricsAllowed, s.cfg.TrustedProxies))
-	return mux, nil
+	also(access.Anyone, web.StaticPath, assets)
+	also(access.Anyone, "GET /healthz", http.HandlerFunc(s.health))
+	also(access.Monitor, "GET /metrics", s.metrics.handler(s.cfg.MetricsAllowed, s.cfg.TrustedProxies))
+	apart.Handle(web.StaticPath, assets)
+	apart.HandleFunc("GET /healthz", s.health)
+	return mux, apart, nil
 }
 
 // Routes are all addresses that the server answers to, and who gets to them.
@@ -182,6 +200,18 @@ func (s *Server) url() string {
 		return url
 	}
 	return s.cfg.URL(listen(s.cfg.Listen))
+}
+
+// consoleURL is where administrators reach the console: this server's address,
+// unless it listens for itself.
+func (s *Server) consoleURL() string {
+	if url, ok := s.consoleAddress.Load().(string); ok {
+		return url
+	}
+	if s.cfg.AdminListen != "" {
+		return s.cfg.ConsoleURL(listen(s.cfg.AdminListen))
+	}
+	return s.url()
 }
 
 // listen is an address to listen at, as the configuration has it.

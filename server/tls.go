@@ -227,13 +227,17 @@ func selfSignedNames(cfg *Config) []string {
 	if host, err := os.Hostname(); err == nil && validName(host) {
 		add(host)
 	}
-	if host, _, err := net.SplitHostPort(cfg.Listen); err == nil {
-		if ip := net.ParseIP(host); ip == nil && validName(host) || ip != nil && !ip.IsUnspecified() {
-			add(host)
+	for _, address := range []string{cfg.Listen, cfg.AdminListen} {
+		if host, _, err := net.SplitHostPort(address); err == nil {
+			if ip := net.ParseIP(host); ip == nil && validName(host) || ip != nil && !ip.IsUnspecified() {
+				add(host)
+			}
 		}
 	}
-	if u, err := url.Parse(cfg.PublicURL); err == nil {
-		add(u.Hostname())
+	for _, address := range []string{cfg.PublicURL, cfg.AdminURL} {
+		if u, err := url.Parse(address); err == nil {
+			add(u.Hostname())
+		}
 	}
 	return names
 }

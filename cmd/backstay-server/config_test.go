@@ -96,6 +96,11 @@ func TestConfigRefuses(t *testing.T) {
 		{"certificate without key", "tls_certificate: /x\n", nil, 1, "tls_key"},
 		{"plain public URL", "public_url: http://b.example.org\n", nil, 1, "public_url"},
 		{"public URL with a path", "public_url: https://b.example.org/backstay\n", nil, 1, "public_url"},
+		{"a console without an address", "admin_listen: :8444\n", nil, 1, "public_url"},
+		{"a bad address for the console", "admin_listen: nowhere\n", nil, 1, "admin_listen"},
+		{"an address without a console", "admin_url: https://a.example.org\n", nil, 1, "admin_listen"},
+		{"a plain console", "public_url: https://b.example.org\nadmin_listen: :8444\nadmin_url: http://a.example.org\n", nil, 1, "admin_url"},
+		{"a console behind a proxy", "plain_http: true\ntrusted_proxies: 127.0.0.1\npublic_url: https://b.example.org\nadmin_listen: :8444\n", nil, 1, "admin_url"},
 		{"missing file", "", []string{"--config", "/nowhere/server.yaml"}, 1, "/nowhere/server.yaml"},
 		{"unknown flag", "", []string{"--dta", "x"}, 2, "dta"},
 		{"argument", "", []string{"x"}, 2, "x"},
@@ -239,6 +244,21 @@ location / {
 	client_max_body_size 0;
 }
 ` + "```" + `
+
+## The console at an address of its own
+
+Portal and console answer at one address, the console under `+"`/admin`"+`. To keep the console off the network that users come from, give it an
+address of its own:
+
+`+"```yaml"+`
+listen: :443
+public_url: https://backup.example.org
+admin_listen: 10.0.0.5:8444
+`+"```"+`
+
+Administrators then go to `+"`https://backup.example.org:8444/admin/`"+`, and links in mails to them lead there; under `+"`https://backup.example.org/admin`"+` nothing is
+found any more. Set `+"`admin_url`"+` when they type something else, such as `+"`https://backup-admin.example.org`"+`, and name both in the certificate.
+Passkeys belong to a name: administrators make theirs again after `+"`admin_url`"+` got another name. Behind a proxy `+"`admin_url`"+` is needed.
 
 ## Watching it
 

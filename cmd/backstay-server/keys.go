@@ -67,6 +67,15 @@ func configKeys() []key {
 			set: func(s *effective, v string) (err error) { s.server.Listen, err = listenAddress(v); return err }},
 		{name: "public_url", value: "URL",
 			set: func(s *effective, v string) error { s.server.PublicURL = v; return nil }},
+		{name: "admin_listen", value: "ADDRESS",
+			set: func(s *effective, v string) (err error) {
+				if v != "" {
+					s.server.AdminListen, err = listenAddress(v)
+				}
+				return err
+			}},
+		{name: "admin_url", value: "URL", shown: "-",
+			set: func(s *effective, v string) error { s.server.AdminURL = v; return nil }},
 		{name: "tls_certificate", value: "FILE", shown: "-",
 			set: func(s *effective, v string) (err error) {
 				s.server.TLSCertificate, err = absolute(v)

@@ -43,11 +43,24 @@ func (p *program) serve(cmd *cobra.Command, c *configuration) error {
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
-	fmt.Fprintln(p.out, p.say.T("serve.started", "url", cfg.URL(l.Addr())))
-	if err := p.printChain(cfg); err != nil {
-		return errors.Join(err, l.Close(), s.Close())
+	var console net.Listener
+	if cfg.AdminListen != "" {
+		if console, err = listen(cfg.AdminListen); err != nil {
+			return errors.Join(err, l.Close(), s.Close())
+		}
 	}
-	return errors.Join(s.Serve(ctx, l), s.Close())
+	fmt.Fprintln(p.out, p.say.T("serve.started", "url", cfg.URL(l.Addr())))
+	if console != nil {
+		fmt.Fprintln(p.out, p.say.T("serve.console", "url", cfg.ConsoleURL(console.Addr())))
+	}
+	if err := p.printChain(cfg); err != nil {
+		err = errors.Join(err, l.Close())
+		if console != nil {
+			err = errors.Join(err, console.Close())
+		}
+		return errors.Join(err, s.Close())
+	}
+	return errors.Join(s.ServeApart(ctx, l, console), s.Close())
 }
 
 // listen opens a port; a port that somebody else has is a mistake of everyday

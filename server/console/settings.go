@@ -82,8 +82,12 @@ func (c *console) portals(w http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	at := c.portal(r)
+	own := at
+	if c.Gate.Console != nil {
+		own = c.Gate.Console()
+	}
 	c.site.Render(w, r, http.StatusOK, "settings-portals", portalsPage{settingsFrame: c.settingsFrame(w, r, v, "settings.portals"),
-		Portal: at + "/", Console: at + Base + "/", Fingerprint: c.Fingerprint, Set: c.PublicURL != "", HideBuild: c.HideBuild})
+		Portal: at + "/", Console: own + Base + "/", Fingerprint: c.Fingerprint, Set: c.PublicURL != "", HideBuild: c.HideBuild})
 }
 
 func (c *console) database(w http.ResponseWriter, r *http.Request, v *visit) {

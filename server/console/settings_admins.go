@@ -118,7 +118,7 @@ func (c *console) createAdministrator(w http.ResponseWriter, r *http.Request, v 
 			return err
 		}
 		made.Home, made.Username, made.Email = home(u), u.Username, u.Email
-		made.Link, err = accounts.Invite(ctx, tx, v.caller, c.Keys, c.Gate.URL(), u.ID, accounts.InviteOptions{NoMail: page.NoMail || u.Email == ""})
+		made.Link, err = accounts.Invite(ctx, tx, v.caller, c.Keys, c.Gate.Address(u.Kind), u.ID, accounts.InviteOptions{NoMail: page.NoMail || u.Email == ""})
 		return err
 	})
 	if err != nil {

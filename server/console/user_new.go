@@ -106,7 +106,7 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 		if !made.Invited {
 			return nil
 		}
-		made.Link, err = accounts.Invite(ctx, tx, v.caller, c.Keys, c.Gate.URL(), u.ID,
+		made.Link, err = accounts.Invite(ctx, tx, v.caller, c.Keys, c.Gate.Address(u.Kind), u.ID,
 			accounts.InviteOptions{Secret: secret, NoMail: page.NoMail || u.Email == ""})
 		return err
 	})

@@ -76,7 +76,7 @@ func (c *console) inviteAgain(w http.ResponseWriter, r *http.Request, v *visit) 
 		if u.Email == "" {
 			return errs.New(errs.Conflict, "users.invite.no_email")
 		}
-		_, err := accounts.Invite(r.Context(), tx, v.caller, c.Keys, c.Gate.URL(), u.ID, accounts.InviteOptions{Secret: secret, Hash: hash})
+		_, err := accounts.Invite(r.Context(), tx, v.caller, c.Keys, c.Gate.Address(u.Kind), u.ID, accounts.InviteOptions{Secret: secret, Hash: hash})
 		return err
 	})
 }
@@ -100,7 +100,7 @@ func (c *console) copyLink(w http.ResponseWriter, r *http.Request, v *visit) {
 				return err
 			}
 			page.Home, page.Username, page.Email, page.Secret = home(u), u.Username, u.Email, secret
-			page.Link, err = accounts.Invite(r.Context(), tx, v.caller, c.Keys, c.Gate.URL(), u.ID,
+			page.Link, err = accounts.Invite(r.Context(), tx, v.caller, c.Keys, c.Gate.Address(u.Kind), u.ID,
 				accounts.InviteOptions{Secret: secret, Hash: hash, NoMail: true})
 			return err
 		})

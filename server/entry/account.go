@@ -119,7 +119,7 @@ func (d *Door) showEmail(w http.ResponseWriter, r *http.Request, v *Visit, failu
 }
 
 func (d *Door) confirmEmail(w http.ResponseWriter, r *http.Request, v *Visit) {
-	if err := accounts.ConfirmEmail(r.Context(), d.DB, v.Caller, d.Keys, d.Gate.URL(), typedCode(r)); err != nil {
+	if err := accounts.ConfirmEmail(r.Context(), d.DB, v.Caller, d.Keys, d.Gate.Address(v.User.Kind), typedCode(r)); err != nil {
 		d.showEmail(w, r, v, err)
 		return
 	}

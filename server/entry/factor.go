@@ -88,7 +88,7 @@ func (d *Door) enrolPage(w http.ResponseWriter, r *http.Request, v *Visit) {
 }
 
 func (d *Door) showEnrol(w http.ResponseWriter, r *http.Request, v *Visit, failure error) {
-	page := enrolPage{Frame: d.Site.Frame(w, r).Card().Secret(), CanPasskey: d.Gate.Factors.CanPasskey(),
+	page := enrolPage{Frame: d.Site.Frame(w, r).Card().Secret(), CanPasskey: d.Gate.Factors.CanPasskey(v.User.Kind),
 		Next: web.LocalPath(r.FormValue("next"), d.Base+"/")}
 	page.Title = page.Printer().T("entry.enrol")
 	status := http.StatusOK

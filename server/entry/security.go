@@ -18,7 +18,7 @@ func (d *Door) security(w http.ResponseWriter, r *http.Request, v *Visit) {
 // change of the password.
 func (d *Door) showSecurity(w http.ResponseWriter, r *http.Request, v *Visit, failure error) {
 	page := securityPage{section: d.section(w, r, v, "/account/security"), Username: v.User.Username, Changed: v.User.PasswordAt,
-		CanPasskey: d.Gate.Factors.CanPasskey()}
+		CanPasskey: d.Gate.Factors.CanPasskey(v.User.Kind)}
 	err := d.DB.Read(r.Context(), func(tx *db.Tx) error {
 		policy, c, err := d.Gate.PolicyFor(r.Context(), tx, v.User)
 		if err != nil {

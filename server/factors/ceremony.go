@@ -33,12 +33,8 @@ const (
 // BeginEnrol begins to make a passkey for the caller, in their login session,
 // and returns what the browser's navigator.credentials.create wants, as JSON.
 func (f *Factors) BeginEnrol(ctx context.Context, by access.Caller) (json.RawMessage, error) {
-	w, err := f.webauthn()
-	if err != nil {
-		return nil, err
-	}
 	var options json.RawMessage
-	err = f.DB.Write(ctx, func(tx *db.Tx) error {
+	err := f.DB.Write(ctx, func(tx *db.Tx) error {
 		p, err := findPerson(ctx, tx, by.User)
 		if err != nil {
 			return err
@@ -48,6 +44,10 @@ func (f *Factors) BeginEnrol(ctx context.Context, by access.Caller) (json.RawMes
 		}
 		if len(p.passkeys) >= maxPasskeys {
 			return errs.New(errs.Conflict, "factor.passkey.many", "max", maxPasskeys)
+		}
+		w, err := f.webauthn(p.user.Kind)
+		if err != nil {
+			return err
 		}
 		creation, data, err := w.BeginRegistration(p, webauthn.WithExclusions(p.descriptors()))
 		if err != nil {
@@ -65,10 +65,6 @@ func (f *Factors) FinishEnrol(ctx context.Context, by access.Caller, name string
 	if err != nil {
 		return Passkey{}, err
 	}
-	w, err := f.webauthn()
-	if err != nil {
-		return Passkey{}, err
-	}
 	data, err := f.take(ctx, by.User, by.Session, toEnrol)
 	if err != nil {
 		return Passkey{}, err
@@ -80,6 +76,10 @@ func (f *Factors) FinishEnrol(ctx context.Context, by access.Caller, name string
 	var made Passkey
 	err = f.DB.Write(ctx, func(tx *db.Tx) error {
 		p, err := findPerson(ctx, tx, by.User)
+		if err != nil {
+			return err
+		}
+		w, err := f.webauthn(p.user.Kind)
 		if err != nil {
 			return err
 		}
@@ -115,18 +115,18 @@ func (f *Factors) insert(ctx context.Context, tx *db.Tx, by access.Caller, p Pas
 // BeginProof begins to ask for one of an account's passkeys, in a login session
 // of it, and returns what the browser's navigator.credentials.get wants, as JSON.
 func (f *Factors) BeginProof(ctx context.Context, id accounts.ID, session string) (json.RawMessage, error) {
-	w, err := f.webauthn()
-	if err != nil {
-		return nil, err
-	}
 	var options json.RawMessage
-	err = f.DB.Write(ctx, func(tx *db.Tx) error {
+	err := f.DB.Write(ctx, func(tx *db.Tx) error {
 		p, err := findPerson(ctx, tx, id)
 		if err != nil {
 			return err
 		}
 		if len(p.passkeys) == 0 {
 			return errs.New(errs.Conflict, "factor.passkey.none")
+		}
+		w, err := f.webauthn(p.user.Kind)
+		if err != nil {
+			return err
 		}
 		assertion, data, err := w.BeginLogin(p)
 		if err != nil {
@@ -142,10 +142,6 @@ func (f *Factors) BeginProof(ctx context.Context, id accounts.ID, session string
 // up by it, whatever comes out. A wrong answer is Unauthenticated,
 // factor.passkey.refused.
 func (f *Factors) FinishProof(ctx context.Context, id accounts.ID, session string, response []byte) error {
-	w, err := f.webauthn()
-	if err != nil {
-		return err
-	}
 	data, err := f.take(ctx, id, session, toProve)
 	if err != nil {
 		return err
@@ -156,6 +152,10 @@ func (f *Factors) FinishProof(ctx context.Context, id accounts.ID, session strin
 	}
 	return f.DB.Write(ctx, func(tx *db.Tx) error {
 		p, err := findPerson(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		w, err := f.webauthn(p.user.Kind)
 		if err != nil {
 			return err
 		}
@@ -227,11 +227,11 @@ func refusedPasskey(cause error) error {
 	return errs.New(errs.Unauthenticated, "factor.passkey.refused").Because(cause)
 }
 
-// webauthn speaks for this server's address. The authenticator has to see that
+// webauthn speaks for the address that accounts of a kind have. The authenticator has to see that
 // it is its owner (PIN, finger, face) each time, so that a found device alone
 // opens nothing.
-func (f *Factors) webauthn() (*webauthn.WebAuthn, error) {
-	host, origin, err := f.site()
+func (f *Factors) webauthn(kind access.Kind) (*webauthn.WebAuthn, error) {
+	host, origin, err := f.site(kind)
 	if err != nil {
 		return nil, err
 	}

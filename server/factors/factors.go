@@ -38,6 +38,9 @@ type Factors struct {
 	// URL is the server's address as browsers have it. A passkey is bound to
 	// its host, so that a copy of our pages elsewhere gets nothing from it.
 	URL func() string
+	// Console is the address that administrators have instead, when theirs is
+	// another one.
+	Console func() string
 }
 
 // Summary is what an account has.
@@ -165,10 +168,14 @@ func Expire(ctx context.Context, tx *db.Tx) (int64, error) {
 
 // site is the address that passkeys are bound to. A bare IP address cannot be
 // one: browsers refuse it.
-func (f *Factors) site() (host, origin string, err error) {
-	u, err := url.Parse(f.URL())
+func (f *Factors) site(kind access.Kind) (host, origin string, err error) {
+	address := f.URL
+	if kind == access.AdminKind && f.Console != nil {
+		address = f.Console
+	}
+	u, err := url.Parse(address())
 	if err != nil || u.Hostname() == "" {
-		return "", "", fmt.Errorf("the server's address %q is none", f.URL())
+		return "", "", fmt.Errorf("the server's address %q is none", address())
 	}
 	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
 		return "", "", errs.New(errs.Conflict, "factor.passkey.address", "address", u.Host)
@@ -176,9 +183,9 @@ func (f *Factors) site() (host, origin string, err error) {
 	return u.Hostname(), u.Scheme + "://" + u.Host, nil
 }
 
-// CanPasskey reports whether browsers can make passkeys for this server's
-// address.
-func (f *Factors) CanPasskey() bool {
-	_, _, err := f.site()
+// CanPasskey reports whether browsers can make passkeys for the address that
+// accounts of a kind have.
+func (f *Factors) CanPasskey(kind access.Kind) bool {
+	_, _, err := f.site(kind)
 	return err == nil
 }

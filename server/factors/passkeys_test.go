@@ -244,9 +244,14 @@ func TestPasskeysNeedAName(t *testing.T) {
 		"https://127.0.0.1:8443": false, "https://[::1]": false, "": false,
 	} {
 		w.URL = func() string { return address }
-		if w.CanPasskey() != can {
+		if w.CanPasskey(access.UserKind) != can || w.CanPasskey(access.AdminKind) != can {
 			t.Errorf("CanPasskey at %q = %v", address, !can)
 		}
+	}
+	w.Console = func() string { return "https://admin.example.org:8444" }
+	w.URL = func() string { return "https://10.0.0.1" }
+	if w.CanPasskey(access.UserKind) || !w.CanPasskey(access.AdminKind) {
+		t.Error("the console's own address does not count for administrators alone")
 	}
 	w.URL = func() string { return "https://10.0.0.1" }
 	if _, err := w.BeginEnrol(t.Context(), w.by); w.key(err) != "factor.passkey.address" {

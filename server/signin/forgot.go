@@ -28,7 +28,7 @@ const (
 // link is the address of a page of an account's portal, with a token when it
 // has one.
 func (g *Gate) link(u accounts.User, page, token string) string {
-	to := strings.TrimRight(g.URL(), "/")
+	to := strings.TrimRight(g.Address(u.Kind), "/")
 	if u.Kind == access.AdminKind {
 		to += "/admin"
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors"
@@ -28,6 +29,9 @@ type Gate struct {
 	// URL is the server's public address, from its configuration, for links in
 	// mails: never what a request calls it.
 	URL func() string
+	// Console is the address that administrators have instead, when theirs is
+	// another one.
+	Console func() string
 
 	// PadTo is how long a failed login with an address takes at least, so that
 	// its time does not tell how many accounts the address has: 1.5 seconds
@@ -35,6 +39,14 @@ type Gate struct {
 	PadTo time.Duration
 
 	queue queue
+}
+
+// Address is where accounts of a kind reach this server.
+func (g *Gate) Address(kind access.Kind) string {
+	if kind == access.AdminKind && g.Console != nil {
+		return g.Console()
+	}
+	return g.URL()
 }
 
 func (g *Gate) log() *slog.Logger {
