@@ -8,6 +8,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/vault"
 )
 
@@ -19,6 +20,7 @@ var (
 	snapshots    = prometheus.NewDesc("backstay_snapshots", "Snapshots that can be restored.", nil, nil)
 	devicesAll   = prometheus.NewDesc("backstay_devices", "Devices that may back up.", nil, nil)
 	online       = prometheus.NewDesc("backstay_devices_online", "Devices that this server could tell something at once.", nil, nil)
+	mails        = prometheus.NewDesc("backstay_mails", "Mails that wait to be sent, or could not be.", []string{"state"}, nil)
 	openSessions = prometheus.NewDesc("backstay_open_sessions", "Backups that have begun and not ended.", nil, nil)
 )
 
@@ -29,6 +31,7 @@ func (f *figures) Describe(ch chan<- *prometheus.Desc) {
 	ch <- openSessions
 	ch <- devicesAll
 	ch <- online
+	ch <- mails
 }
 
 // Collect reads them. What cannot be read is left out, and counted by the
@@ -38,8 +41,12 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	defer cancel()
 	var stats vault.Stats
 	var totals devices.Totals
+	var queue map[mail.State]int
 	err := f.server.DB.Read(ctx, func(tx *db.Tx) (err error) {
 		if totals, err = devices.Sum(ctx, tx, access.System("metrics"), ""); err != nil {
+			return err
+		}
+		if queue, err = mail.Counts(ctx, tx, access.System("metrics")); err != nil {
 			return err
 		}
 		stats, err = f.server.Vault.Stats(ctx, tx)
@@ -58,4 +65,7 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	gauge(openSessions, stats.OpenSessions)
 	gauge(devicesAll, int64(totals.Devices))
 	gauge(online, int64(f.server.api.Waiting()))
+	for _, state := range []mail.State{mail.Waiting, mail.Failed} {
+		ch <- prometheus.MustNewConstMetric(mails, prometheus.GaugeValue, float64(queue[state]), string(state))
+	}
 }
