@@ -109,7 +109,7 @@ func TestCleanUpEndsLives(t *testing.T) {
 		later time.Duration
 		state accounts.State
 		users int
-	}{{0, accounts.Preserved, 2}, {24 * time.Hour, accounts.Preserved, 1}, 
+	}{{0, accounts.Preserved, 2}, {24 * time.Hour, accounts.Preserved, 1},
 		// Nobody looked for a month: the last warning comes first.
 		{30 * 24 * time.Hour, accounts.Preserved, 1}, {24 * time.Hour, accounts.Deleted, 1}, {7 * 24 * time.Hour, accounts.Purged, 1}} {
 		now = now.Add(c.later)
