@@ -271,6 +271,9 @@ func Update(ctx context.Context, tx *db.Tx, by access.Caller, id ID, c Changes) 
 	if err != nil {
 		return User{}, err
 	}
+	if old.State == Purged {
+		return User{}, errs.New(errs.NotFound, "user.unknown")
+	}
 	u := old
 	set(&u.Username, c.Username)
 	set(&u.Email, c.Email)

@@ -22,9 +22,10 @@ const (
 	// undoHours is how long the old address can take a change back.
 	undoHours = 72
 
-	// emailPause is between two codes for one account, so that nobody floods
-	// the mailbox of somebody else.
+	// emailPause is between two codes for one account, and emailsADay how many
+	// there are, so that nobody floods the mailbox of somebody else.
 	emailPause = time.Minute
+	emailsADay = 10
 )
 
 // address is what a code or link for an address keeps with it.
@@ -56,7 +57,7 @@ func BeginEmail(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Rin
 		return err
 	}
 	if wait > 0 {
-		return errs.Of(errs.TooManyAttempts, "n", int(wait/time.Second)+1)
+		return errs.Of(errs.TooManyAttempts, "n", int((wait+time.Second-1)/time.Second))
 	}
 	s, err := settings.Load(ctx, tx)
 	if err != nil {
@@ -73,8 +74,16 @@ func BeginEmail(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Rin
 
 // nextCode is how long an account must wait for another code.
 func nextCode(ctx context.Context, tx *db.Tx, id ID) (time.Duration, error) {
+	const day = 24 * time.Hour
+	sent, err := mail.Count(ctx, tx, id, mail.EmailConfirm, tx.Now().Add(-day))
+	if err != nil {
+		return 0, err
+	}
+	if sent >= emailsADay {
+		return day, nil
+	}
 	var at int64
-	err := tx.QueryRow(ctx, "SELECT created_at FROM one_time_secrets WHERE user_id = $1 AND purpose = $2", id, ForEmail).Scan(&at)
+	err = tx.QueryRow(ctx, "SELECT created_at FROM one_time_secrets WHERE user_id = $1 AND purpose = $2", id, ForEmail).Scan(&at)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}

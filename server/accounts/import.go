@@ -362,13 +362,7 @@ func RunImport(ctx context.Context, d *db.DB, by access.Caller, ring *keys.Ring,
 		if i.State == importDone {
 			return errs.New(errs.Conflict, "import.done")
 		}
-		there, err := occupied(ctx, tx, &i)
-		for n, r := range i.Rows {
-			if r.Status == RowGood && there.ours[orgs.Fold(r.Username)] {
-				i.Rows[n].Status = RowExists
-			}
-		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return Import{}, err
@@ -424,10 +418,19 @@ func (run running) makeSome(ctx context.Context, org orgs.ID, part []Row) error 
 	return err
 }
 
-// makeOne makes a user. Create refuses before it writes, so that a row that is
-// refused leaves nothing in the transaction of the others.
+// makeOne makes a user who is not there yet: somebody may run the same file at
+// the same time. Create refuses before it writes, so that a row that is refused
+// leaves nothing in the transaction of the others.
 func (run running) makeOne(ctx context.Context, tx *db.Tx, org orgs.ID, r *Row, opts InviteOptions) error {
-	u, err := Create(ctx, tx, run.by, run.ring, New{Org: org, Kind: access.UserKind, Username: r.Username, Email: r.Email,
+	u, err := FindByUsername(ctx, tx, r.Username)
+	if err == nil && u.Org == org && u.Kind == access.UserKind && u.State != Deleted {
+		r.Status = RowExists
+		return nil
+	}
+	if err != nil && errs.KindOf(err) != errs.NotFound {
+		return err
+	}
+	u, err = Create(ctx, tx, run.by, run.ring, New{Org: org, Kind: access.UserKind, Username: r.Username, Email: r.Email,
 		FirstName: r.FirstName, LastName: r.LastName, Language: r.Language, Profile: r.ProfileID, Licence: r.LicenceID})
 	if err != nil {
 		return r.refuse(err)

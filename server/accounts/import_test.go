@@ -464,3 +464,38 @@ func TestImportOfTenThousand(t *testing.T) {
 	}
 	t.Logf("checked again in %v", time.Since(began))
 }
+
+// Two who run the same file at once make everybody once.
+func TestImportRunTwiceAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	i, err := w.check("username\n"+strings.Join(names(60), "\n"), accounts.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type result struct {
+		i   accounts.Import
+		err error
+	}
+	results := make(chan result)
+	for range 2 {
+		go func() {
+			i, err := w.run(i.ID)
+			results <- result{i, err}
+		}()
+	}
+	made := 0
+	for range 2 {
+		r := <-results
+		if errs.KindOf(r.err) == errs.Conflict && r.i.ID == "" {
+			continue // it began when the other had ended
+		}
+		if r.err != nil || r.i.Bad > 0 || r.i.Made+r.i.Exists != 60 {
+			t.Errorf("%v, %d made, %d there, %d bad", r.err, r.i.Made, r.i.Exists, r.i.Bad)
+		}
+		made += r.i.Made
+	}
+	if made != 60 || w.users() != 60 {
+		t.Errorf("%d made, %d users", made, w.users())
+	}
+}

@@ -297,6 +297,30 @@ func TestChangeEmail(t *testing.T) {
 	}
 }
 
+// Nobody has a mailbox flooded by asking again and again.
+func TestCodesForAnAddressAreFew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	move := w.clock()
+	u := w.user("una")
+	for n := range 10 {
+		if err := w.begin(u, "victim@example.org"); err != nil {
+			t.Errorf("code %d: %v", n, err)
+		}
+		if err := w.begin(u, "victim@example.org"); !errs.Is(err, errs.TooManyAttempts) || n < 9 && errs.Find(err).Args["n"] != 60 {
+			t.Errorf("after code %d, at once: %v, want E1104", n, err)
+		}
+		move(time.Minute)
+	}
+	if err := w.begin(u, "victim@example.org"); !errs.Is(err, errs.TooManyAttempts) {
+		t.Errorf("the eleventh in a day: %v, want E1104", err)
+	}
+	move(day)
+	if err := w.begin(u, "victim@example.org"); err != nil {
+		t.Errorf("a day later: %v", err)
+	}
+}
+
 // The later link undoes the later change, and leaves the earlier one to the
 // earlier link.
 func TestUndoTheLaterChange(t *testing.T) {

@@ -76,6 +76,9 @@ func (c *console) checkImport(w http.ResponseWriter, r *http.Request, v *visit) 
 		list, err := profiles.List(ctx, tx, v.caller, v.org())
 		for _, p := range list {
 			opts.Profiles[orgs.Fold(p.Name)] = p.ID
+			if p.Default {
+				opts.Profiles[orgs.Fold(p.Name)] = "" // nobody's own
+			}
 		}
 		return err
 	})
@@ -137,7 +140,9 @@ func rowReason(p *locale.Printer, row accounts.Row) string {
 }
 
 func (c *console) runImport(w http.ResponseWriter, r *http.Request, v *visit) {
-	i, err := accounts.RunImport(r.Context(), c.DB, v.caller, c.Keys, c.Gate.Hasher, c.portal(r), r.PathValue("import"), accounts.RunOptions{})
+	// It goes on when the page is left.
+	i, err := accounts.RunImport(context.WithoutCancel(r.Context()), c.DB, v.caller, c.Keys, c.Gate.Hasher, c.Gate.URL(), r.PathValue("import"),
+		accounts.RunOptions{Command: func(username string) string { return web.ActivateCommand(c.Gate.URL(), c.Fingerprint, username) }})
 	if err != nil {
 		c.showChecked(w, r, v, web.Status(w, err), err)
 		return
