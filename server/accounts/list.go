@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
@@ -19,10 +20,11 @@ type Filter struct {
 	Profile access.ProfileID
 	Default bool // with Profile: also those who have none of their own
 	Licence string
-	Seat    Seat   // empty: whichever
-	Search  string // in username, address and names
-	After   string // where the page before ended
-	Limit   int    // 0 means 50, at most 500
+	Seat    Seat      // empty: whichever
+	Before  time.Time // only who has been in their state since before then
+	Search  string    // in username, address and names
+	After   string    // where the page before ended
+	Limit   int       // 0 means 50, at most 500
 }
 
 func (f Filter) where() (string, []any) {
@@ -58,6 +60,9 @@ func (f Filter) inAnyState() (string, []any) {
 	}
 	if f.Seat != "" {
 		add("seat = $%d", f.Seat)
+	}
+	if !f.Before.IsZero() {
+		add("state_at < $%d", db.Micros(f.Before))
 	}
 	for _, word := range strings.Fields(orgs.Fold(f.Search)) {
 		add(`search LIKE $%d ESCAPE '\'`, db.Contains(word))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -64,6 +65,8 @@ func TestList(t *testing.T) {
 		{accounts.Filter{Kind: access.AdminKind}, "boss "},
 		{accounts.Filter{State: accounts.Deleted}, "gone "},
 		{accounts.Filter{Seat: "active"}, ""},
+		{accounts.Filter{Search: "bea", Before: w.d.Now().Add(time.Hour)}, "Bea "},
+		{accounts.Filter{Search: "bea", Before: w.d.Now().Add(-time.Hour)}, ""},
 		{accounts.Filter{Licence: "none"}, ""},
 		{accounts.Filter{Profile: "none"}, ""},
 		{accounts.Filter{Profile: "none", Default: true, Kind: access.AdminKind}, "boss "},

@@ -13,7 +13,9 @@ import (
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/entry"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/web"
 )
@@ -116,7 +118,33 @@ func (c *console) frame(w http.ResponseWriter, r *http.Request, v *visit, key st
 			l.Href == "/admin/users" && strings.HasPrefix(r.URL.Path, "/admin/imports/")
 		f.Nav = append(f.Nav, l)
 	}
+	f.Banners = c.banners(r, v, f)
 	return f
+}
+
+// banners are what every page says: that no mail leaves the server, to those
+// who can do something about it.
+func (c *console) banners(r *http.Request, v *visit, f web.Frame) []web.Banner {
+	if !v.may(access.ManageUsers) {
+		return nil
+	}
+	works := false
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		works, err = mail.Works(r.Context(), tx)
+		return err
+	})
+	if err != nil {
+		c.door.Log.ErrorContext(r.Context(), "looking whether mail works", "error", err, "request", v.caller.RequestID)
+		return nil
+	}
+	if works {
+		return nil
+	}
+	b := web.Banner{Icon: "mail-exclamation", Text: f.Printer().T("console.banner.mail")}
+	if v.may(access.ManageSettings) && r.URL.Path != "/admin/settings/mail" {
+		b.Href, b.Link = "/admin/settings/mail", f.Printer().T("settings.mail")
+	}
+	return []web.Banner{b}
 }
 
 // fail is where every failure of a page ends.

@@ -2,12 +2,14 @@ package console
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/web"
 )
 
@@ -18,6 +20,7 @@ type figures struct {
 	first          string // a username, for the command that activates
 	levels         map[web.Level]int64
 	bytes, files   int64
+	attention      []attention // what needs somebody, besides devices
 }
 
 func (c *console) count(r *http.Request, tx *db.Tx, v *visit, f web.Frame) (x figures, err error) {
@@ -63,7 +66,10 @@ func (c *console) overview(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := overviewPage{Frame: c.frame(w, r, v, "console.overview")}
 	var x figures
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
-		x, err = c.count(r, tx, v, page.Frame)
+		if x, err = c.count(r, tx, v, page.Frame); err != nil {
+			return err
+		}
+		x.attention, err = c.attention(r, tx, v, page.Frame)
 		return err
 	})
 	if err != nil {
@@ -75,6 +81,7 @@ func (c *console) overview(w http.ResponseWriter, r *http.Request, v *visit) {
 		x.first = "NAME"
 	}
 	page.Command = web.ActivateCommand(c.portal(r), c.Fingerprint, x.first)
+	page.Attention = x.attention
 	page.FirstSteps = x.users == 0 || x.devices == 0 || x.levels[web.Never] == x.devices
 	page.fill(x)
 	c.site.Render(w, r, http.StatusOK, "overview", page)
@@ -127,3 +134,44 @@ func spread(parts []bar) []bar {
 	}
 	return parts
 }
+
+// soon is how far ahead the overview looks at what ends by itself.
+const soon = 30 * 24 * time.Hour
+
+// attention is what needs somebody about accounts and licences.
+func (c *console) attention(r *http.Request, tx *db.Tx, v *visit, f web.Frame) ([]attention, error) {
+	ctx, p := r.Context(), f.Printer()
+	var list []attention
+	standings, _, err := c.standings(ctx, tx, v)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range standings {
+		if s.Bad && s.State != orgs.LicenceRevoked {
+			list = append(list, attention{Href: "/admin/settings/licences/" + string(s.ID), What: web.Sign{Sign: "warn", Icon: "certificate",
+				Text: p.T("console.attention.licence", "name", web.Visible(s.Name), "stands", p.T(s.Key, s.Args...))}})
+		}
+	}
+	requests, err := accounts.Requests(ctx, tx, v.caller, v.org())
+	if err != nil {
+		return nil, err
+	}
+	for i, q := range requests {
+		if i == maxRequests {
+			break
+		}
+		list = append(list, attention{Href: "/admin/users/" + string(q.User), What: web.Sign{Sign: "warn", Icon: "user-x",
+			Text: p.T("console.attention.request", "name", web.Visible(q.Username))}})
+	}
+	ending, err := profiles.Ending(ctx, tx, v.caller, v.org(), soon)
+	if err != nil {
+		return nil, err
+	}
+	if ending > 0 {
+		list = append(list, attention{Href: "/admin/users?state=preserved", What: web.Sign{Sign: "warn", Icon: "hourglass", Text: p.N("console.attention.preserved", int64(ending))}})
+	}
+	return list, nil
+}
+
+// maxRequests is how many deletion requests the overview names.
+const maxRequests = 20

@@ -141,6 +141,13 @@ type chooseProfilePage struct {
 	Profiles              []profileItem
 }
 
+type chooseLicencePage struct {
+	web.Frame
+	Form                    web.Form
+	Home, Username, Licence string
+	Licences                []role
+}
+
 type importPage struct {
 	web.Frame
 	Form                    web.Form

@@ -29,6 +29,9 @@ func (c *console) userRoutes(mux *entry.Mux) {
 	}
 	mux.HandleFunc("GET /admin/users/{user}/profile", c.admin(c.askProfile))
 	mux.HandleFunc("POST /admin/users/{user}/profile", c.admin(c.changeProfile))
+	mux.HandleFunc("GET /admin/users/{user}/licence", c.admin(c.askLicence))
+	mux.HandleFunc("POST /admin/users/{user}/licence", c.admin(c.changeUserLicence))
+	mux.HandleFunc("POST /admin/users/{user}/request", c.admin(c.refuseRequest))
 }
 
 func (c *console) user(w http.ResponseWriter, r *http.Request, v *visit) {
@@ -52,14 +55,64 @@ func (c *console) showUser(w http.ResponseWriter, r *http.Request, v *visit, sta
 		if err := page.fill(r, tx, v, u); err != nil {
 			return err
 		}
+		if page.Licence, err = c.licenceName(r, tx, v, u); err != nil {
+			return err
+		}
 		page.act(u)
-		return nil
+		return page.notice(r, tx, v, u)
 	})
 	if err != nil {
 		c.fail(w, r, v.caller, err)
 		return
 	}
 	c.site.Render(w, r, status, "user", page)
+}
+
+// licenceName is what people call the licence of a user, "" without one.
+func (c *console) licenceName(r *http.Request, tx *db.Tx, v *visit, u accounts.User) (string, error) {
+	list, _, err := c.standings(r.Context(), tx, v)
+	for _, s := range list {
+		if string(s.ID) == u.Licence {
+			return s.Name, err
+		}
+	}
+	return "", err
+}
+
+// notice says what somebody should know about a user now.
+func (page *userPage) notice(r *http.Request, tx *db.Tx, v *visit, u accounts.User) error {
+	p := page.Printer()
+	say := func(sign, icon, text string, buttons ...button) {
+		if !page.CanManage {
+			buttons = nil
+		}
+		page.Notices = append(page.Notices, notice{What: web.Sign{Sign: sign, Icon: icon, Text: text}, Buttons: buttons})
+	}
+	page.Notices = nil
+	if u.State == accounts.Deleted {
+		say("bad", "trash", p.T("users.notice.deleted", "date", u.PurgeAt, "reason", web.Visible(u.StateReason)))
+	}
+	if page.User.MailFailed != "" {
+		say("bad", "mail-exclamation", p.T("users.mail.failed", "reason", page.User.MailFailed))
+	}
+	q, err := requestOf(r, tx, v, u)
+	if err != nil {
+		return err
+	}
+	if q != nil {
+		say("warn", "user-x", p.T("users.notice.request", "at", q.CreatedAt),
+			button{Text: p.T("users.delete"), Icon: "trash", Href: page.Home + "/delete"},
+			button{Text: p.T("users.request.refuse"), Icon: "x", Href: page.Home + "/request", Post: true})
+	}
+	if u.LockedUntil.After(page.Now()) {
+		say("warn", "lock", p.T("users.notice.locked", "time", p.Time(u.LockedUntil, page.Now())),
+			button{Text: p.T("users.fix.unlock"), Icon: "lock-open", Href: page.Home + "/unlock", Post: true})
+	}
+	eff, err := profiles.Of(r.Context(), tx, u)
+	if days := eff.Settings.AutoDeletePreservedDays; err == nil && u.State == accounts.Preserved && days > 0 {
+		say("warn", "hourglass", p.T("users.notice.preserved", "date", u.StateAt.AddDate(0, 0, days), "profile", web.Visible(eff.Name)))
+	}
+	return err
 }
 
 // fill puts together what is known of a user.
@@ -142,7 +195,7 @@ func (page *userPage) act(u accounts.User) {
 	}
 	if u.State != accounts.Deleted && u.State != accounts.Purged {
 		if u.Kind == access.UserKind {
-			more = append(more, link("profile", "adjustments", ""))
+			more = append(more, link("profile", "adjustments", ""), link("licence", "certificate", ""))
 		}
 		more = append(more, link("delete", "trash", "text-danger"))
 	}

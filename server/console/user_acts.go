@@ -13,6 +13,7 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
+	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
@@ -131,8 +132,16 @@ func (c *console) stakes(ctx context.Context, tx *db.Tx, v *visit, f web.Frame, 
 	}
 	x.devices, x.snapshots, x.bytes = int64(n), int64(len(list)), sums[u.ID].StoredBytes
 	set, err := settings.Load(ctx, tx)
+	if err != nil {
+		return x, err
+	}
 	x.until = f.Now().AddDate(0, 0, set.Users.RollbackDays)
-	return x, err
+	if u.Kind == access.UserKind {
+		eff, err := profiles.Of(ctx, tx, u)
+		x.kept = eff.Settings.AutoDeletePreservedDays
+		return x, err
+	}
+	return x, nil
 }
 
 // showAct says what an act means before it is done.

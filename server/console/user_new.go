@@ -4,11 +4,13 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/settings"
@@ -48,6 +50,9 @@ func (c *console) showNewUser(w http.ResponseWriter, r *http.Request, v *visit, 
 			return err
 		}
 		page.MailOff = !works
+		if page.Licences, err = c.licenceOptions(r, tx, v, page.Printer()); err != nil {
+			return err
+		}
 		list, err := profiles.List(r.Context(), tx, v.caller, v.org())
 		page.Profiles = nil
 		for _, p := range list {
@@ -130,4 +135,20 @@ func assign(r *http.Request, tx *db.Tx, v *visit, u accounts.User, id profiles.I
 		return nil
 	}
 	return profiles.Assign(r.Context(), tx, v.caller, u.ID, id)
+}
+
+// licenceOptions are the licences that a new user can be bound to, none when
+// there is nothing to choose.
+func (c *console) licenceOptions(r *http.Request, tx *db.Tx, v *visit, p *locale.Printer) ([]option, error) {
+	list, _, err := c.standings(r.Context(), tx, v)
+	var options []option
+	for _, s := range list {
+		if s.State == orgs.LicenceActive {
+			options = append(options, option{Value: string(s.ID), Text: web.Visible(s.Name) + " – " + p.T(s.Key, s.Args...)})
+		}
+	}
+	if len(options) == 0 {
+		return nil, err
+	}
+	return append([]option{{Text: p.T("users.licence.auto")}}, options...), err
 }

@@ -152,3 +152,78 @@ func (c *console) changeProfile(w http.ResponseWriter, r *http.Request, v *visit
 		return profiles.Assign(r.Context(), tx, v.caller, u.ID, id)
 	})
 }
+
+func (c *console) askLicence(w http.ResponseWriter, r *http.Request, v *visit) {
+	if c.fresh(w, r, v) {
+		c.showUserLicence(w, r, v, http.StatusOK, nil)
+	}
+}
+
+// showUserLicence offers the licences of the organisation, each with how it
+// stands.
+func (c *console) showUserLicence(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
+	page := chooseLicencePage{Frame: c.frame(w, r, v, "users.licence")}
+	if failure != nil && !refused(&page.Form, page.Printer(), failure, nil) {
+		c.fail(w, r, v.caller, failure)
+		return
+	}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		if err != nil {
+			return err
+		}
+		page.Home, page.Username, page.Licence = home(u), u.Username, u.Licence
+		page.Licences = []role{{Text: page.Printer().T("users.licence.none"), Means: page.Printer().T("users.licence.none.means")}}
+		list, _, err := c.standings(r.Context(), tx, v)
+		for _, s := range list {
+			page.Licences = append(page.Licences, role{Name: string(s.ID), Text: web.Visible(s.Name), Means: page.Printer().T(s.Key, s.Args...)})
+		}
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, status, "user-licence", page)
+}
+
+// changeUserLicence moves a user to another licence.
+func (c *console) changeUserLicence(w http.ResponseWriter, r *http.Request, v *visit) {
+	var u accounts.User
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
+		if u, err = findUser(r, tx, v, accounts.ID(r.PathValue("user"))); err != nil {
+			return err
+		}
+		if err := c.checkFresh(r.Context(), tx, v); err != nil {
+			return err
+		}
+		return accounts.SetLicence(r.Context(), tx, v.caller, c.Keys, u.ID, r.PostFormValue("licence"))
+	})
+	if err != nil {
+		c.showUserLicence(w, r, v, web.Status(w, err), err)
+		return
+	}
+	c.site.Done(w, r, home(u), web.Flash{Key: "users.licence.done", Args: []any{"name", u.Username}})
+}
+
+// refuseRequest closes a user's wish to be deleted.
+func (c *console) refuseRequest(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.changeUser(w, r, v, "users.request.refused", func(tx *db.Tx, u accounts.User) error {
+		q, err := requestOf(r, tx, v, u)
+		if err != nil || q == nil {
+			return err
+		}
+		return accounts.RefuseRequest(r.Context(), tx, v.caller, q.ID)
+	})
+}
+
+// requestOf is a user's open request, nil when there is none.
+func requestOf(r *http.Request, tx *db.Tx, v *visit, u accounts.User) (*accounts.Request, error) {
+	list, err := accounts.Requests(r.Context(), tx, v.caller, u.Org)
+	for _, q := range list {
+		if q.User == u.ID {
+			return &q, err
+		}
+	}
+	return nil, err
+}

@@ -62,6 +62,29 @@ func DeletePreserved(ctx context.Context, tx *db.Tx, ring *keys.Ring) (int64, er
 	return done, warn(ctx, tx, ring, soon)
 }
 
+// Ending is how many preserved users of an organisation will be deleted within
+// a time, as their profiles say.
+func Ending(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, within time.Duration) (int, error) {
+	list, err := List(ctx, tx, by, org)
+	if err != nil {
+		return 0, err
+	}
+	total := 0
+	for _, p := range list {
+		days := p.Settings.AutoDeletePreservedDays
+		if days == 0 {
+			continue
+		}
+		n, err := accounts.Count(ctx, tx, by, accounts.Filter{Org: org, Kind: access.UserKind, State: accounts.Preserved,
+			Profile: p.ID, Default: p.Default, Before: tx.Now().Add(within - time.Duration(days)*day)})
+		if err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
 // warningDue says which warning is to be given now, by its days, 0 for none: the
 // nearest one that the time left has come down to, unless it was given.
 func warningDue(now, due, noted time.Time) int {
