@@ -61,6 +61,7 @@ func New(cfg entry.Config) (*entry.Door, error) {
 	c.actRoutes(mux)
 	c.explainRoutes(mux)
 	c.settingsRoutes(mux)
+	c.writeRoutes(mux)
 	mux.HandleFunc("GET /admin/devices", c.admin(c.devices))
 	mux.HandleFunc("GET /admin/devices/{device}", c.admin(c.device))
 	mux.HandleFunc("POST /admin/devices/{device}/backup", c.admin(c.backupDevice))

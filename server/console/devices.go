@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
@@ -33,7 +34,7 @@ func deviceOf(f web.Frame, d devices.Device, username string) device {
 }
 
 func (c *console) devices(w http.ResponseWriter, r *http.Request, v *visit) {
-	page := devicesPage{Frame: c.frame(w, r, v, "console.devices"), Query: strings.TrimSpace(r.FormValue("q")), Show: r.FormValue("show")}
+	page := devicesPage{Frame: c.frame(w, r, v, "console.devices"), Query: strings.TrimSpace(r.FormValue("q")), Show: r.FormValue("show"), CanWrite: v.may(access.ManageUsers)}
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
 		list, pages, err := listed(r, tx, v, &page)
 		page.Devices, page.Pages = nil, pages

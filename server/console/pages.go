@@ -174,10 +174,11 @@ type device struct {
 
 type devicesPage struct {
 	web.Frame
-	Query   string
-	Show    string // only those of this level of protection, "" for all
-	Devices []device
-	Pages   web.Pages
+	Query    string
+	Show     string // only those of this level of protection, "" for all
+	CanWrite bool   // to the users
+	Devices  []device
+	Pages    web.Pages
 }
 
 type devicePage struct {
@@ -405,4 +406,24 @@ type administratorPage struct {
 	Roles  []role
 	Locked bool
 	You    bool
+}
+
+// writePage writes to the users of a security reset.
+type writePage struct {
+	web.Frame
+	Form                         web.Form
+	Affected                     bool   // only users with a device that was deactivated
+	Profile                      string // only those of this one
+	Window, Since, Link, Contact string
+	Profiles                     []profileItem
+	Count, Without               int64 // who gets it, and who has no address
+	Previews                     []preview
+}
+
+type preview struct{ Language, Code, Subject, Text string }
+
+type sentPage struct {
+	web.Frame
+	Total, Sent, Waiting, Failed int64
+	Bar                          []bar
 }

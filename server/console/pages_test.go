@@ -94,6 +94,15 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	"user-licence": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "user-licence", chooseLicencePage{Frame: in, Home: "#", Username: hostile, Licence: "1", Licences: []role{{Text: "No licence", Means: "Nothing is counted."}, {"1", "Head office", "7 seats are free."}}}
 	},
+	"write": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "write", writePage{Frame: in, Affected: true, Profiles: []profileItem{{ID: "1", Name: "Default"}, {ID: "2", Name: hostile}}, Contact: "it@example.org"}
+	},
+	"write-preview": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "write-preview", writePage{Frame: in, Count: 31, Without: 2, Previews: []preview{{"English", "en", "Your backup needs you", "Hello,\n\nfor security…"}}}
+	},
+	"write-sent": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "write-sent", sentPage{Frame: in, Total: 31, Sent: 12, Waiting: 18, Failed: 1, Bar: spread([]bar{{Class: "good", Width: 12}, {Class: "bad", Width: 1}, {Class: "rest", Width: 18}})}
+	},
 	"explain": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "explain", explainPage{Frame: in, ID: "1", Username: hostile, URL: "https://backup.example/",
 			Lines:    []explainLine{{Name: "state", Text: "The account is active.", OK: true}, {Name: "lock", Text: "Locked.", Fix: &button{Text: "Unlock", Icon: "lock-open", Href: "#", Post: true}}},

@@ -125,14 +125,10 @@ func (c *console) testMail(w http.ResponseWriter, r *http.Request, v *visit) {
 	c.site.Done(w, r, "/admin/settings/mail", web.Flash{Key: "settings.mail.tested", Args: []any{"to", to}})
 }
 
-// sendTest is mail.Test, recorded with what came of it.
+// sendTest sends the test and records what came of it.
 func (c *console) sendTest(ctx context.Context, v *visit, set settings.Mail, password, to, language string) error {
 	failure := mail.Test(ctx, set, password, to, language)
-	event := audit.Event{Action: access.ManageSettings, Object: "mail/test", Outcome: audit.Done, Details: []audit.Detail{audit.Note("to", to)}}
-	if failure != nil {
-		event.Outcome = audit.Failed
-	}
-	err := c.DB.Write(ctx, func(tx *db.Tx) error { return audit.Record(ctx, tx, v.caller, event) })
+	err := c.DB.Write(ctx, func(tx *db.Tx) error { return mail.RecordTest(ctx, tx, v.caller, to, language, failure) })
 	if failure != nil {
 		return failure
 	}
@@ -155,7 +151,7 @@ func mailCounts(ctx context.Context, tx *db.Tx, v *visit, f web.Frame, chosen ma
 	for _, s := range mailStates {
 		n := int64(counts[s])
 		all.Count += n
-		list = append(list, choice{Text: f.Printer().T("mail.state." + string(s)), Href: at + "?state=" + url.QueryEscape(string(s)), Count: n, Active: s == chosen})
+		list = append(list, choice{Text: f.Printer().T(s.Label()), Href: at + "?state=" + url.QueryEscape(string(s)), Count: n, Active: s == chosen})
 	}
 	return slices.Insert(list, 0, all), nil
 }
@@ -201,7 +197,7 @@ func (c *console) showQueue(w http.ResponseWriter, r *http.Request, v *visit, st
 }
 
 func queuedOf(f web.Frame, m mail.Row) queued {
-	q := queued{Number: m.Number, What: f.Printer().T("mail.template." + string(m.Template)), To: m.To, UserID: string(m.User),
+	q := queued{Number: m.Number, What: f.Printer().T(m.Template.Label()), To: m.To, UserID: string(m.User),
 		State: f.State("mail.state.", string(m.State)), Tries: int64(m.Tries), Created: m.CreatedAt,
 		CanChange: m.State == mail.Waiting || m.State == mail.Failed}
 	if m.Err != nil {

@@ -1,0 +1,228 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/entry"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/web"
+)
+
+func (c *console) writeRoutes(mux *entry.Mux) {
+	mux.HandleFunc("GET /admin/devices/write", c.admin(c.writePage))
+	mux.HandleFunc("POST /admin/devices/write", c.admin(c.previewMail))
+	mux.HandleFunc("POST /admin/devices/write/send", c.admin(c.sendMails))
+	mux.HandleFunc("GET /admin/devices/write/sent", c.admin(c.sentMails))
+}
+
+func (c *console) writePage(w http.ResponseWriter, r *http.Request, v *visit) {
+	page := writePage{Affected: true, Since: c.DB.Now().Format(day), Link: c.portal(r) + "/", Contact: v.user.Email}
+	if r.URL.Query().Has("window") { // back from the preview
+		page, _ = readWrite(r)
+	}
+	c.showWrite(w, r, v, http.StatusOK, page, nil)
+}
+
+func (c *console) showWrite(w http.ResponseWriter, r *http.Request, v *visit, status int, page writePage, failure error) {
+	page.Frame = c.frame(w, r, v, "write.title")
+	err := audit.See(v.caller, access.ManageUsers, v.org(), "", "users")
+	if err == nil && failure != nil && !refused(&page.Form, page.Printer(), failure, map[string]string{"write.window": "window", "write.since": "since", "write.link": "link", "write.contact": "contact"}) {
+		err = failure
+	}
+	if err == nil {
+		err = c.DB.Read(r.Context(), func(tx *db.Tx) error {
+			list, err := profiles.List(r.Context(), tx, v.caller, v.org())
+			page.Profiles = nil
+			for _, p := range list {
+				page.Profiles = append(page.Profiles, itemOf(p))
+			}
+			return err
+		})
+	}
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, status, "write", page)
+}
+
+// readWrite reads the form, and refuses what makes no mail.
+func readWrite(r *http.Request) (page writePage, err error) {
+	text := func(name string) string { return strings.TrimSpace(r.FormValue(name)) }
+	page = writePage{Affected: r.FormValue("affected") == "on", Profile: r.FormValue("profile"),
+		Window: text("window"), Since: text("since"), Link: text("link"), Contact: text("contact")}
+	_, bad := time.Parse(day, page.Since)
+	switch {
+	case page.Window == "" || len(page.Window) > 200:
+		err = errs.New(errs.Invalid, "write.window.empty")
+	case bad != nil:
+		err = errs.New(errs.Invalid, "write.since.invalid")
+	case !strings.HasPrefix(page.Link, "https://") || len(page.Link) > 500:
+		err = errs.New(errs.Invalid, "write.link.invalid")
+	case page.Contact == "" || len(page.Contact) > 200:
+		err = errs.New(errs.Invalid, "write.contact.empty")
+	}
+	return page, err
+}
+
+// mail is the mail to one user.
+func (page *writePage) mail(u accounts.User) mail.Mail {
+	since, _ := time.Parse(day, page.Since) // was read before
+	return mail.Mail{To: u.Email, Language: u.Language, User: u.ID, Org: u.Org, Template: mail.SecurityReset, Values: map[string]string{
+		"username": u.Username, "window": page.Window, "since": since.Format(time.RFC3339), "link": page.Link, "contact": page.Contact}}
+}
+
+// recipients calls each with the active users who are written to, part by
+// part, and returns how many have no address.
+func (c *console) recipients(ctx context.Context, v *visit, page writePage, each func([]accounts.User) error) (without int64, err error) {
+	filter := accounts.Filter{Org: v.org(), Kind: access.UserKind, State: accounts.Active, Limit: 500}
+	var affected map[accounts.ID]bool
+	err = c.DB.Read(ctx, func(tx *db.Tx) error {
+		if page.Profile != "" {
+			p, err := profiles.View(ctx, tx, v.caller, profiles.ID(page.Profile))
+			if err != nil {
+				return err
+			}
+			filter.Profile, filter.Default = p.ID, p.Default
+		}
+		affected, err = deactivated(ctx, tx, v)
+		return err
+	})
+	for err == nil {
+		var list []accounts.User
+		err = c.DB.Read(ctx, func(tx *db.Tx) (err error) {
+			list, filter.After, err = accounts.List(ctx, tx, v.caller, filter)
+			return err
+		})
+		if err != nil {
+			break
+		}
+		list = slices.DeleteFunc(list, func(u accounts.User) bool { return page.Affected && !affected[u.ID] })
+		some := len(list)
+		list = slices.DeleteFunc(list, func(u accounts.User) bool { return u.Email == "" })
+		without += int64(some - len(list))
+		if err = each(list); err != nil || filter.After == "" {
+			break
+		}
+	}
+	return without, err
+}
+
+// deactivated are the users with a device that no longer backs up.
+func deactivated(ctx context.Context, tx *db.Tx, v *visit) (map[accounts.ID]bool, error) {
+	users := map[accounts.ID]bool{}
+	filter := devices.Filter{Org: v.org(), State: devices.Deactivated, Limit: 500}
+	for {
+		list, after, err := devices.List(ctx, tx, v.caller, filter)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range list {
+			users[d.User] = true
+		}
+		if after == "" {
+			return users, nil
+		}
+		filter.After = after
+	}
+}
+
+// previewMail shows what would be sent, and to how many.
+func (c *console) previewMail(w http.ResponseWriter, r *http.Request, v *visit) {
+	page, err := readWrite(r)
+	if err == nil {
+		err = audit.See(v.caller, access.ManageUsers, v.org(), "", "users")
+	}
+	if err == nil {
+		page.Without, err = c.recipients(r.Context(), v, page, func(list []accounts.User) error {
+			page.Count += int64(len(list))
+			return nil
+		})
+	}
+	for _, l := range locale.Langs() {
+		if err != nil {
+			break
+		}
+		m := page.mail(accounts.User{Username: "marie.curie", Language: string(l)})
+		x := preview{Language: l.Name(), Code: string(l)}
+		x.Subject, x.Text, err = mail.Preview(m, c.Gate.Factors.Name, c.portal(r))
+		page.Previews = append(page.Previews, x)
+	}
+	if err != nil {
+		page.Previews = nil
+		c.showWrite(w, r, v, web.Status(w, err), page, err)
+		return
+	}
+	page.Frame = c.frame(w, r, v, "write.title")
+	c.site.Render(w, r, http.StatusOK, "write-preview", page)
+}
+
+// sendMails queues the mails, spaced, and leads to the page that shows how far
+// they are.
+func (c *console) sendMails(w http.ResponseWriter, r *http.Request, v *visit) {
+	ctx, began := r.Context(), c.DB.Now()
+	page, err := readWrite(r)
+	if err == nil {
+		err = audit.See(v.caller, access.ManageUsers, v.org(), "", "users")
+	}
+	if err != nil {
+		c.showWrite(w, r, v, web.Status(w, err), page, err)
+		return
+	}
+	_, err = c.recipients(ctx, v, page, func(list []accounts.User) error {
+		var mails []mail.Mail
+		for _, u := range list {
+			mails = append(mails, page.mail(u))
+		}
+		if len(mails) == 0 {
+			return nil
+		}
+		return c.DB.Write(ctx, func(tx *db.Tx) error {
+			details := []audit.Detail{audit.Note("mail", mail.SecurityReset), audit.Note("recipients", len(mails)), audit.Note("profile", page.Profile)}
+			if err := audit.Check(ctx, tx, v.caller, access.ManageUsers, v.org(), "", "users", details...); err != nil {
+				return err
+			}
+			return mail.QueueAll(ctx, tx, c.Keys, mails)
+		})
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Redirect(w, r, "/admin/devices/write/sent?at="+strconv.FormatInt(began.UnixMicro(), 10))
+}
+
+// sentMails shows how far the mails are that were queued last.
+func (c *console) sentMails(w http.ResponseWriter, r *http.Request, v *visit) {
+	page := sentPage{Frame: c.frame(w, r, v, "write.title")}
+	at, _ := strconv.ParseInt(r.FormValue("at"), 10, 64)
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		counts, err := mail.Progress(r.Context(), tx, v.caller, v.org(), mail.SecurityReset, time.UnixMicro(at))
+		page.Sent, page.Waiting = int64(counts[mail.Sent]), int64(counts[mail.Waiting]+counts[mail.Sending])
+		page.Failed = int64(counts[mail.Failed] + counts[mail.Dropped])
+		page.Total = page.Sent + page.Waiting + page.Failed
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	page.Bar = nil
+	if page.Total > 0 {
+		page.Bar = spread([]bar{{Class: "good", Width: page.Sent}, {Class: "bad", Width: page.Failed}, {Class: "rest", Width: page.Waiting}})
+	}
+	c.site.Render(w, r, http.StatusOK, "write-sent", page)
+}
