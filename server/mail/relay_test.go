@@ -77,7 +77,9 @@ func TestTest(t *testing.T) {
 		{key: "mail.error.login.none", edit: func(_ *mailtest.Server, w *way) { w.cfg.Username = "backup" }},
 		{key: "mail.error.sender", edit: func(s *mailtest.Server, _ *way) { s.Refuse(refuseFirst(1, "from", mailtest.Lasting("not yours"))) }},
 		{key: "mail.error.recipient", edit: func(s *mailtest.Server, _ *way) { s.Refuse(refuseFirst(1, "to", mailtest.Lasting("no such mailbox"))) }},
-		{key: "mail.error.relay", edit: func(s *mailtest.Server, _ *way) { s.Refuse(refuseFirst(1, "to", mailtest.Lasting("Relay access denied"))) }},
+		{key: "mail.error.relay", edit: func(s *mailtest.Server, _ *way) {
+			s.Refuse(refuseFirst(1, "to", mailtest.Lasting("Relay access denied")))
+		}},
 		{key: "mail.error.content", edit: func(s *mailtest.Server, _ *way) { s.Refuse(refuseFirst(1, "data", mailtest.Lasting("spam"))) }},
 		{key: "mail.error.answer", edit: func(s *mailtest.Server, _ *way) { s.Refuse(refuseFirst(2, "connect", mailtest.Temporary("busy"))) }},
 		{key: "mail.error.protocol", edit: func(_ *mailtest.Server, w *way) {
@@ -93,7 +95,9 @@ func TestTest(t *testing.T) {
 				c.Read(make([]byte, 100))
 			})
 		}},
-		{key: "mail.error.timeout", edit: func(_ *mailtest.Server, w *way) { w.cfg.Port = speaker(t, func(net.Conn) { time.Sleep(5 * time.Second) }) }},
+		{key: "mail.error.timeout", edit: func(_ *mailtest.Server, w *way) {
+			w.cfg.Port = speaker(t, func(net.Conn) { time.Sleep(5 * time.Second) })
+		}},
 	} {
 		t.Run(c.key, func(t *testing.T) {
 			t.Parallel()

@@ -93,7 +93,9 @@ type claimed struct {
 const (
 	due = `(state = 'waiting' AND next_at <= $1 OR state = 'sending' AND claimed_at <= $2)`
 
-	findDue = "SELECT number FROM outbox WHERE " + due + " ORDER BY next_at, number LIMIT $3"
+	// New mails first: somebody waits for them, and those that failed before may
+	// be many and fail again.
+	findDue = "SELECT number FROM outbox WHERE " + due + " ORDER BY tries, next_at, number LIMIT $3"
 	takeDue = "UPDATE outbox SET state = 'sending', claimed_at = $1, tries = tries + 1 WHERE number = $3 AND " + due
 )
 
@@ -188,15 +190,10 @@ func take(ctx context.Context, tx *db.Tx, number int64) (c claimed, ok bool, err
 	return c, true, nil
 }
 
-// deliver sends one mail and notes what became of it. A server that stops lets
-// it finish, but not for long.
+// deliver sends one mail and notes what became of it.
 func (s *Sender) deliver(stopping context.Context, c claimed) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(stopping))
-	defer cancel()
-	defer context.AfterFunc(stopping, func() { time.AfterFunc(lastWords, cancel) })()
-	why := s.send(ctx, c)
-
-	ctx, cancel = context.WithTimeout(context.WithoutCancel(stopping), noteTime)
+	why := s.finish(stopping, c)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(stopping), noteTime)
 	defer cancel()
 	if err := s.DB.Write(ctx, func(tx *db.Tx) error { return settle(ctx, tx, c, why) }); err != nil {
 		s.Log.Error("noting what became of a mail failed", "mail", c.Number, "error", err)
@@ -205,6 +202,14 @@ func (s *Sender) deliver(stopping context.Context, c claimed) {
 	if why != nil {
 		s.Log.Warn("a mail could not be sent", "mail", c.Number, "template", c.Template, "try", c.Tries, "error", why.Error)
 	}
+}
+
+// finish sends a mail though the server stops meanwhile, but not for long.
+func (s *Sender) finish(stopping context.Context, c claimed) *refusal {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(stopping))
+	defer cancel()
+	defer context.AfterFunc(stopping, func() { time.AfterFunc(lastWords, cancel) })()
+	return s.send(ctx, c)
 }
 
 func (s *Sender) send(ctx context.Context, c claimed) *refusal {
