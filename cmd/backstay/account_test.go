@@ -72,7 +72,7 @@ func refusal(status int, code, key string, data map[string]any) wire.Problem {
 }
 
 var serialOffer = wire.SignIn{Registration: wire.RegistrationSerial, SerialRequired: true, PasswordPolicy: wire.PasswordPolicy{
-	Name: "classic", Rules: []wire.PasswordRule{{Key: "user.password.short", Data: map[string]any{"n": 8}}}}}
+	Name: "classic", Rules: []wire.PasswordRule{{Key: "password.rule.length", Data: map[string]any{"n": 8}}}}}
 
 // Somebody registers at the terminal and makes every mistake on the way once.
 func TestRegisterOnATerminal(t *testing.T) {
@@ -88,7 +88,11 @@ func TestRegisterOnATerminal(t *testing.T) {
 		case r.Serial == "WRONG":
 			return refusal(400, "E1302", "error.E1302", map[string]any{"group": 3})
 		case r.Password == "weak":
-			return refusal(400, "", "user.password.short", map[string]any{"n": 8})
+			return refusal(400, "", "user.password.policy", map[string]any{"rules": []any{
+				map[string]any{"key": "password.wrong.short", "data": map[string]any{"n": 8}},
+				map[string]any{"key": "password.wrong.digit"},
+				map[string]any{"key": "password.wrong.allowed", "data": map[string]any{"found": "\x1b[2J"}},
+			}})
 		}
 		return wire.Registering{Pending: "P1", ResendAfter: 60, CodeMinutes: 10}
 	})
@@ -112,7 +116,7 @@ func TestRegisterOnATerminal(t *testing.T) {
 	s.answer("First name:", "Ann")
 	s.answer("Last name:", "Lee")
 	s.answer("Serial number:", "WRONG")
-	s.expect("at least 8 characters")
+	s.expect("At least 8 characters")
 	s.secret("New password:", "Secret-One")
 	s.secret("Confirm new password:", "Secret-Two")
 	s.expect("not the same")
@@ -120,7 +124,9 @@ func TestRegisterOnATerminal(t *testing.T) {
 	s.secret("Confirm new password:", "weak")
 	s.expect("serial number is not valid")
 	s.answer("Serial number:", "RIGHT")
-	s.expect("at least 8 characters")
+	s.expect("needs at least 8 characters")
+	s.expect("needs a digit")
+	s.expect(`\x1b[2J`)
 	s.secret("New password:", "Secret-One")
 	s.secret("Confirm new password:", "Secret-One")
 	s.expect("sent to ann@example.org")
@@ -245,7 +251,7 @@ func TestActivateAsksForWhatIsMissing(t *testing.T) {
 	s.answer("Number of the account:", "3")
 	s.answer("Number of the account:", "2")
 	s.expect("must set a new password")
-	s.expect("at least 8 characters")
+	s.expect("At least 8 characters")
 	s.secret("New password:", "My-Own-1")
 	s.secret("Confirm new password:", "My-Own-1")
 	s.answer("or a recovery code:", "111111")

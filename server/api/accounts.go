@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"net/http"
 	"time"
 
@@ -37,14 +36,15 @@ func (a *API) signIn(w http.ResponseWriter, r *http.Request, _ access.Caller) er
 		Registration: s.Registration.Mode, SerialRequired: s.Registration.Mode == settings.RegistrationSerial,
 		PasswordPolicy: wire.PasswordPolicy{Name: string(policy)},
 	}
-	for _, rule := range policy.Check("", passwords.Context{}) {
-		line := wire.PasswordRule{Key: rule.Key}
-		if len(rule.Args) > 0 {
-			line.Data = errs.New(errs.Invalid, rule.Key, rule.Args...).Args
-		}
-		out.PasswordPolicy.Rules = append(out.PasswordPolicy.Rules, line)
+	for _, rule := range policy.Rules(passwords.Context{}) {
+		out.PasswordPolicy.Rules = append(out.PasswordPolicy.Rules, line(rule.Key, rule.Args))
 	}
 	return answer(w, http.StatusOK, out)
+}
+
+// line is a line of a policy's checklist: a message and its values.
+func line(key string, args []any) wire.PasswordRule {
+	return wire.PasswordRule{Key: key, Data: errs.New(errs.Invalid, key, args...).Args}
 }
 
 func (a *API) register(w http.ResponseWriter, r *http.Request, by access.Caller) error {
@@ -130,24 +130,11 @@ func (a *API) replacePassword(w http.ResponseWriter, r *http.Request, by access.
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	if _, err := a.Gate.ReplaceTemporary(r.Context(), by, in.Username, in.Password, in.NewPassword); err != nil {
-		return withNames(err)
+	if _, err := a.Gate.ReplaceWithCode(r.Context(), by, in.Username, in.Password, in.NewPassword, in.SecondFactor); err != nil {
+		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-// withNames tells whoever knows the password of several accounts their names.
-func withNames(err error) error {
-	var choice *signin.Choice
-	if !errors.As(err, &choice) {
-		return err
-	}
-	names := make([]string, 0, len(choice.Users))
-	for _, u := range choice.Users {
-		names = append(names, u.Username)
-	}
-	return errs.New(errs.Conflict, "login.choose", "usernames", names).Because(choice)
 }
 
 // changePassword changes the password of the device's user.

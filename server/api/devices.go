@@ -15,8 +15,10 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/wire"
 )
@@ -75,7 +77,7 @@ func (a *API) activate(w http.ResponseWriter, r *http.Request, by access.Caller)
 	}
 	u, err := a.Gate.Login(r.Context(), by, signin.Attempt{Portal: accounts.ToClient, Identifier: in.Username, Password: in.Password, Code: in.SecondFactor})
 	if err != nil {
-		return withNames(err)
+		return err
 	}
 	by = u.Caller(by)
 	out, err := a.enrol(r.Context(), by, u, in)
@@ -86,9 +88,6 @@ func (a *API) activate(w http.ResponseWriter, r *http.Request, by access.Caller)
 }
 
 func (a *API) enrol(ctx context.Context, by access.Caller, u accounts.User, in wire.Activate) (out wire.Activated, err error) {
-	if u.MustChangePassword {
-		return out, errs.Of(errs.PasswordChange)
-	}
 	err = a.DB.Write(ctx, func(tx *db.Tx) error {
 		done, err := devices.Activate(ctx, tx, by, a.Keys, u, devices.Activation{
 			RequestID: in.RequestID, Name: in.Name, RenameIfTaken: in.RenameIfTaken, Hardware: in.Hardware,
@@ -148,28 +147,60 @@ func (a *API) token(w http.ResponseWriter, r *http.Request, by access.Caller) er
 	return answer(w, http.StatusOK, wire.Token{Token: token, ExpiresAt: expires})
 }
 
-// userToken asks for the password of the device's user.
+// userToken asks for the password of the device's user, and for a second factor
+// of who has one, unless a token that is still good was given for it today.
 func (a *API) userToken(w http.ResponseWriter, r *http.Request, by access.Caller) error {
 	var in wire.UserTokenRequest
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	u, err := a.Gate.Confirm(r.Context(), by, accounts.ToClient, by.User, in.Password, in.SecondFactor)
+	factorAt, err := a.factorBefore(r, by)
+	if err != nil {
+		return err
+	}
+	var u accounts.User
+	if factorAt.IsZero() {
+		u, err = a.Gate.Confirm(r.Context(), by, accounts.ToClient, by.User, in.Password, in.SecondFactor)
+	} else {
+		u, err = a.Gate.ConfirmAgain(r.Context(), by, by.User, in.Password)
+	}
 	if err != nil {
 		return recorded{err}
 	}
-	if u.MustChangePassword {
-		return errs.Of(errs.PasswordChange)
-	}
 	var out wire.Token
-	err = a.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		out.Token, out.ExpiresAt, err = accounts.IssueToken(r.Context(), tx, by, u, by.Device, time.Time{})
+	err = a.DB.Write(r.Context(), func(tx *db.Tx) error {
+		has, err := factors.Of(r.Context(), tx, u.ID)
+		if err != nil {
+			return err
+		}
+		if has.Any() && factorAt.IsZero() {
+			factorAt = tx.Now()
+		}
+		out.Token, out.ExpiresAt, err = accounts.IssueToken(r.Context(), tx, by, u, by.Device, factorAt)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	return answer(w, http.StatusOK, out)
+}
+
+// factorBefore is when the second factor was given that the user token in a
+// request stands for, zero when it is to be asked for: it lasts as long as a
+// login on a page does.
+func (a *API) factorBefore(r *http.Request, by access.Caller) (at time.Time, err error) {
+	err = a.DB.Read(r.Context(), func(tx *db.Tx) error {
+		s, err := settings.Load(r.Context(), tx)
+		if err != nil {
+			return err
+		}
+		at, err = accounts.TokenFactor(r.Context(), tx, r.Header.Get(wire.HeaderUserToken), by.User, by.Device)
+		if !tx.Now().Before(at.Add(time.Duration(s.SignIn.UserAbsoluteMinutes) * time.Minute)) {
+			at = time.Time{}
+		}
+		return err
+	})
+	return at, err
 }
 
 // recorded is a refusal that the feature has recorded itself.

@@ -29,6 +29,7 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/db/dbtest"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/passwords"
@@ -40,6 +41,8 @@ import (
 
 const password = "Right-Password-1"
 
+func address() string { return "https://backup.example.org" }
+
 // host is an API behind TLS, on a database, keys and store that others may
 // share.
 type host struct {
@@ -50,6 +53,7 @@ type host struct {
 	dsn      string
 	store    *disk.Store
 	received atomic.Int64
+	shift    atomic.Int64 // of the clock, in nanoseconds
 	log      *bytes.Buffer
 	org      orgs.Org
 }
@@ -93,6 +97,7 @@ func startHost(t *testing.T, dsn string, ring *keys.Ring, store *disk.Store) *ho
 	h := &host{t: t, dsn: dsn, store: store, log: new(bytes.Buffer)}
 	log := slog.New(slog.NewTextHandler(h.log, nil))
 	d := dbtest.Open(t, dsn)
+	d.Now = func() time.Time { return time.Now().Add(time.Duration(h.shift.Load())) }
 	v, err := vault.Open(t.Context(), vault.Config{DB: d, Blobs: store, Keys: ring, Log: log})
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +105,7 @@ func startHost(t *testing.T, dsn string, ring *keys.Ring, store *disk.Store) *ho
 	h.API = New(Config{
 		DB: d, Vault: v, Keys: ring, Log: log, Name: "Test server",
 		Gate: &signin.Gate{DB: d, Keys: ring, Hasher: &passwords.Hasher{Time: 1, Memory: 64, AtOnce: 8}, PadTo: time.Millisecond,
-			URL: func() string { return "https://backup.example.org" }},
+			URL: address, Factors: &factors.Factors{DB: d, Keys: ring, Name: "Test", URL: address}},
 		Received: func(n int) { h.received.Add(int64(n)) },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

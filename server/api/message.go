@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -113,7 +115,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, by access.Caller, err
 	status := errs.Status(expected)
 	p := wire.Problem{
 		Title: http.StatusText(status), Status: status, Detail: printer.Error(expected),
-		Code: string(expected.Code), Key: expected.Key, RequestID: by.RequestID, Data: expected.Args,
+		Code: string(expected.Code), Key: expected.Key, RequestID: by.RequestID, Data: data(expected),
 	}
 	switch expected.Kind {
 	case errs.Internal, errs.Unavailable, errs.TooMany:
@@ -133,6 +135,20 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, by access.Caller, err
 	w.Header().Set("Content-Type", wire.MediaTypeProblem)
 	w.WriteHeader(status)
 	w.Write(body)
+}
+
+// data is what a client needs to say a failure in its own language: for a
+// password, a message and its values for each rule that it breaks.
+func data(e *errs.Error) map[string]any {
+	broken, ok := e.Args["rules"].(passwords.Broken)
+	if !ok {
+		return e.Args
+	}
+	rules := make([]wire.PasswordRule, 0, len(broken))
+	for _, r := range broken {
+		rules = append(rules, line(r.Wrong, append(slices.Clip(r.Args), "found", r.Found)))
+	}
+	return map[string]any{"rules": rules}
 }
 
 // record notes a refusal. Tokens that are of nobody are not recorded: there is

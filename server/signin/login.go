@@ -44,6 +44,7 @@ type try struct {
 	portal    accounts.Portal
 	password  string
 	code      string
+	proven    bool // the second factor was given before
 	replacing bool // the password is
 	known     func(accounts.ID) string
 	settings  settings.SignIn
@@ -99,11 +100,21 @@ func (g *Gate) login(ctx context.Context, from access.Caller, a Attempt, replaci
 // Confirm is Login for an account that is known, such as a device's user. What
 // comes from its session or its device is counted apart: who has one is known.
 func (g *Gate) Confirm(ctx context.Context, from access.Caller, portal accounts.Portal, id accounts.ID, password, code string) (accounts.User, error) {
+	return g.confirm(ctx, from, id, &try{portal: portal, password: password, code: code})
+}
+
+// ConfirmAgain is Confirm for a device's user who gave the second factor there
+// not long ago: it is not asked for once more.
+func (g *Gate) ConfirmAgain(ctx context.Context, from access.Caller, id accounts.ID, password string) (accounts.User, error) {
+	return g.confirm(ctx, from, id, &try{portal: accounts.ToClient, password: password, proven: true})
+}
+
+func (g *Gate) confirm(ctx context.Context, from access.Caller, id accounts.ID, t *try) (accounts.User, error) {
 	u, err := g.find(ctx, id)
 	if err != nil {
 		return accounts.User{}, err
 	}
-	t := &try{g: g, from: from, portal: portal, password: password, code: code, candidates: []accounts.User{u}}
+	t.g, t.from, t.candidates = g, from, []accounts.User{u}
 	t.known = func(accounts.ID) string {
 		switch {
 		case from.User != id:
@@ -288,16 +299,17 @@ func (t *try) passed(ctx context.Context, u accounts.User) (accounts.User, error
 			return err
 		}
 		if t.portal == accounts.ToClient {
+			// The password first: a code would be used up for nothing.
+			if !t.replacing && mustReplace(tx.Now(), u, t.settings) {
+				told = errs.Of(errs.PasswordChange)
+				return t.record(ctx, tx, u, "must_change_password", told)
+			}
 			var reason string
 			if reason, told, err = t.factor(ctx, tx, u); err != nil {
 				return err
 			}
 			if told != nil {
 				return t.record(ctx, tx, u, reason, told)
-			}
-			if !t.replacing && mustReplace(tx.Now(), u, t.settings) {
-				told = errs.Of(errs.PasswordChange)
-				return t.record(ctx, tx, u, "must_change_password", told)
 			}
 		}
 		if failures >= warnAfter {
@@ -354,6 +366,9 @@ func (t *try) factor(ctx context.Context, tx *db.Tx, u accounts.User) (reason st
 			told = errs.New(errs.Forbidden, "login.second_factor.missing")
 		}
 		return "second_factor_missing", told, err
+	}
+	if t.proven {
+		return "", nil, nil
 	}
 	if t.code == "" {
 		methods := []string{}
