@@ -122,12 +122,12 @@ func (b guard) failed(ctx context.Context, tx *db.Tx, s settings.SignIn) (locked
 	return true, lock.store(ctx, tx)
 }
 
-// delay is how long to wait after so many failures: 0, 0, 1, 2, 4, 8 seconds.
+// delay is how long to wait after so many failures: 0, 0, 0, 1, 2, 4, 8 seconds.
 func delay(failures int) time.Duration {
-	if failures < 3 {
+	if failures < 4 {
 		return 0
 	}
-	return time.Second << min(failures-3, 10)
+	return time.Second << min(failures-4, 10)
 }
 
 // release takes an attempt back that neither failed nor succeeded.
