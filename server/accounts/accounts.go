@@ -95,6 +95,7 @@ func (u User) Caller(from access.Caller) access.Caller {
 
 // New is what Create needs to know.
 type New struct {
+	ID        ID // a new one when empty
 	Org       orgs.ID
 	Kind      access.Kind
 	Role      access.Role // of an administrator
@@ -125,7 +126,10 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n
 	if err != nil {
 		return User{}, fmt.Errorf("creating an account: %w", err)
 	}
-	u := User{ID: ID(id.String()), Org: n.Org, Kind: n.Kind, Role: n.Role,
+	if n.ID == "" {
+		n.ID = ID(id.String())
+	}
+	u := User{ID: n.ID, Org: n.Org, Kind: n.Kind, Role: n.Role,
 		Username: n.Username, Email: n.Email, FirstName: n.FirstName, LastName: n.LastName, Language: n.Language,
 		State: Invited, StateAt: tx.Now(), Profile: n.Profile, ProfileAt: tx.Now(), Licence: n.Licence,
 		CreatedAt: tx.Now(), UpdatedAt: tx.Now(), password: n.PasswordHash, MustChangePassword: n.MustChangePassword}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/server/access"
-	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 )
 
@@ -36,7 +35,7 @@ func Forget(ctx context.Context, tx *db.Tx) (int64, error) {
 	return all, nil
 }
 
-// forgetPending deletes registrations, of which there is nothing to keep.
+// forgetPending deletes registrations that nobody confirmed.
 func forgetPending(ctx context.Context, tx *db.Tx) (int64, error) {
 	var old []User
 	err := each(ctx, tx, "SELECT "+columns+" FROM users WHERE state = $1 AND state_at <= $2 ORDER BY state_at LIMIT $3",
@@ -49,13 +48,7 @@ func forgetPending(ctx context.Context, tx *db.Tx) (int64, error) {
 		return 0, fmt.Errorf("looking for old registrations: %w", err)
 	}
 	for _, u := range old {
-		if err := manage(ctx, tx, access.System("clean-up"), u, audit.Change("state", u.State, nil)); err != nil {
-			return 0, err
-		}
-		if _, err := tx.Exec(ctx, "DELETE FROM users WHERE id = $1", u.ID); err != nil {
-			return 0, fmt.Errorf("deleting registration %s: %w", u.ID, err)
-		}
-		if err := recount(ctx, tx, u.Licence); err != nil {
+		if err := dropPending(ctx, tx, access.System("clean-up"), u); err != nil {
 			return 0, err
 		}
 	}

@@ -84,12 +84,16 @@ func (b guard) admit(ctx context.Context, tx *db.Tx, s settings.SignIn) error {
 	switch {
 	case now.Before(lock.until):
 		return tooMany(lock.until.Sub(now))
-	case now.Before(near.until):
-		return tooMany(near.until.Sub(now))
-	case lock.failures >= s.LockAfter && lock.until.IsZero() && now.Before(lock.last.Add(resolved)):
+	case lock.failures < s.LockAfter:
+	case lock.until.IsZero() && now.Before(lock.last.Add(resolved)):
 		return tooMany(time.Second) // that many are being tried right now
-	case lock.failures >= s.LockAfter:
+	default:
 		lock.failures = 0 // it was locked, and is not any more
+	}
+	if lock.failures == 0 {
+		lock.first = now
+	} else if now.Before(near.until) && !near.first.Before(lock.first) {
+		return tooMany(near.until.Sub(now))
 	}
 	lock.failures++
 	lock.last, lock.until, lock.expires = now, time.Time{}, now.Add(remembered)
@@ -104,21 +108,25 @@ func (b guard) failed(ctx context.Context, tx *db.Tx, s settings.SignIn) (locked
 	if err != nil {
 		return false, err
 	}
+	lock, err := count(ctx, tx, b.account)
+	if err != nil {
+		return false, err
+	}
+	// The delays are of this row of failures. Those before it ended with a
+	// success, or a lock.
+	if near.failures == 0 || near.first.Before(lock.first) {
+		near.failures, near.first = 0, now
+	}
 	near.failures++
 	near.last, near.until, near.expires = now, now.Add(delay(near.failures)), now.Add(remembered)
 	if err := near.store(ctx, tx); err != nil {
 		return false, err
 	}
-	lock, err := count(ctx, tx, b.account)
-	if err != nil || lock.failures < s.LockAfter || now.Before(lock.until) {
-		return false, err
+	if lock.failures < s.LockAfter || now.Before(lock.until) {
+		return false, nil
 	}
 	lock.last, lock.until = now, now.Add(time.Duration(s.LockMinutes)*time.Minute)
 	lock.expires = lock.until.Add(time.Second)
-	// The delays begin anew with what may be tried after the lock.
-	if err := forget(ctx, tx, b.near); err != nil {
-		return false, err
-	}
 	return true, lock.store(ctx, tx)
 }
 

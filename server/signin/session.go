@@ -76,8 +76,11 @@ func (g *Gate) stage(ctx context.Context, tx *db.Tx, u accounts.User, proven boo
 		return accounts.StageDone, nil
 	}
 	demanded, err := g.demanded(ctx, tx, u, s.SignIn)
-	if demanded {
+	if err != nil || demanded {
 		return accounts.StageEnrol, err
+	}
+	if u.Kind == access.AdminKind && u.SecondFactorFrom.IsZero() {
+		err = accounts.SetFactorFrom(ctx, tx, u.ID, tx.Now().AddDate(0, 0, s.SignIn.AdminFactorDays))
 	}
 	return accounts.StageDone, err
 }
@@ -99,10 +102,7 @@ func (g *Gate) demanded(ctx context.Context, tx *db.Tx, u accounts.User, s setti
 	if s.AdminFactorDays == 0 {
 		return true, nil
 	}
-	if u.SecondFactorFrom.IsZero() {
-		return false, accounts.SetFactorFrom(ctx, tx, u.ID, tx.Now().AddDate(0, 0, s.AdminFactorDays))
-	}
-	return !tx.Now().Before(u.SecondFactorFrom), nil
+	return !u.SecondFactorFrom.IsZero() && !tx.Now().Before(u.SecondFactorFrom), nil
 }
 
 // noteLogin records a login. One that awaits the second factor is none yet.

@@ -1,6 +1,9 @@
 package signin_test
 
 import (
+	"encoding/json"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,10 +15,13 @@ import (
 	"github.com/backstay/backstay/server/db/dbtest"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/signin"
+	"github.com/pquerna/otp/totp"
 )
 
 var system = access.System("test")
@@ -130,4 +136,116 @@ func (w *world) audit(f audit.Filter) (rows []audit.Row) {
 		w.Fatal(err)
 	}
 	return rows
+}
+
+// stop makes the clock stand still until it is moved.
+func (w *world) stop() {
+	now := time.Now()
+	w.d.Now = func() time.Time { return now.Add(w.past) }
+}
+
+func (w *world) named(username string) (u accounts.User) {
+	w.Helper()
+	err := w.d.Read(w.Context(), func(tx *db.Tx) (err error) {
+		u, err = accounts.FindByUsername(w.Context(), tx, username)
+		return err
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	return u
+}
+
+// come logs a user in to the portal with the usual password, and begins a
+// session.
+func (w *world) come(username string) signin.Started {
+	w.Helper()
+	return w.comeBy(accounts.ToPortal, username, password)
+}
+
+func (w *world) comeBy(portal accounts.Portal, username, password string) signin.Started {
+	w.Helper()
+	from := access.Caller{IP: "198.51.100.99", RequestID: "r"}
+	u, err := w.g.Login(w.Context(), from, signin.Attempt{Portal: portal, Identifier: username, Password: password})
+	if err != nil {
+		w.Fatal(err)
+	}
+	s, err := w.g.Start(w.Context(), from, u, portal, "Browser/1", "", "", "")
+	if err != nil {
+		w.Fatal(err)
+	}
+	return s
+}
+
+// app gives an account an authenticator app, and returns its secret.
+func (w *world) app(u accounts.User) (secret string) {
+	w.Helper()
+	by := u.Caller(from)
+	w.write(func(tx *db.Tx) error {
+		app, err := w.g.Factors.BeginTOTP(w.Context(), tx, by)
+		secret = app.Secret
+		return err
+	})
+	w.write(func(tx *db.Tx) error { return w.g.Factors.ConfirmTOTP(w.Context(), tx, by, w.code(secret)) })
+	w.move(time.Minute) // a code is good once
+	return secret
+}
+
+// code is what the app shows now.
+func (w *world) code(secret string) string {
+	w.Helper()
+	code, err := totp.GenerateCode(strings.ReplaceAll(secret, " ", ""), w.d.Now())
+	if err != nil {
+		w.Fatal(err)
+	}
+	return code
+}
+
+// set changes the settings.
+func (w *world) set(edit func(*settings.Settings)) {
+	w.Helper()
+	w.write(func(tx *db.Tx) error {
+		return settings.Change(w.Context(), tx, system, func(s *settings.Settings) error {
+			edit(s)
+			return nil
+		})
+	})
+}
+
+// readMails opens what waits to be sent.
+func readMails(w *world) (list []mail.Mail, err error) {
+	w.g.Wait()
+	err = w.d.Read(w.Context(), func(tx *db.Tx) error {
+		rows, err := tx.Query(w.Context(), "SELECT template, recipient, user_id, body FROM outbox ORDER BY number")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var m mail.Mail
+			var sealed []byte
+			if err := rows.Scan(&m.Template, &m.To, &m.User, &sealed); err != nil {
+				return err
+			}
+			body, err := w.ring.Unseal("mail", sealed)
+			if err != nil {
+				return err
+			}
+			if err := json.Unmarshal(body, &m.Values); err != nil {
+				return err
+			}
+			list = append(list, m)
+		}
+		return rows.Err()
+	})
+	return list, err
+}
+
+func tokenOf(t *testing.T, link string) string {
+	t.Helper()
+	u, err := url.Parse(link)
+	if err != nil || u.Query().Get("token") == "" || !strings.HasPrefix(link, "https://backup.example.org/") {
+		t.Fatalf("the link is %q", link)
+	}
+	return u.Query().Get("token")
 }

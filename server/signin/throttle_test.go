@@ -1,0 +1,428 @@
+package signin_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/factors"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/signin"
+)
+
+// try logs in to the portal from an address and a browser, and says how long
+// there is to wait.
+func (w *world) try(ip, known, identifier, password string) (wait int, err error) {
+	w.Helper()
+	_, err = w.g.Login(w.Context(), access.Caller{IP: ip}, signin.Attempt{Portal: accounts.ToPortal, Identifier: identifier, Password: password, Known: known})
+	if e := errs.Find(err); e != nil && e.Code == errs.TooManyAttempts {
+		wait = e.Args["n"].(int)
+	}
+	return wait, err
+}
+
+// fail fails n times, however long there is to wait in between.
+func (w *world) fail(ip, identifier string, n int) {
+	w.Helper()
+	for range n {
+		for {
+			wait, err := w.try(ip, "", identifier, "wrong")
+			if errs.Is(err, errs.AuthFailed) {
+				break
+			}
+			if wait == 0 || wait > 600 {
+				w.Fatalf("%s from %s: %v", identifier, ip, err)
+			}
+			w.move(time.Duration(wait) * time.Second)
+		}
+	}
+}
+
+// mails are what waits to be sent, oldest first, with its values.
+func (w *world) mails() (list []mail.Mail) {
+	w.Helper()
+	list, err := readMails(w)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return list
+}
+
+func (w *world) reasons(n int) (reasons []string) {
+	w.Helper()
+	for _, row := range w.audit(audit.Filter{Action: access.Login, Limit: n}) {
+		for _, d := range row.Details {
+			if d.Name == "reason" {
+				reasons = append(reasons, d.After.(string))
+			}
+		}
+	}
+	return reasons
+}
+
+// Delays of 0, 0, 0, 1, 2, 4, 8 seconds before the attempts, and the lock: for
+// somebody and for nobody alike.
+func TestDelaysAndLock(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"una", "nobody"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.user("una")
+			w.stop()
+			for i, want := range []int{0, 0, 0, 1, 2, 4, 8, 16, 32, 64} {
+				wait, err := w.try("192.0.2.1", "", name, "wrong")
+				if want > 0 {
+					if wait != want {
+						t.Fatalf("attempt %d has to wait %d s (%v), want %d", i+1, wait, err, want)
+					}
+					w.move(time.Duration(want)*time.Second - time.Microsecond)
+					if wait, _ := w.try("192.0.2.1", "", name, "wrong"); wait != 1 {
+						t.Fatalf("attempt %d is let in too early", i+1)
+					}
+					w.move(time.Microsecond)
+					_, err = w.try("192.0.2.1", "", name, "wrong")
+				}
+				if !errs.Is(err, errs.AuthFailed) {
+					t.Fatalf("attempt %d: %v", i+1, err)
+				}
+			}
+			// Locked, for everybody and with the right password as well.
+			for _, ip := range []string{"192.0.2.1", "198.51.100.7", "2001:db8::1"} {
+				if wait, err := w.try(ip, "", name, password); wait != 900 {
+					t.Errorf("from %s after ten failures: %v, want E1104 for 900 s", ip, err)
+				}
+			}
+			w.move(15*time.Minute - time.Second)
+			if wait, err := w.try("192.0.2.1", "", name, "wrong"); wait != 1 {
+				t.Errorf("just before the end of the lock: %v", err)
+			}
+			w.move(time.Second)
+			// Then the count begins anew.
+			for i := range 3 {
+				if _, err := w.try("192.0.2.1", "", name, "wrong"); !errs.Is(err, errs.AuthFailed) {
+					t.Errorf("attempt %d after the lock: %v", i+1, err)
+				}
+			}
+			if wait, _ := w.try("192.0.2.1", "", name, "wrong"); wait != 1 {
+				t.Error("the delays do not begin anew after a lock")
+			}
+		})
+	}
+}
+
+// However an account is called, it is one.
+func TestVariantsShareACount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	w.stop()
+	variants := []string{"una", "UNA", " Una ", "una@example.org", "UNA@Example.org", "una", "uNa", "Una@example.org", "una", "una"}
+	for i, name := range variants {
+		w.fail(fmt.Sprintf("203.0.113.%d", i), name, 1)
+	}
+	if wait, err := w.try("198.51.100.7", "", "una@example.org", password); wait != 900 {
+		t.Errorf("after ten failures under different names: %v", err)
+	}
+	got := w.find(w.named("una").ID)
+	if !got.LockedUntil.After(w.d.Now()) {
+		t.Error("the lock does not show on the account")
+	}
+}
+
+// Networks wait by themselves: an attacker elsewhere does not slow the owner.
+func TestDelayIsOfTheNetwork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	w.stop()
+	w.fail("192.0.2.1", "una", 4)
+	for ip, want := range map[string]int{"192.0.2.200": 2, "192.0.3.1": 0, "2001:db8:0:100::1": 0} {
+		if wait, err := w.try(ip, "", "una", "wrong"); wait != want {
+			t.Errorf("from %s: %v, want to wait %d s", ip, err, want)
+		}
+	}
+	if _, err := w.try("198.51.100.1", "", "una", password); err != nil {
+		t.Errorf("the owner from elsewhere: %v", err)
+	}
+	// A success ends the count.
+	for range 3 {
+		if _, err := w.try("198.51.100.1", "", "una", "wrong"); !errs.Is(err, errs.AuthFailed) {
+			t.Error(err)
+		}
+	}
+}
+
+// IPv6 customers have a /56.
+func TestNetworksOfIPv6(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	w.stop()
+	w.fail("2001:db8:1:1::1", "una", 4)
+	if wait, _ := w.try("2001:db8:1:ff::1", "", "una", "wrong"); wait != 2 {
+		t.Errorf("in the same /56: to wait %d s, want 2", wait)
+	}
+	if wait, _ := w.try("2001:db8:1:100::1", "", "una", "wrong"); wait != 0 {
+		t.Errorf("in another /56: to wait %d s", wait)
+	}
+}
+
+// A network that fails at many accounts is stopped at all of them.
+func TestNetworkIsStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	w.stop()
+	known := w.come("una").Known
+	for i := range 100 {
+		w.fail(fmt.Sprintf("192.0.2.%d", i), fmt.Sprintf("guess%d", i), 1)
+	}
+	if wait, err := w.try("192.0.2.250", "", "una", password); wait == 0 || wait > 3600 {
+		t.Errorf("after 100 failures of the network: %v", err)
+	}
+	if _, err := w.try("192.0.2.250", known, "una", password); err != nil {
+		t.Errorf("a known browser in it: %v", err)
+	}
+	if _, err := w.try("198.51.100.1", "", "una", password); err != nil {
+		t.Errorf("another network: %v", err)
+	}
+	w.move(time.Hour)
+	if _, err := w.try("192.0.2.250", "", "una", password); err != nil {
+		t.Errorf("an hour later: %v", err)
+	}
+}
+
+// A lock that others caused does not keep out a browser in which the account
+// was before, and that browser does not get more tries than others.
+func TestKnownBrowserPassesTheLock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	w.user("vic")
+	w.stop()
+	known, foreign := w.come("una").Known, w.come("vic").Known
+	if known == "" || known == foreign {
+		t.Fatal("no browser became known")
+	}
+	lock := func() {
+		w.fail("203.0.113.1", "una", 10)
+	}
+	lock()
+	for name, token := range map[string]string{"none": "", "of somebody else": foreign, "cut": known[:len(known)-1], "made up": "bsk_" + strings.Repeat("A", 43)} {
+		if wait, _ := w.try("198.51.100.1", token, "una", password); wait == 0 {
+			t.Errorf("with a token %s the lock does not hold", name)
+		}
+	}
+	if _, err := w.try("198.51.100.1", known, "una", password); err != nil {
+		t.Errorf("the known browser: %v", err)
+	}
+	// What the browser itself fails is counted for it alone.
+	for range 10 {
+		for {
+			wait, err := w.try("198.51.100.1", known, "una", "wrong")
+			if errs.Is(err, errs.AuthFailed) {
+				break
+			}
+			w.move(time.Duration(wait) * time.Second)
+		}
+	}
+	if wait, err := w.try("198.51.100.1", known, "una", password); wait != 900 {
+		t.Errorf("the known browser after ten failures: %v", err)
+	}
+	if _, err := w.try("198.51.100.2", "", "una", password); err != nil {
+		t.Errorf("others then: %v", err)
+	}
+	w.move(signin.KnownLife)
+	lock()
+	if wait, _ := w.try("198.51.100.1", known, "una", password); wait == 0 {
+		t.Error("the browser is known for ever")
+	}
+}
+
+// Many guesses at once are no more guesses.
+func TestGuessesAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	var mu sync.Mutex
+	tried := 0
+	var all sync.WaitGroup
+	for i := range 60 {
+		all.Go(func() {
+			_, err := w.try(fmt.Sprintf("192.0.%d.1", i), "", "una", "wrong")
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errs.Is(err, errs.AuthFailed):
+				tried++
+			case !errs.Is(err, errs.TooManyAttempts) && !errs.Is(err, errs.ServerBusy):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if tried > 10 || tried == 0 {
+		t.Errorf("%d of 60 guesses at once were tried, want at most 10", tried)
+	}
+	if wait, err := w.try("198.51.100.1", "", "una", password); tried == 10 && wait == 0 {
+		t.Errorf("then: %v", err)
+	}
+}
+
+// Servers on one database agree, and a restart forgets nothing.
+func TestServersAgree(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	w.stop()
+	w.fail("192.0.2.1", "una", 10)
+	other := *w
+	other.g = &signin.Gate{DB: w.d, Hasher: w.h, Keys: w.ring, URL: w.g.URL, PadTo: -1, Factors: w.g.Factors}
+	if wait, err := other.try("198.51.100.1", "", "una", password); wait != 900 {
+		t.Errorf("another server: %v", err)
+	}
+}
+
+// The owner hears of what others tried, when they come in, and of a lock, with a
+// way in.
+func TestOwnerIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	w.stop()
+	w.fail("192.0.2.1", "una", 4)
+	w.come("una")
+	if got := w.mails(); len(got) != 0 {
+		t.Fatalf("after four failures: %v", got)
+	}
+	w.fail("192.0.2.1", "una", 5)
+	w.come("una")
+	got := w.mails()
+	if len(got) != 1 || got[0].Template != mail.FailedLogins || got[0].To != "una@example.org" || got[0].Values["count"] != "5" {
+		t.Fatalf("after five failures and a success: %+v", got)
+	}
+	w.fail("192.0.2.1", "una", 10)
+	got = w.mails()
+	if len(got) != 2 || got[1].Template != mail.Locked || got[1].Values["minutes"] != "15" {
+		t.Fatalf("after a lock: %+v", got)
+	}
+	token := tokenOf(t, got[1].Values["link"])
+	if err := w.g.SetPasswordByLink(t.Context(), from, token, "Another one 2"); err != nil {
+		t.Fatalf("the link in it: %v", err)
+	}
+	if _, err := w.try("192.0.2.1", "", "una", "Another one 2"); err != nil {
+		t.Errorf("after the link: %v", err)
+	}
+	if !w.named("una").LockedUntil.IsZero() {
+		t.Error("the account still shows the lock")
+	}
+}
+
+func TestAuditOfThrottling(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	w.stop()
+	w.fail("192.0.2.1", "una", 10)
+	if got := w.reasons(1); len(got) != 1 || got[0] != "wrong_password" {
+		t.Errorf("the tenth failure: %v", got)
+	}
+	if wait, _ := w.try("192.0.2.1", "", "una", password); wait == 0 {
+		t.Fatal("not locked")
+	}
+	rows := w.audit(audit.Filter{Action: access.Login, Limit: 1})
+	if got := w.reasons(1); len(got) != 1 || got[0] != "throttled" || rows[0].Code != string(errs.TooManyAttempts) {
+		t.Errorf("during the lock: %v %+v", got, rows[0])
+	}
+	before := len(w.audit(audit.Filter{Action: access.Login, Limit: 500}))
+	for range 60 {
+		w.try("192.0.2.1", "", "una", password)
+	}
+	if after := len(w.audit(audit.Filter{Action: access.Login, Limit: 500})); after > before+20 {
+		t.Errorf("60 attempts during a lock made %d rows", after-before)
+	}
+}
+
+// A device is known like a browser: who locks the account from elsewhere does
+// not keep its owner from restoring.
+func TestDevicePassesTheLock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("una")
+	w.stop()
+	w.fail("203.0.113.1", "una", 10)
+	by := access.Caller{Kind: access.DeviceKind, User: u.ID, Org: u.Org, Device: "d1", IP: "198.51.100.1"}
+	if _, err := w.g.Confirm(t.Context(), by, accounts.ToClient, u.ID, password, ""); err != nil {
+		t.Errorf("at the device: %v", err)
+	}
+}
+
+func TestUnlock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u, vic := w.user("una"), w.user("vic")
+	w.stop()
+	w.fail("203.0.113.1", "una", 10)
+	unlock := func(by access.Caller) error {
+		return w.d.Write(t.Context(), func(tx *db.Tx) error { return w.g.Unlock(t.Context(), tx, by, u.ID) })
+	}
+	if err := unlock(vic.Caller(from)); errs.KindOf(err) != errs.NotFound {
+		t.Errorf("a colleague: %v", err)
+	}
+	if err := unlock(w.admin("ada", access.OrgAdmin).Caller(from)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.try("203.0.113.1", "", "una", password); err != nil {
+		t.Errorf("after unlocking: %v", err)
+	}
+}
+
+// Codes of a second factor are guessed no more often than passwords.
+func TestGuessingCodes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("una")
+	w.stop()
+	secret := w.app(u)
+	s := w.come("una")
+	if s.Session.Stage != accounts.StageFactor {
+		t.Fatalf("the stage is %q", s.Session.Stage)
+	}
+	by := u.Caller(access.Caller{IP: "192.0.2.1", Session: s.Session.ID})
+	locked := false
+	for range 40 {
+		_, err := w.g.Prove(t.Context(), by, s.Session, "000000")
+		e := errs.Find(err)
+		if e == nil {
+			t.Fatal(err)
+		}
+		if e.Code != errs.TooManyAttempts {
+			continue
+		}
+		wait := e.Args["n"].(int)
+		if locked = wait > 600; locked {
+			break
+		}
+		w.move(time.Duration(wait) * time.Second)
+	}
+	if !locked {
+		t.Fatal("codes can be guessed for ever")
+	}
+	if _, err := w.g.Prove(t.Context(), by, s.Session, w.code(secret)); !errs.Is(err, errs.TooManyAttempts) {
+		t.Errorf("the right code during the lock: %v", err)
+	}
+	w.move(16 * time.Minute)
+	s = w.come("una")
+	started, err := w.g.Prove(t.Context(), by, s.Session, w.code(secret))
+	if err != nil || started.Session.Factor != factors.ByTOTP {
+		t.Errorf("after the lock: %+v, %v", started, err)
+	}
+}
