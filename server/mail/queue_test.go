@@ -187,6 +187,7 @@ func TestFailures(t *testing.T) {
 	f.until("done", func(mail.Row) bool {
 		return len(f.list(mail.Filter{State: mail.Failed}))+len(f.list(mail.Filter{State: mail.Sent})) == 7
 	})
+	once := f.list(mail.Filter{User: "once"})[0].Number
 	f.write(func(ctx context.Context, tx *db.Tx) error {
 		got, err := mail.Failures(ctx, tx, []access.UserID{"once", "mended", "worse", "fine", "nobody"})
 		if err != nil {
@@ -195,7 +196,18 @@ func TestFailures(t *testing.T) {
 		if len(got) != 2 || got["once"] == nil || got["worse"] == nil || got["worse"].Key != "mail.error.recipient" {
 			t.Errorf("failures: %v", got)
 		}
-		none, err := mail.Failures(ctx, tx, nil)
+		// What was taken out counts no more.
+		if err := mail.Drop(ctx, tx, admin, once); err != nil {
+			return err
+		}
+		none, err := mail.Failures(ctx, tx, []access.UserID{"once"})
+		if len(none) != 0 {
+			t.Errorf("failures after a drop: %v", none)
+		}
+		if err != nil {
+			return err
+		}
+		none, err = mail.Failures(ctx, tx, nil)
 		if len(none) != 0 {
 			t.Errorf("failures of nobody: %v", none)
 		}

@@ -157,3 +157,22 @@ func TestPasswordStaysHere(t *testing.T) {
 		t.Errorf("the server heard %q", said)
 	}
 }
+
+type elsewhere struct{ net.Conn }
+
+func (elsewhere) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 25} }
+
+func TestPasswordNeedsTLS(t *testing.T) {
+	t.Parallel()
+	if mail.Unread(elsewhere{}) {
+		t.Error("another computer is taken for this one")
+	}
+	for _, way := range []string{"PLAIN", "LOGIN"} {
+		if err := mail.StartLogin(way, false); err == nil {
+			t.Errorf("%s sends the password without TLS", way)
+		}
+		if err := mail.StartLogin(way, true); err != nil {
+			t.Errorf("%s over TLS: %v", way, err)
+		}
+	}
+}
