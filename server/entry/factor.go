@@ -66,7 +66,6 @@ func (d *Door) showProof(w http.ResponseWriter, r *http.Request, v *Visit, name,
 		if d.over(w, r, failure) || !page.Form.AddTo(page.Printer(), failure, codeField) {
 			return
 		}
-		d.proofRefused(r, v, failure)
 	}
 	d.Site.Render(w, r, status, name, page)
 }
@@ -157,7 +156,6 @@ func (d *Door) provePasskey(w http.ResponseWriter, r *http.Request, v *Visit) {
 	}
 	started, err := d.Gate.ProvePasskey(r.Context(), v.Caller, v.Session, response)
 	if err != nil {
-		d.proofRefused(r, v, err)
 		d.answer(w, r, nil, err)
 		return
 	}

@@ -100,7 +100,7 @@ func (d *Door) begin(w http.ResponseWriter, r *http.Request, s signin.Started, n
 func (d *Door) keep(w http.ResponseWriter, s signin.Started) {
 	web.StartSession(w, d.session, s.Token)
 	if s.Known != "" {
-		web.SetCookie(w, d.known, s.Known, d.DB.Now().Add(knownFor))
+		web.SetCookie(w, d.known, s.Known, d.DB.Now().Add(signin.KnownLife))
 	}
 }
 
@@ -117,10 +117,6 @@ func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
 	web.EndSession(w, d.session)
 	d.Site.Done(w, r, d.Base+"/login", web.Flash{Key: "login.out"})
 }
-
-// knownFor is how long a browser keeps its token as one that an account logged
-// in from. The gate knows how long it is good.
-const knownFor = 365 * 24 * time.Hour
 
 // forChoice is the secret by which a browser that proved the password of
 // several accounts chooses one of them. It is in a cookie: no other browser

@@ -42,11 +42,11 @@ type passwordPage struct {
 	Action   string
 }
 
-// rule is a line of the password policy. Name and N are for the script that
-// checks while the password is typed.
+// rule is a line of the password policy. Name, N and Max are for the script
+// that checks while the password is typed.
 type rule struct {
 	Name, Text string
-	N          any
+	N, Max     any
 	OK, Failed bool
 }
 
@@ -176,4 +176,17 @@ type askDevicePage struct {
 type privacyPage struct {
 	section
 	CanAsk bool // for the deletion of the account
+}
+
+// Parts are the secret of an app in groups that can be read out and typed.
+func (page enrolPage) Parts() []string { return fours(page.App.Secret) }
+
+// Parts is as for enrolPage.
+func (page totpPage) Parts() []string { return fours(page.App.Secret) }
+
+func fours(s string) (parts []string) {
+	for ; len(s) > 4; s = s[4:] {
+		parts = append(parts, s[:4])
+	}
+	return append(parts, s)
 }

@@ -23,7 +23,7 @@ func sampleRules(f web.Frame, password string) []rule {
 	return rulesOf(f.Printer(), passwords.Classic, password, passwords.Context{Username: "marie"})
 }
 
-var sampleApp = factors.App{Secret: "JBSW Y3DP EHPK 3PXP", QR: factors.QR{Size: 4, Path: "M0 0h1v1h-1z"}}
+var sampleApp = factors.App{Secret: "JBSWY3DPEHPK3PXP", QR: factors.QR{Size: 4, Path: "M0 0h1v1h-1z"}}
 
 // samples are all pages with made-up content.
 var samples = map[string]func(out, in web.Frame) (string, web.Page){

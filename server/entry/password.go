@@ -19,8 +19,11 @@ func rulesOf(p *locale.Printer, policy passwords.Policy, password string, c pass
 	for _, r := range policy.Check(password, c) {
 		line := rule{Name: r.Name, Text: p.T(r.Key, r.Args...), OK: r.OK && password != "", Failed: !r.OK && password != ""}
 		for i := 0; i+1 < len(r.Args); i += 2 {
-			if r.Args[i] == "n" {
+			switch r.Args[i] {
+			case "n":
 				line.N = r.Args[i+1]
+			case "max":
+				line.Max = r.Args[i+1]
 			}
 		}
 		list = append(list, line)

@@ -4,9 +4,10 @@ import (
 	"net/http"
 
 	"github.com/backstay/backstay/errs"
-	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/web"
 )
 
@@ -113,6 +114,9 @@ var codeField = map[string]string{"factor.code.": "code"}
 // codes gets them with it.
 func (d *Door) confirmTOTP(w http.ResponseWriter, r *http.Request, v *Visit) {
 	codes, err := d.confirmApp(r, v)
+	if err == nil {
+		err = d.proved(w, r, v, factors.ByTOTP)
+	}
 	switch {
 	case isStepUp(err):
 		d.Fail(w, r, v.Caller, err)
@@ -141,6 +145,20 @@ func (d *Door) confirmApp(r *http.Request, v *Visit) (codes []string, err error)
 		return err
 	})
 	return codes, err
+}
+
+// proved notes that the session's owner has just given a second factor, by
+// setting it up, so that nobody asks for it again at the next step.
+func (d *Door) proved(w http.ResponseWriter, r *http.Request, v *Visit, factor string) error {
+	var started signin.Started
+	err := d.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
+		started.Token, started.Session, err = accounts.Advance(r.Context(), tx, v.Session, v.Session.Stage, factor)
+		return err
+	})
+	if err == nil {
+		d.keep(w, started)
+	}
+	return err
 }
 
 func (d *Door) removeTOTP(w http.ResponseWriter, r *http.Request, v *Visit) {
@@ -202,9 +220,4 @@ func (d *Door) removePasskey(w http.ResponseWriter, r *http.Request, v *Visit) {
 		return d.Gate.Factors.RemovePasskey(r.Context(), tx, v.Caller, r.PathValue("passkey"))
 	})
 	d.changed(w, r, v, "factor.passkey.removed", err)
-}
-
-// proofRefused records a wrong proof of who somebody is.
-func (d *Door) proofRefused(r *http.Request, v *Visit, err error) {
-	d.Denied(r, v.Caller, access.Login, "user/"+string(v.User.ID), err)
 }

@@ -44,13 +44,12 @@
   // them again, and some that only it can.
   const letters = (text) => [...text.normalize('NFC')];
   const rules = {
-    length: (p, line) => letters(p).length >= Number(line.dataset.n),
-    longest: (p, line) => letters(p).length <= Number(line.dataset.n),
+    length: (p, line) => letters(p).length >= Number(line.dataset.n) && letters(p).length <= Number(line.dataset.max || 256),
     upper: (p) => /[A-Z]/.test(p),
     lower: (p) => /[a-z]/.test(p),
     digit: (p) => /[0-9]/.test(p),
-    symbol: (p) => /[^A-Za-z0-9]/.test(p),
-    forbidden: (p) => p !== '' && !/["'<>&;]/.test(p),
+    symbol: (p) => /[^\p{L}\p{Nd}\s\p{Cc}]/u.test(p),
+    allowed: (p) => p !== '' && !/["'<>&;]/.test(p),
   };
   for (const list of all('[data-rules]')) {
     const field = document.getElementById(list.dataset.rules);

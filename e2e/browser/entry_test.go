@@ -1,0 +1,290 @@
+package browser_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/mail/mailtest"
+	"github.com/backstay/backstay/server/servertest"
+	"github.com/backstay/backstay/server/settings"
+	"github.com/backstay/backstay/web/webtest"
+)
+
+// withMail gives a server a mail server.
+func withMail(t *testing.T, s *servertest.Server, edit func(*settings.Settings)) *mailtest.Server {
+	t.Helper()
+	m := mailtest.New(t)
+	err := s.DB.Write(t.Context(), func(tx *db.Tx) error {
+		return settings.Change(t.Context(), tx, access.System("test"), func(x *settings.Settings) error {
+			x.Mail = m.Settings
+			edit(x)
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// local is a mailed link at the address where the test's server is.
+func local(t *testing.T, s *servertest.Server, link string) string {
+	t.Helper()
+	u, err := url.Parse(link)
+	if err != nil || u.Path == "" {
+		t.Fatalf("link %q: %v", link, err)
+	}
+	return s.URL + u.RequestURI()
+}
+
+// paste pastes text into the field that the selector finds.
+func paste(b *webtest.Browser, selector, text string) {
+	webtest.Eval[bool](b, `(() => {
+		const data = new DataTransfer();
+		data.setData('text', '`+text+`');
+		return document.querySelector('`+selector+`').dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}));
+	})()`)
+}
+
+// count is how many elements a selector finds.
+func count(b *webtest.Browser, selector string) int64 {
+	return webtest.Eval[int64](b, `document.querySelectorAll('`+selector+`').length`)
+}
+
+// setPassword types a bad password and then a good one where a page asks for
+// one twice, and looks at the checklist.
+func setPassword(t *testing.T, b *webtest.Browser, picture, password string) {
+	t.Helper()
+	b.Type("<a")
+	broken := count(b, ".rules li:not(.holds)")
+	if broken < 3 {
+		t.Errorf("the checklist says that %d rules do not hold for <a", broken)
+	}
+	b.Type("\t\t<a")
+	b.Submit("\r")
+	if got := count(b, ".rules .fails"); got < 3 {
+		t.Errorf("%d rules are marked after a bad password, want all that it breaks", got)
+	}
+	b.Problems() // its status is 400
+	b.Shot(pictures, picture+"-refused")
+	b.Type(password)
+	if got := count(b, ".rules li:not(.holds)"); got > 1 { // one only the server can check
+		t.Errorf("%d rules do not turn green for %q", got, password)
+	}
+	b.Type("\t\t" + password)
+	b.Shot(pictures, picture)
+	b.Submit("\r")
+}
+
+// A forgotten password and a forgotten username, in French.
+func TestForgotten(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	m := withMail(t, s, func(*settings.Settings) {})
+	b := webtest.Open(t)
+	b.Go(s.URL + "/login")
+	language(b, "fr")
+	b.Follow(`a[href="/forgot"]`)
+	want(t, b, "forgotten password", "Mot de passe oublié")
+	walk(t, b, inFrench, "-fr", map[string]string{"entry-forgot": s.URL + "/forgot", "entry-usernames": s.URL + "/forgot/username"})
+	b.Go(s.URL + "/forgot")
+	b.Type("nobody")
+	b.Submit("\r")
+	neutral := b.Text()
+	b.Go(s.URL + "/forgot")
+	b.Type("user")
+	b.Submit("\r")
+	if got := b.Text(); got != neutral {
+		t.Errorf("the page for an account differs from that for none:\n%s\n---\n%s", got, neutral)
+	}
+	walk(t, b, inFrench, "-fr", map[string]string{"entry-sent": b.URL()})
+	link := local(t, s, m.Wait("user@example.org", mail.Reset).Link())
+	b.Go(link)
+	want(t, b, "new password", "Nouveau mot de passe", "user")
+	walk(t, b, inFrench, "-fr", map[string]string{"entry-password": link})
+	b.Go(link)
+	setPassword(t, b, "entry-password-fr", "Une-Autre-Phrase-9")
+	want(t, b, "new password is set", "Votre nouveau mot de passe est enregistré.")
+	m.Wait("user@example.org", mail.PasswordChanged)
+
+	b.Go(link)
+	want(t, b, "used link", "E1107", "M’envoyer un nouveau lien")
+	b.Problems() // its status is 410
+	walk(t, b, inFrench, "-fr", map[string]string{"entry-link-over": link})
+	b.Problems()
+
+	b.Go(s.URL + "/forgot/username")
+	b.Type("user@example.org")
+	b.Submit("\r")
+	if got := m.Wait("user@example.org", mail.Usernames); !strings.Contains(got.Text, "user") {
+		t.Errorf("the mail lacks the username:\n%s", got.Text)
+	}
+}
+
+// The first log-in with a temporary password.
+func TestFirstLogin(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	_, err := s.NewAccount(t.Context(), access.System("test"), accounts.New{Org: s.Org.ID, Kind: access.UserKind, Username: "neu", MustChangePassword: true}, "Temporary-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := webtest.Open(t)
+	b.Go(s.URL + "/login")
+	b.Type("neu\tTemporary-1")
+	b.Submit("\r")
+	want(t, b, "first log-in", "Choose a new password", "Verify", "Continue", "Cancel")
+	walk(t, b, inEnglish, "", map[string]string{"entry-first": b.URL()})
+	language(b, "fr")
+	walk(t, b, inFrench, "-fr", map[string]string{"entry-first": b.URL()})
+	language(b, "en")
+	b.Go(s.URL + "/account")
+	want(t, b, "another page", "Choose a new password")
+	setPassword(t, b, "entry-first-typed", "My-Own-Password-7")
+	want(t, b, "after it", "About you", "neu")
+}
+
+// appCode is the code of an authenticator app, some seconds from now: none is
+// good twice.
+func appCode(t *testing.T, secret string, later time.Duration) string {
+	t.Helper()
+	code, err := totp.GenerateCode(strings.ReplaceAll(secret, " ", ""), time.Now().Add(later))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
+}
+
+// An authenticator app is set up, and asked for at the next log-in; so is a
+// recovery code, once.
+func TestSecondFactor(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	b := webtest.Open(t)
+	enter := func() {
+		b.Go(s.URL + "/login")
+		b.Type("user\t" + servertest.UserPassword)
+		b.Submit("\r")
+	}
+	enter()
+	b.Go(s.URL + "/account/security")
+	want(t, b, "security", "Authenticator app", "Set up")
+	b.Follow(`form[action$="/totp"] button`)
+	want(t, b, "set-up", "Scan this", "type this key")
+	walk(t, b, inEnglish, "", map[string]string{"entry-totp": b.URL()})
+	b.Go(s.URL + "/account/security/totp")
+	secret := webtest.Eval[string](b, "document.querySelector('#totp-secret').textContent")
+	b.Type("000000")
+	b.Submit("\r")
+	want(t, b, "a wrong code", "That code is not correct")
+	b.Problems() // its status is 401
+	if again := webtest.Eval[string](b, "document.querySelector('#totp-secret').textContent"); again != secret {
+		t.Error("a wrong code changes the secret that was scanned")
+	}
+	b.Type(appCode(t, secret, -20*time.Second))
+	b.Submit("\r")
+	want(t, b, "recovery codes", "Recovery codes", "I have kept them")
+	b.Shot(pictures, "entry-codes")
+	recovery := strings.Fields(webtest.Eval[string](b, "document.querySelector('#recovery-codes').textContent"))
+	if len(recovery) != 10 {
+		t.Fatalf("%d recovery codes are shown, want 10", len(recovery))
+	}
+	b.Go(s.URL + "/account/security")
+	want(t, b, "security", "10 codes are left.")
+	walk(t, b, inEnglish, "", map[string]string{"account-security": s.URL + "/account/security"})
+
+	b.ForgetCookies()
+	enter()
+	want(t, b, "second factor", "Second factor", "authenticator app")
+	walk(t, b, inEnglish, "", map[string]string{"entry-factor": b.URL()})
+	language(b, "fr")
+	walk(t, b, inFrench, "-fr", map[string]string{"entry-factor": b.URL()})
+	language(b, "en")
+	b.Go(s.URL + "/activity")
+	want(t, b, "another page", "Second factor")
+	b.Type("123456")
+	b.Submit("\r")
+	want(t, b, "a wrong code", "That code is not correct")
+	b.Problems()
+	b.Type(appCode(t, secret, 20*time.Second))
+	b.Submit("\r")
+	want(t, b, "let in", "Who opened your backups")
+
+	b.ForgetCookies()
+	enter()
+	b.Type(strings.ToLower(recovery[0]))
+	b.Submit("\r")
+	want(t, b, "let in by a recovery code", "Data Sources")
+	b.Go(s.URL + "/account/security")
+	want(t, b, "security", "9 codes are left.")
+	b.Follow(`form[action$="/totp/remove"] button`)
+	want(t, b, "without the app", "The authenticator app is removed.", "Set up")
+}
+
+// The pages of Account, in both portals and both languages.
+func TestAccount(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	m := withMail(t, s, func(*settings.Settings) {})
+	c := newClient(t, s)
+	c.activate("ATELIER-07")
+	c.run("backup", tree(t))
+	b := webtest.Open(t)
+	b.Go(s.URL + "/login")
+	b.Type("user\t" + servertest.UserPassword)
+	b.Submit("\r")
+	b.Follow("a.stretched-link") // an opening, for Activity
+	all := map[string]string{"account": s.URL + "/account", "account-security": s.URL + "/account/security", "account-sessions": s.URL + "/account/sessions",
+		"account-privacy": s.URL + "/account/privacy", "portal-activity": s.URL + "/activity"}
+	walk(t, b, inEnglish, "", all)
+	language(b, "fr")
+	walk(t, b, inFrench, "-fr", all)
+	language(b, "en")
+	b.Go(s.URL + "/activity")
+	want(t, b, "activity", "Opening of own files", "ATELIER-07", "you")
+
+	b.Go(s.URL + "/account")
+	b.Fill("#f-email", "new@example.org")
+	b.Follow("#submit")
+	want(t, b, "e-mail", "We sent a code to the new address.")
+	walk(t, b, inEnglish, "", map[string]string{"account-email": b.URL()})
+	b.Go(s.URL + "/account/email")
+	paste(b, "[name=code]", m.Wait("new@example.org", mail.EmailConfirm).Code)
+	b.Submit("\r")
+	want(t, b, "changed address", "Your new address is set.", "new@example.org")
+	b.Go(local(t, s, m.Wait("user@example.org", mail.EmailChanged).Link()))
+	want(t, b, "undo", "Undo the change of the address?", "user")
+	b.Shot(pictures, "entry-undo")
+	b.Follow("main form button")
+	want(t, b, "undone", "Your old address is back.")
+
+	b.Type("user\t" + servertest.UserPassword)
+	b.Submit("\r")
+	b.Go(s.URL + "/account/sessions")
+	want(t, b, "sessions", "this browser", "ATELIER-07")
+	b.Follow(`a[href*="/account/devices/"]`)
+	want(t, b, "device", "Deactivate ATELIER-07?")
+	b.Shot(pictures, "account-device-end")
+	b.Follow("button.btn-danger")
+	want(t, b, "ended device", "ATELIER-07 is deactivated.")
+	b.Go(s.URL + "/account/privacy")
+	b.Follow("button.btn-outline-danger")
+	want(t, b, "deletion", "Your request was sent to your administrator.")
+
+	b.Go(s.URL + "/admin/login")
+	b.Type("admin\t" + servertest.AdminPassword)
+	b.Submit("\r")
+	admin := map[string]string{"console-account": s.URL + "/admin/account", "console-account-security": s.URL + "/admin/account/security",
+		"console-account-sessions": s.URL + "/admin/account/sessions"}
+	walk(t, b, inEnglish, "", admin)
+	language(b, "fr")
+	walk(t, b, inFrench, "-fr", admin)
+}
