@@ -22,19 +22,24 @@ import (
 
 // commands are the words that scripts have beside testscript's own.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
-	"server":     server,
-	"activate":   activate,
-	"exits":      exits,
-	"sametree":   sametree,
-	"torture":    torture,
-	"random":     random,
-	"received":   receivedCommand,
-	"happens":    happens,
-	"capture":    capture,
-	"tmpfs":      tmpfs,
-	"asuser":     asUser,
-	"deactivate": deactivate,
-	"sql":        sqlCommand,
+	"server":      server,
+	"activate":    activate,
+	"exits":       exits,
+	"sametree":    sametree,
+	"torture":     torture,
+	"random":      random,
+	"received":    receivedCommand,
+	"happens":     happens,
+	"capture":     capture,
+	"tmpfs":       tmpfs,
+	"asuser":      asUser,
+	"deactivate":  deactivate,
+	"sql":         sqlCommand,
+	"settings":    settingsCommand,
+	"mailed":      mailed,
+	"keep":        keep,
+	"setpassword": setPassword,
+	"invite":      invite,
 }
 
 // activate makes the script's computer a device of ann: activate [FLAG...]

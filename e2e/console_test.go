@@ -75,7 +75,7 @@ func (c *console) read(r *http.Response) string {
 	defer r.Body.Close()
 	body, err := io.ReadAll(r.Body)
 	c.ts.Check(err)
-	if r.StatusCode != http.StatusOK {
+	if r.StatusCode != http.StatusOK && r.StatusCode != http.StatusCreated {
 		c.ts.Fatalf("%s: %s\n%s", r.Request.URL, r.Status, body)
 	}
 	return string(body)

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/backstay/backstay/server/mail/mailtest"
 )
 
 // bin is the folder of the two programs: BACKSTAY_BIN when it is set, else one
@@ -54,15 +56,19 @@ func run(m *testing.M) int {
 // TestScripts runs the scripts. The words that they have beside testscript's
 // own are in commands_test.go and explained there.
 func TestScripts(t *testing.T) {
+	mails := mailtest.New(t)
 	testscript.Run(t, testscript.Params{
 		Dir: ".",
 		// A deadline far under the test's own, so that a script that hangs is told by name.
 		Deadline:            time.Now().Add(4 * time.Minute),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup:               setup,
-		Condition:           condition,
-		Cmds:                commands,
+		Setup: func(env *testscript.Env) error {
+			env.Values[mailServer{}], env.Values[takenMails{}] = mails, map[*mailtest.Mail]bool{}
+			return setup(env)
+		},
+		Condition: condition,
+		Cmds:      commands,
 	})
 }
 

@@ -1,0 +1,131 @@
+//go:build linux
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/mail/mailtest"
+	"github.com/backstay/backstay/server/settings"
+)
+
+// mailServer takes the mail of all scripts; each has addresses of its own.
+type mailServer struct{}
+
+// taken are the mails that a script has read.
+type takenMails struct{}
+
+// settingsCommand does what an administrator does in Settings: settings JSON
+// changes what is named in it, "settings mail" has the server send its mail to
+// the mail server of the tests.
+func settingsCommand(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: settings mail|JSON")
+	}
+	ctx := context.Background()
+	d, err := db.Open(ctx, "sqlite:"+ts.MkAbs("server-data/backstay.db"))
+	ts.Check(err)
+	defer d.Close()
+	ts.Check(d.Write(ctx, func(tx *db.Tx) error {
+		return settings.Change(ctx, tx, access.System("e2e"), func(s *settings.Settings) error {
+			if args[0] == "mail" {
+				s.Mail = ts.Value(mailServer{}).(*mailtest.Server).Settings
+				return nil
+			}
+			return json.Unmarshal([]byte(args[0]), s)
+		})
+	}))
+}
+
+// mailed waits for a mail, and keeps what it is about in a variable:
+// mailed VAR code|link|secret|text ADDRESS TEMPLATE
+func mailed(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 4 {
+		ts.Fatalf("usage: mailed VAR code|link|secret|text ADDRESS TEMPLATE")
+	}
+	taken := ts.Value(takenMails{}).(map[*mailtest.Mail]bool)
+	all := ts.Value(mailServer{}).(*mailtest.Server).All
+	var found *mailtest.Mail
+	within(20*time.Second, func() bool {
+		for _, m := range all() {
+			if m.To == args[2] && m.Template == mail.Template(args[3]) && !taken[m] {
+				found = m
+			}
+		}
+		return found != nil
+	})
+	if found == nil {
+		ts.Fatalf("no mail %s came for %s; there are %v", args[3], args[2], all())
+	}
+	taken[found] = true
+	ts.Logf("%s\n%s", found.Subject, found.Text)
+	value := map[string]string{"code": found.Code, "link": found.Link(), "secret": found.Secret(), "text": found.Text}[args[1]]
+	if value == "" {
+		ts.Fatalf("the mail has no %s:\n%s", args[1], found.Text)
+	}
+	ts.Setenv(args[0], value)
+}
+
+// keep writes a variable's value into a file, as a line: keep FILE VALUE
+func keep(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: keep FILE VALUE")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(args[1]+"\n"), 0o600))
+}
+
+// setPassword does what somebody does in the browser whom a link was mailed to:
+// [!] setpassword LINK FILE
+func setPassword(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: setpassword LINK FILE")
+	}
+	password := oneLine(ts.ReadFile(args[1]))
+	link, err := url.Parse(args[0])
+	ts.Check(err)
+	jar, err := cookiejar.New(nil)
+	ts.Check(err)
+	browser := &http.Client{Jar: jar, Timeout: 10 * time.Second, Transport: insecure.Transport}
+	form := url.Values{"token": {link.Query().Get("token")}, "password": {password}, "again": {password}}
+	for _, r := range []func() (*http.Response, error){
+		func() (*http.Response, error) { return browser.Get(args[0]) },
+		func() (*http.Response, error) {
+			post, err := http.NewRequest(http.MethodPost, link.Scheme+"://"+link.Host+link.Path, strings.NewReader(form.Encode()))
+			ts.Check(err)
+			post.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			post.Header.Set("Origin", link.Scheme+"://"+link.Host)
+			post.Header.Set("Sec-Fetch-Site", "same-origin")
+			return browser.Do(post)
+		},
+	} {
+		answer, err := r()
+		ts.Check(err)
+		body, err := io.ReadAll(answer.Body)
+		ts.Check(errors.Join(err, answer.Body.Close()))
+		if good := answer.StatusCode == http.StatusOK; good == neg {
+			ts.Fatalf("%s: %s\n%s", link.Path, answer.Status, body)
+		}
+	}
+}
+
+// invite makes an account in the console, whose owner gets a mail: invite NAME ADDRESS
+func invite(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: invite NAME ADDRESS")
+	}
+	newConsole(ts).post("/admin/users", url.Values{"how": {"invite"}, "username": {args[0]}, "email": {args[1]}})
+}
