@@ -247,18 +247,18 @@ location / {
 
 ## The console at an address of its own
 
-Portal and console answer at one address, the console under `+"`/admin`"+`. To keep the console off the network that users come from, give it an
+Portal and console answer at one address, the console under ` + "`/admin`" + `. To keep the console off the network that users come from, give it an
 address of its own:
 
-`+"```yaml"+`
+` + "```yaml" + `
 listen: :443
 public_url: https://backup.example.org
 admin_listen: 10.0.0.5:8444
-`+"```"+`
+` + "```" + `
 
-Administrators then go to `+"`https://backup.example.org:8444/admin/`"+`, and links in mails to them lead there; under `+"`https://backup.example.org/admin`"+` nothing is
-found any more. Set `+"`admin_url`"+` when they type something else, such as `+"`https://backup-admin.example.org`"+`, and name both in the certificate.
-Passkeys belong to a name: administrators make theirs again after `+"`admin_url`"+` got another name. Behind a proxy `+"`admin_url`"+` is needed.
+Administrators then go to ` + "`https://backup.example.org:8444/admin/`" + `, and links in mails to them lead there; under ` + "`https://backup.example.org/admin`" + ` nothing is
+found any more. Set ` + "`admin_url`" + ` when they type something else, such as ` + "`https://backup-admin.example.org`" + `, and name both in the certificate.
+Passkeys belong to a name: administrators make theirs again after ` + "`admin_url`" + ` got another name. Behind a proxy ` + "`admin_url`" + ` is needed.
 
 ## Watching it
 
