@@ -312,7 +312,7 @@ func overview(ctx context.Context, tx *db.Tx, s *server.Server, by access.Caller
 	if err != nil {
 		return nil, err
 	}
-	stands, err := orgs.Overview(ctx, tx, by, s.Keys, o.ID, time.Duration(set.Licences.GraceDays)*24*time.Hour)
+	stands, err := orgs.Overview(ctx, tx, by, s.Keys, o.ID, set.Licences)
 	if err != nil {
 		return nil, err
 	}

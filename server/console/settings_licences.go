@@ -36,7 +36,7 @@ func (c *console) standings(ctx context.Context, tx *db.Tx, v *visit) ([]orgs.St
 	if err != nil {
 		return nil, set, err
 	}
-	list, err := orgs.Overview(ctx, tx, v.caller, c.Keys, v.org(), time.Duration(set.Licences.GraceDays)*24*time.Hour)
+	list, err := orgs.Overview(ctx, tx, v.caller, c.Keys, v.org(), set.Licences)
 	return list, set, err
 }
 

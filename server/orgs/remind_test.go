@@ -10,7 +10,6 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
-	"github.com/backstay/backstay/server/settings"
 )
 
 // remind runs the job, twice as two servers would, and returns what it mailed,
@@ -20,7 +19,7 @@ func (w *world) remind() (mails []string, faulty []orgs.Licence) {
 	w.exec("DELETE FROM outbox")
 	for range 2 {
 		w.write(func(tx *db.Tx) (err error) {
-			faulty, err = orgs.Remind(w.t.Context(), tx, w.ring, settings.Licences{GraceDays: 14, ExpiryDays: 30}, "https://backup.example.org/admin")
+			faulty, err = orgs.Remind(w.t.Context(), tx, w.ring, rules, "https://backup.example.org/admin")
 			return err
 		})
 	}

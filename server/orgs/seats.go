@@ -9,6 +9,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/settings"
 )
 
 // The rules of seats. They decide about what is new: who has a seat backs up
@@ -203,15 +204,12 @@ type Standing struct {
 	Bad       bool      // somebody should do something about it
 }
 
-// expiringWithin is how long before its end a licence says so.
-const expiringWithin = 30 * 24 * time.Hour
-
 // Stands says how a licence stands.
-func (l Licence) Stands(taken, preserved int, now time.Time, grace time.Duration) Standing {
+func (l Licence) Stands(taken, preserved int, now time.Time, rules settings.Licences) Standing {
 	s := Standing{Licence: l, Taken: taken, Preserved: preserved, Bad: true}
 	over := taken > l.SeatsActive
 	if over {
-		s.GraceEnd = l.graceEnd(now, grace)
+		s.GraceEnd = l.graceEnd(now, days(rules.GraceDays))
 	}
 	say := func(key string, args ...any) Standing {
 		s.Key, s.Args = key, args
@@ -228,7 +226,7 @@ func (l Licence) Stands(taken, preserved int, now time.Time, grace time.Duration
 		return say("licence.stands.stopped", "n", taken-l.SeatsActive)
 	case over:
 		return say("licence.stands.over", "n", taken-l.SeatsActive, "date", s.GraceEnd)
-	case !l.ValidTo.IsZero() && now.After(l.ValidTo.Add(-expiringWithin)):
+	case !l.ValidTo.IsZero() && !now.Before(l.ValidTo.Add(-days(rules.ExpiryDays))):
 		return say("licence.stands.expiring", "date", l.ValidTo)
 	}
 	s.Bad = false
@@ -239,7 +237,7 @@ func (l Licence) Stands(taken, preserved int, now time.Time, grace time.Duration
 }
 
 // Overview returns the licences of an organisation and how they stand.
-func Overview(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, org ID, grace time.Duration) ([]Standing, error) {
+func Overview(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, org ID, rules settings.Licences) ([]Standing, error) {
 	list, err := Licences(ctx, tx, by, ring, org)
 	if err != nil {
 		return nil, err
@@ -250,7 +248,7 @@ func Overview(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, l.Stands(active, preserved, tx.Now(), grace))
+		all = append(all, l.Stands(active, preserved, tx.Now(), rules))
 	}
 	return all, nil
 }

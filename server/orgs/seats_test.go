@@ -9,7 +9,10 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/settings"
 )
+
+var rules = settings.Licences{GraceDays: 14, ExpiryDays: 30}
 
 func TestRules(t *testing.T) {
 	t.Parallel()
@@ -209,7 +212,7 @@ func TestStands(t *testing.T) {
 		"revoked":  {orgs.Licence{State: orgs.LicenceRevoked, SeatsActive: 5}, 1, "licence.stands.revoked", true},
 		"invalid":  {orgs.Licence{State: orgs.LicenceInvalid, SeatsActive: 5}, 1, "licence.stands.invalid", true},
 	} {
-		got := c.l.Stands(c.taken, 2, now, grace)
+		got := c.l.Stands(c.taken, 2, now, rules)
 		if got.Key != c.key || got.Bad != c.bad || got.Taken != c.taken || got.Preserved != 2 {
 			t.Errorf("%s: %+v, want %s", name, got, c.key)
 		}
@@ -229,14 +232,14 @@ func TestOverview(t *testing.T) {
 	viewer := access.Caller{Kind: access.AdminKind, User: "a", Org: w.org.ID, Role: access.Viewer}
 	var list []orgs.Standing
 	w.write(func(tx *db.Tx) (err error) {
-		list, err = orgs.Overview(t.Context(), tx, viewer, w.ring, w.org.ID, grace)
+		list, err = orgs.Overview(t.Context(), tx, viewer, w.ring, w.org.ID, rules)
 		return err
 	})
 	if len(list) != 1 || list[0].Taken != 1 || list[0].Preserved != 1 || list[0].Key != "licence.stands.free" || list[0].Serial != "" {
 		t.Errorf("%+v", list)
 	}
 	err := w.try(func(tx *db.Tx) error {
-		_, err := orgs.Overview(t.Context(), tx, access.Caller{Kind: access.UserKind, User: "u", Org: w.org.ID}, w.ring, w.org.ID, grace)
+		_, err := orgs.Overview(t.Context(), tx, access.Caller{Kind: access.UserKind, User: "u", Org: w.org.ID}, w.ring, w.org.ID, rules)
 		return err
 	})
 	if errs.KindOf(err) != errs.NotFound {
