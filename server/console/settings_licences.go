@@ -123,7 +123,7 @@ const day = "2006-01-02"
 func readLicence(r *http.Request, l *orgs.Licence) error {
 	l.Name, l.SeatsActive, l.SeatsPreserved, l.ValidTo = r.PostFormValue("name"), number(r, "seats"), number(r, "preserved"), time.Time{}
 	if strings.TrimSpace(r.PostFormValue("preserved")) == "" {
-		l.SeatsPreserved = max(0, l.SeatsActive) / 10
+		l.SeatsPreserved = orgs.PreservedShare(l.SeatsActive, 10)
 	}
 	text := strings.TrimSpace(r.PostFormValue("valid_to"))
 	if text == "" {

@@ -145,7 +145,7 @@ func (f *facts) read(ctx context.Context, tx *db.Tx, g *Gate) error {
 	if err != nil {
 		return err
 	}
-	f.licensed, f.licence = true, l.Stands(active, preserved, f.now, grace)
+	f.licensed, f.licence = true, l.Stands(active, preserved, f.now, f.settings.Licences)
 	f.seatError = l.MayActivate(active, f.now, grace)
 	return nil
 }
