@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -102,7 +103,7 @@ func (a *app) beginRegistration(cmd *cobra.Command, st *state.State, r *register
 		return nil, "", err
 	}
 	if offer.Registration == wire.RegistrationOff {
-		return nil, "", errs.New(errs.NotFound, "registration.off").Because(&wire.Refusal{Status: 404})
+		return nil, "", errs.New(errs.Forbidden, "registration.off").Because(&wire.Refusal{Status: http.StatusForbidden})
 	}
 	if err := a.askFields(cmd, r, offer); err != nil {
 		return nil, "", err
@@ -132,34 +133,33 @@ func (a *app) beginRegistration(cmd *cobra.Command, st *state.State, r *register
 	return waiting, r.in.Password, st.SetRegistration(waiting)
 }
 
-// askFields asks for each field that no flag gave.
+// askFields asks for each field that no flag gave. The names may be left out.
 func (a *app) askFields(cmd *cobra.Command, r *registering, offer wire.SignIn) error {
 	for _, field := range []struct {
-		name  string
-		value *string
-		usual func() string
-		skip  bool
+		name   string
+		value  *string
+		needed bool
 	}{
-		{name: "email", value: &r.in.Email},
-		{name: "username", value: &r.in.Username, usual: func() string { return r.in.Email }},
-		{name: "first_name", value: &r.in.FirstName},
-		{name: "last_name", value: &r.in.LastName},
-		{name: "serial", value: &r.in.Serial, skip: !offer.SerialRequired},
+		{"email", &r.in.Email, true},
+		{"username", &r.in.Username, true},
+		{"first_name", &r.in.FirstName, false},
+		{"last_name", &r.in.LastName, false},
+		{"serial", &r.in.Serial, offer.SerialRequired},
 	} {
 		usual := ""
-		if field.usual != nil {
-			usual = field.usual()
+		if field.name == "username" {
+			usual = r.in.Email
 		}
 		switch {
-		case *field.value != "" || field.skip:
-			continue
-		case !a.asks() && usual != "":
-			*field.value = usual
+		case *field.value != "" || field.name == "serial" && !field.needed:
 			continue
 		case !a.asks():
-			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", strings.ReplaceAll(field.name, "_", "-")))
+			if *field.value = usual; usual == "" && field.needed {
+				return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", field.name))
+			}
+			continue
 		}
-		for *field.value == "" {
+		for asked := false; !asked || *field.value == "" && field.needed; asked = true {
 			var err error
 			if *field.value, err = a.ask(cmd.Context(), a.say.T("cli.register.ask."+field.name), usual); err != nil {
 				return err

@@ -92,13 +92,18 @@ func (g *Gate) Register(ctx context.Context, from access.Caller, r Registration)
 // looking whether there is one already.
 func (r Registration) account() (accounts.New, error) {
 	n := accounts.New{Kind: access.UserKind, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName, Language: r.Language}
-	if n.Username == "" && r.Password != "" {
-		n.Username = r.Email
+	named := n.Username != "" || r.Password == ""
+	if !named {
+		n.Username = n.Email
 	}
 	if strings.TrimSpace(n.Email) == "" {
 		return n, errs.New(errs.Invalid, "user.email.invalid")
 	}
-	return n, n.Tidy()
+	err := n.Tidy()
+	if !named {
+		n.Username = n.Email // as it is kept, its domain in small letters
+	}
+	return n, err
 }
 
 // mayRegister says whether the server takes a registration, and fills in where
