@@ -74,6 +74,21 @@ func New(t testing.TB, options ...func(*server.Config)) *Server {
 	return s
 }
 
+// Named gives the server a public address with a name, of this computer:
+// browsers make no passkeys for an address of numbers. Its URL is that address.
+func Named(cfg *server.Config) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err) // a test without a port ends here
+	}
+	defer l.Close()
+	cfg.Listen = l.Addr().String()
+	_, port, _ := net.SplitHostPort(cfg.Listen)
+	cfg.PublicURL = named + port
+}
+
+const named = "https://localhost:"
+
 // start runs a server with cfg until the end of the test.
 func start(t testing.TB, cfg server.Config) *Server {
 	t.Helper()
@@ -91,6 +106,9 @@ func start(t testing.TB, cfg server.Config) *Server {
 	if cfg.PlainHTTP {
 		s.URL = "http://" + cfg.Listen
 	} else {
+		if strings.HasPrefix(cfg.PublicURL, named) {
+			s.URL = cfg.PublicURL
+		}
 		chain, err := server.Chain(cfg)
 		if err != nil {
 			t.Fatal(errors.Join(err, l.Close(), inner.Close()))
