@@ -178,20 +178,23 @@ func (g *Gate) address(email string) [16]byte {
 
 // mayMail counts a mail to an address that may be nobody's account.
 func (g *Gate) mayMail(ctx context.Context, tx *db.Tx, address [16]byte) error {
-	for _, c := range []struct {
-		kind   string
-		window time.Duration
-		limit  int
-	}{{"codes a day", 24 * time.Hour, codesPerDay}, {"codes an hour", time.Hour, codesPerHour}} {
-		wait, err := hit(ctx, tx, g.subject(c.kind, string(address[:])), c.window, c.limit)
-		if err != nil {
-			return err
-		}
-		if wait > 0 {
-			return tooMany(wait)
-		}
+	day, hour := g.subject("codes a day", string(address[:])), g.subject("codes an hour", string(address[:]))
+	c, err := count(ctx, tx, day)
+	if err != nil {
+		return err
 	}
-	return nil
+	if wait := c.within(tx.Now(), 24*time.Hour, codesPerDay); wait > 0 {
+		return tooMany(wait)
+	}
+	wait, err := hit(ctx, tx, hour, time.Hour, codesPerHour)
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		return tooMany(wait)
+	}
+	_, err = hit(ctx, tx, day, 24*time.Hour, codesPerDay)
+	return err
 }
 
 // register does what Register has answered to. An older registration of the

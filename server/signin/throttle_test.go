@@ -67,7 +67,7 @@ func (w *world) reasons(n int) (reasons []string) {
 	return reasons
 }
 
-// Delays of 0, 0, 0, 1, 2, 4, 8 seconds before the attempts, and the lock: for
+// Delays of 0, 0, 0, 1, 2, 4, 8 seconds after the failures, and the lock: for
 // somebody and for nobody alike.
 func TestDelaysAndLock(t *testing.T) {
 	t.Parallel()
@@ -77,7 +77,7 @@ func TestDelaysAndLock(t *testing.T) {
 			w := newWorld(t)
 			w.user("una")
 			w.stop()
-			for i, want := range []int{0, 0, 0, 1, 2, 4, 8, 16, 32, 64} {
+			for i, want := range []int{0, 0, 0, 0, 1, 2, 4, 8, 16, 32} {
 				wait, err := w.try("192.0.2.1", "", name, "wrong")
 				if want > 0 {
 					if wait != want {
@@ -106,7 +106,7 @@ func TestDelaysAndLock(t *testing.T) {
 			}
 			w.move(time.Second)
 			// Then the count begins anew.
-			for i := range 3 {
+			for i := range 4 {
 				if _, err := w.try("192.0.2.1", "", name, "wrong"); !errs.Is(err, errs.AuthFailed) {
 					t.Errorf("attempt %d after the lock: %v", i+1, err)
 				}
@@ -143,7 +143,7 @@ func TestDelayIsOfTheNetwork(t *testing.T) {
 	w := newWorld(t)
 	w.user("una")
 	w.stop()
-	w.fail("192.0.2.1", "una", 4)
+	w.fail("192.0.2.1", "una", 5)
 	for ip, want := range map[string]int{"192.0.2.200": 2, "192.0.3.1": 0, "2001:db8:0:100::1": 0} {
 		if wait, err := w.try(ip, "", "una", "wrong"); wait != want {
 			t.Errorf("from %s: %v, want to wait %d s", ip, err, want)
@@ -166,7 +166,7 @@ func TestNetworksOfIPv6(t *testing.T) {
 	w := newWorld(t)
 	w.user("una")
 	w.stop()
-	w.fail("2001:db8:1:1::1", "una", 4)
+	w.fail("2001:db8:1:1::1", "una", 5)
 	if wait, _ := w.try("2001:db8:1:ff::1", "", "una", "wrong"); wait != 2 {
 		t.Errorf("in the same /56: to wait %d s, want 2", wait)
 	}
