@@ -13,6 +13,7 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/mail/mailtest"
+	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web/webtest"
@@ -57,6 +58,53 @@ func paste(b *webtest.Browser, selector, text string) {
 // count is how many elements a selector finds.
 func count(b *webtest.Browser, selector string) int64 {
 	return webtest.Eval[int64](b, `document.querySelectorAll('`+selector+`').length`)
+}
+
+// Registering with a serial number, by the link in the mail.
+func TestRegister(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	m := withMail(t, s, func(x *settings.Settings) { x.Registration.Mode = settings.RegistrationSerial })
+	var licence orgs.Licence
+	err := s.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
+		licence, err = orgs.CreateLicence(t.Context(), tx, access.System("test"), s.Keys, orgs.NewLicence{Org: s.Org.ID, Name: "Laboratory", SeatsActive: 5})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial := orgs.FormatSerial(licence.Serial)
+
+	b := webtest.Open(t)
+	b.Go(s.URL + "/login")
+	b.Follow(`a[href="/register"]`)
+	want(t, b, "register", "Register", "Serial number", "First name", "Last name")
+	walk(t, b, inEnglish, "", map[string]string{"entry-register": s.URL + "/register"})
+	b.Go(s.URL + "/register")
+	b.Type("marie@example.org\tmarie\tMarie\tCurie\t")
+	wrong := []byte(serial)
+	wrong[14] = map[bool]byte{true: '3', false: '2'}[wrong[14] == '2']
+	paste(b, "[name=serial]", strings.ToLower(string(wrong)))
+	b.Submit("\r")
+	want(t, b, "a wrong serial number", "E1302")
+	if got := webtest.Eval[string](b, `[...document.querySelectorAll('[name=serial]')].map((x) => x.classList.contains('is-invalid') ? 1 : 0).join('')`); got != "00100" {
+		t.Errorf("the marked groups are %s, want the third", got)
+	}
+	b.Shot(pictures, "entry-register-wrong")
+	b.Problems() // its status is 400
+	paste(b, "[name=serial]", serial)
+	b.Submit("\r")
+	want(t, b, "registered", "Check your e-mail")
+	walk(t, b, inEnglish, "", map[string]string{"entry-sent": s.URL + "/sent"})
+
+	link := local(t, s, m.Wait("marie@example.org", mail.Activation).Link())
+	b.Go(link)
+	want(t, b, "activation", "New password", "marie")
+	setPassword(t, b, "entry-password", "Radium-1898-Polonium")
+	want(t, b, "activated", "Your new password is set.")
+	b.Type("marie\tRadium-1898-Polonium")
+	b.Submit("\r")
+	want(t, b, "first log-in", "No computer is backed up yet")
 }
 
 // setPassword types a bad password and then a good one where a page asks for

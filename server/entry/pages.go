@@ -76,6 +76,7 @@ type registerPage struct {
 	Email, Username, FirstName, LastName string
 	NeedsSerial                          bool
 	Serial                               []group
+	Code                                 string // of what is wrong with the serial number
 }
 
 // group is one box of a serial number or a code.

@@ -82,7 +82,9 @@ func (page *registerPage) mark(failure error) {
 	if page.Form.Field("serial") == "" {
 		return
 	}
-	n, one := errs.Find(failure).Args["group"].(int)
+	e := errs.Find(failure)
+	page.Code = string(e.Code)
+	n, one := e.Args["group"].(int)
 	for i := range page.Serial {
 		page.Serial[i].Bad = !one || i+1 == n
 	}
