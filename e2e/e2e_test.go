@@ -65,6 +65,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[mailServer{}], env.Values[takenMails{}] = mails, map[*mailtest.Mail]bool{}
+			env.Values[apps{}] = map[string]*app{}
 			return setup(env)
 		},
 		Condition: condition,

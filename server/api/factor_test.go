@@ -5,10 +5,12 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors/factorstest"
+	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/wire"
 )
@@ -123,5 +125,47 @@ func TestSecondFactorIsAskedForAgain(t *testing.T) {
 	}
 	if !wire.NeedsCode(err) {
 		t.Errorf("after an hour of renewals: %v, want to be asked for a code", err)
+	}
+}
+
+// Where the profile demands a second factor, who has none is told to set one up.
+func TestSecondFactorIsDemanded(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.newUser("alice")
+	d := h.activate("alice")
+	h.demandFactor()
+	in, _, _ := request("alice")
+	_, err := h.client("", nil).Activate(t.Context(), in)
+	if e := errs.Find(err); e == nil || e.Key != "login.second_factor.missing" || e.Kind != errs.Forbidden {
+		t.Errorf("activating = %v", err)
+	}
+	if _, err := d.UserToken(t.Context(), wire.UserTokenRequest{Password: password}, ""); errs.KindOf(err) != errs.Forbidden {
+		t.Errorf("a user token = %v", err)
+	}
+	if _, err := d.Snapshots(t.Context()); err != nil {
+		t.Errorf("the device itself: %v", err)
+	}
+	in.Password = "wrong"
+	if _, err := h.client("", nil).Activate(t.Context(), in); !errs.Is(err, errs.AuthFailed) {
+		t.Errorf("with a wrong password: %v, want E1101", err)
+	}
+}
+
+// demandFactor has the organisation's profile demand a second factor.
+func (h *host) demandFactor() {
+	h.t.Helper()
+	err := h.DB.Write(h.t.Context(), func(tx *db.Tx) error {
+		by := access.System("test")
+		p, err := profiles.Default(h.t.Context(), tx, h.org.ID)
+		if err != nil {
+			return err
+		}
+		p.Settings.SecondFactor = profile.Required
+		_, err = profiles.Save(h.t.Context(), tx, by, p.ID, p.Revision, profiles.Changes{Settings: &p.Settings})
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
 	}
 }
