@@ -105,6 +105,47 @@ func TestSeatFollowsTheState(t *testing.T) {
 	}
 	step(accounts.Preserved, 0, 1)
 	step(accounts.Active, 0, 0) // there is no device to need one
+
+	// Its last device goes while it is preserved.
+	if err := w.take(u); err != nil {
+		t.Fatal(err)
+	}
+	step(accounts.Preserved, 0, 1)
+	w.write(func(tx *db.Tx) error { return accounts.FreeSeat(t.Context(), tx, u.ID) })
+	w.seats(l, 0, 1)
+	step(accounts.Active, 0, 0)
+}
+
+// A licence knows at once when its seats suffice again.
+func TestEverySeatThatIsFreedIsCounted(t *testing.T) {
+	t.Parallel()
+	for name, free := range map[string]func(w *world, u accounts.User, two orgs.Licence) error{
+		"preserved": func(w *world, u accounts.User, _ orgs.Licence) error { return w.setState(u.ID, accounts.Preserved) },
+		"deleted":   func(w *world, u accounts.User, _ orgs.Licence) error { return w.setState(u.ID, accounts.Deleted) },
+		"without a device": func(w *world, u accounts.User, _ orgs.Licence) error {
+			return w.try(func(tx *db.Tx) error { return accounts.FreeSeat(w.Context(), tx, u.ID) })
+		},
+		"moved": func(w *world, u accounts.User, two orgs.Licence) error {
+			return w.try(func(tx *db.Tx) error {
+				return accounts.SetLicence(w.Context(), tx, system, w.ring, u.ID, string(two.ID))
+			})
+		},
+	} {
+		w := newWorld(t)
+		una, vic := w.user("una"), w.user("vic")
+		one, two := w.licence("One", 1, 1), w.licence("Two", 1, 1)
+		for _, u := range []accounts.User{una, vic} {
+			if err := w.take(u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !w.over(one) {
+			t.Fatalf("%s: two of one seat are not too many", name)
+		}
+		if err := free(w, vic, two); err != nil || w.over(one) {
+			t.Errorf("%s: %v, and the licence still lacks a seat: %v", name, err, w.over(one))
+		}
+	}
 }
 
 // Who gave the seat up comes back only when one is free, and stays as they were
