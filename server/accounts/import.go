@@ -18,6 +18,7 @@ import (
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/settings"
@@ -404,15 +405,20 @@ func (run running) makeSome(ctx context.Context, org orgs.ID, part []Row) error 
 	var made []Row
 	err := run.d.Write(ctx, func(tx *db.Tx) error {
 		made = slices.Clone(part)
+		var mails []mail.Mail
 		for n := range made {
 			if made[n].Status != RowGood {
 				continue
 			}
-			if err := run.makeOne(ctx, tx, org, &made[n], secrets[n]); err != nil {
+			m, err := run.makeOne(ctx, tx, org, &made[n], secrets[n])
+			if err != nil {
 				return err
 			}
+			if m.To != "" {
+				mails = append(mails, m)
+			}
 		}
-		return nil
+		return mail.QueueAll(ctx, tx, run.ring, mails)
 	})
 	copy(part, made)
 	return err
@@ -420,28 +426,27 @@ func (run running) makeSome(ctx context.Context, org orgs.ID, part []Row) error 
 
 // makeOne makes a user who is not there yet: somebody may run the same file at
 // the same time. Create refuses before it writes, so that a row that is refused
-// leaves nothing in the transaction of the others.
-func (run running) makeOne(ctx context.Context, tx *db.Tx, org orgs.ID, r *Row, opts InviteOptions) error {
+// leaves nothing in the transaction of the others. The mail is to be sent, when
+// there is one.
+func (run running) makeOne(ctx context.Context, tx *db.Tx, org orgs.ID, r *Row, opts InviteOptions) (m mail.Mail, err error) {
 	u, err := FindByUsername(ctx, tx, r.Username)
 	if err == nil && u.Org == org && u.Kind == access.UserKind && u.State != Deleted {
 		r.Status = RowExists
-		return nil
+		return m, nil
 	}
 	if err != nil && errs.KindOf(err) != errs.NotFound {
-		return err
+		return m, err
 	}
 	u, err = Create(ctx, tx, run.by, run.ring, New{Org: org, Kind: access.UserKind, Username: r.Username, Email: r.Email,
 		FirstName: r.FirstName, LastName: r.LastName, Language: r.Language, Profile: r.ProfileID, Licence: r.LicenceID})
 	if err != nil {
-		return r.refuse(err)
-	}
-	if r.Mail {
-		if _, err := Invite(ctx, tx, run.by, run.ring, run.address, u.ID, opts); err != nil {
-			return err
-		}
+		return m, r.refuse(err)
 	}
 	r.Status = RowMade
-	return nil
+	if r.Mail {
+		_, m, err = invite(ctx, tx, run.by, run.address, u, opts)
+	}
+	return m, err
 }
 
 // finish keeps what has become of the rows, for those who fetch the bad ones.

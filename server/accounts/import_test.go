@@ -94,6 +94,15 @@ func TestImport(t *testing.T) {
 	if !w.goodLink(accounts.ForActivation, w.token(mails[1].values["link"], "/password")) {
 		t.Error("the mailed link is not good")
 	}
+	// Many mails at once are sent one after another.
+	w.write(func(tx *db.Tx) error {
+		var first, last int64
+		err := tx.QueryRow(t.Context(), "SELECT min(next_at), max(next_at) FROM outbox").Scan(&first, &last)
+		if last <= first {
+			t.Errorf("all mails are due at once")
+		}
+		return err
+	})
 	if w.byName("wil").HasPassword() {
 		t.Error("who was sent no secret has one")
 	}

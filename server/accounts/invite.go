@@ -51,44 +51,50 @@ func Invite(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, a
 	if err != nil {
 		return "", err
 	}
+	link, m, err := invite(ctx, tx, by, address, u, opts)
+	if err != nil || opts.NoMail {
+		return link, err
+	}
+	return "", mail.Queue(ctx, tx, ring, m)
+}
+
+// invite is Invite without sending the mail.
+func invite(ctx context.Context, tx *db.Tx, by access.Caller, address string, u User, opts InviteOptions) (link string, m mail.Mail, err error) {
 	if err := mayManage(by, u); err != nil {
-		return "", err
+		return "", m, err
 	}
 	if u.State != Invited {
-		return "", errs.New(errs.Conflict, "user.invite.impossible")
+		return "", m, errs.New(errs.Conflict, "user.invite.impossible")
 	}
 	if u.Email == "" && !opts.NoMail {
-		return "", errs.New(errs.Invalid, "user.email.none")
+		return "", m, errs.New(errs.Invalid, "user.email.none")
 	}
 	s, err := settings.Load(ctx, tx)
 	if err != nil {
-		return "", err
+		return "", m, err
 	}
 	days := s.SignIn.ActivationDays
 	life := time.Duration(days) * 24 * time.Hour
 	if opts.Hash != "" {
 		u.password, u.PasswordAt, u.TemporaryUntil, u.UpdatedAt = opts.Hash, tx.Now(), tx.Now().Add(life), tx.Now()
 		if err := update(ctx, tx, u); err != nil {
-			return "", fmt.Errorf("giving account %s a temporary secret: %w", id, err)
+			return "", m, fmt.Errorf("giving account %s a temporary secret: %w", u.ID, err)
 		}
 	}
 	token, err := NewLink(ctx, tx, ForActivation, u.ID, life, nil)
 	if err != nil {
-		return "", err
+		return "", m, err
 	}
 	link = LinkOf(address, u, "password", token)
 	if opts.NoMail {
-		return link, manage(ctx, tx, by, u, audit.Note("invitation", "link_copied"))
+		return link, m, manage(ctx, tx, by, u, audit.Note("invitation", "link_copied"))
 	}
-	m := mail.Mail{To: u.Email, Language: u.Language, User: u.ID, Org: u.Org, Template: mail.Activation, Values: map[string]string{
+	m = mail.Mail{To: u.Email, Language: u.Language, User: u.ID, Org: u.Org, Template: mail.Activation, Values: map[string]string{
 		"username": u.Username, "link": link, "portal": PortalOf(address, u), "days": strconv.Itoa(days)}}
 	for name, value := range map[string]string{"secret": opts.Secret, "command": opts.Command} {
 		if value != "" {
 			m.Values[name] = value
 		}
 	}
-	if err := mail.Queue(ctx, tx, ring, m); err != nil {
-		return "", err
-	}
-	return "", manage(ctx, tx, by, u, audit.Note("invitation", "mailed"))
+	return link, m, manage(ctx, tx, by, u, audit.Note("invitation", "mailed"))
 }

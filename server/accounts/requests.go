@@ -63,7 +63,7 @@ func RequestDeletion(ctx context.Context, tx *db.Tx, by access.Caller, ring *key
 	if err != nil {
 		return fmt.Errorf("asking for a deletion: %w", err)
 	}
-	return Notify(ctx, tx, ring, u.Org, mail.Mail{User: u.ID, Template: mail.DeletionRequested, Values: map[string]string{"username": u.Username}})
+	return Notify(ctx, tx, ring, u.Org, mail.Mail{User: u.ID, Template: mail.DeletionRequested, Values: map[string]string{"username": u.Username, "name": u.Name()}})
 }
 
 // Notify sends a mail to the administrators of an organisation.

@@ -116,7 +116,7 @@ func begin(ctx context.Context, tx *db.Tx, by access.Caller, u User) error {
 func move(ctx context.Context, tx *db.Tx, by access.Caller, u User, to State, reason string, undo bool) error {
 	reason = strings.TrimSpace(reason)
 	old := u
-	if err := manage(ctx, tx, by, u, audit.Change("state", u.State, to), audit.Note("reason", reason)); err != nil {
+	if err := mayManage(by, u); err != nil {
 		return err
 	}
 	if err := u.may(tx.Now(), to, reason, undo); err != nil {
@@ -146,10 +146,14 @@ func move(ctx context.Context, tx *db.Tx, by access.Caller, u User, to State, re
 	if err := update(ctx, tx, u); err != nil {
 		return fmt.Errorf("changing the state of account %s: %w", u.ID, err)
 	}
+	details := []audit.Detail{audit.Change("state", old.State, to), audit.Note("reason", reason)}
 	if u.Seat == old.Seat {
-		return nil
+		return manage(ctx, tx, by, u, details...)
 	}
-	return recount(ctx, tx, u.Licence)
+	if err := recount(ctx, tx, u.Licence); err != nil {
+		return err
+	}
+	return manage(ctx, tx, by, u, append(details, audit.Change("seat", old.Seat, u.Seat))...)
 }
 
 // end ends what an account could come in by, when it is not active any more. The

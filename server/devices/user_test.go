@@ -79,6 +79,13 @@ func TestDevicesFollowTheirUser(t *testing.T) {
 		}
 	}
 	w.setDevice(b.ID, devices.Active)
+	gone, _ := w.device(w.una, "gone")
+	w.setDevice(gone.ID, devices.Deactivated)
+	w.setUser(w.una.ID, accounts.Disabled)
+	if got := w.find(gone.ID); got.DisabledBy() != "" {
+		t.Errorf("a revoked device is disabled by %q", got.DisabledBy())
+	}
+	w.setUser(w.una.ID, accounts.Active)
 	if _, err := verify(t, w.d, w.token(b, computerB)); err != nil {
 		t.Errorf("enabled by itself: %v", err)
 	}
@@ -241,6 +248,14 @@ func TestPurge(t *testing.T) {
 	if _, err := verify(t, w.d, token); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("its token: %v, want Unauthenticated", err)
 	}
+	w.read(func(tx *db.Tx) error {
+		var left int
+		err := tx.QueryRow(t.Context(), "SELECT count(*) FROM device_tokens WHERE device = $1", d.ID).Scan(&left)
+		if left != 0 {
+			t.Errorf("%d tokens are left", left)
+		}
+		return err
+	})
 	if w.find(other.ID).State != devices.Active {
 		t.Error("somebody else's device was purged")
 	}
