@@ -144,6 +144,7 @@ var sameInBoth = map[string]string{
 	"quickstart.console":       "the address follows the same word",
 	"settings.licences":        "the same word",
 	"settings.organisation":    "the same word",
+	"profile.description":      "the same word",
 	"settings.mail.port.label": "the same word",
 	"user.licence":             "the same word",
 	"user.seat.active":         "the same word",

@@ -70,6 +70,7 @@ func New(cfg entry.Config) (*entry.Door, error) {
 	mux.HandleFunc("GET /admin/profiles", c.admin(c.profiles))
 	mux.HandleFunc("GET /admin/profiles/{profile}", c.admin(c.profile))
 	mux.HandleFunc("POST /admin/profiles/{profile}", c.admin(c.saveProfile))
+	mux.HandleFunc("POST /admin/profiles/{profile}/copy", c.admin(c.copyProfile))
 	mux.HandleFunc("GET /admin/audit", c.admin(c.audit))
 	mux.HandleFunc("GET /admin", entry.Open(func(w http.ResponseWriter, r *http.Request) { c.site.Redirect(w, r, Base+"/") }))
 	return c.door, nil

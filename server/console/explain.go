@@ -81,7 +81,10 @@ func attemptOf(f web.Frame, row audit.Row) attempt {
 	a := attempt{At: row.At, IP: row.IP, Code: row.Code, Outcome: f.State("audit.outcome.", string(row.Outcome))}
 	for _, d := range row.Details {
 		if reason, ok := d.After.(string); ok && d.Name == "reason" {
-			a.Reason = f.Printer().T("signin.reason." + reason)
+			a.Reason = reason
+			if key := "signin.reason." + reason; f.Printer().T(key) != key {
+				a.Reason = f.Printer().T(key)
+			}
 		}
 	}
 	return a

@@ -3,6 +3,7 @@ package console
 import (
 	"time"
 
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/settings"
@@ -224,12 +225,11 @@ type profilePage struct {
 	web.Frame
 	Form              web.Form
 	Profile           profileItem
+	Name, Description string
+	Set               profile.Settings
 	Folders, Excludes string // one on each line
-	Interval          string // minutes
-	UserCanAdd        bool
-	WebRestore        bool
-	Sharing           bool
 	Reason            string
+	CanManage         bool
 }
 
 type auditPage struct {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/settings"
@@ -190,7 +191,8 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "profiles", profilesPage{Frame: in, Profiles: []profileItem{{ID: "1", Name: "Default", Default: true, Users: 29, WebRestore: true, Changed: sampleNow.AddDate(0, -1, 0)}, {ID: "2", Name: "Laboratory", Description: "Instruments and their computers", Users: 2, Changed: sampleNow}}}
 	},
 	"profile": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "profile", profilePage{Frame: in, Profile: profileItem{ID: "1", Name: "Default", Users: 29, Revision: 4}, Folders: "~/Documents\n~/Pictures\n/srv/share", Excludes: "*.iso\nnode_modules", Interval: "240", UserCanAdd: true, WebRestore: true}
+		return "profile", profilePage{Frame: in, Profile: profileItem{ID: "1", Name: hostile, Users: 29, Revision: 4}, Name: "Default", Set: profile.Defaults(), CanManage: true,
+			Folders: "~/Documents\n~/Pictures\n/srv/share", Excludes: "*.iso\nnode_modules"}
 	},
 	"audit": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "audit", auditPage{Frame: in, Rows: []auditRow{

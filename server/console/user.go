@@ -24,6 +24,9 @@ func (c *console) userRoutes(mux *entry.Mux) {
 		mux.HandleFunc("POST "+at+"/sessions/{session}/end", c.admin(c.endSession))
 		mux.HandleFunc("POST "+at+"/invite", c.admin(c.inviteAgain))
 		mux.HandleFunc("POST "+at+"/link", c.admin(c.copyLink))
+		mux.HandleFunc("POST "+at+"/unlock", c.admin(c.unlock))
+		mux.HandleFunc("POST "+at+"/reset", c.admin(c.sendReset))
+		mux.HandleFunc("POST "+at+"/reset-link", c.admin(c.copyReset))
 		mux.HandleFunc("GET "+at+"/factors", c.admin(c.askFactors))
 		mux.HandleFunc("POST "+at+"/factors", c.admin(c.resetFactors))
 	}
@@ -180,7 +183,7 @@ func (page *userPage) act(u accounts.User) {
 	var first, more []button
 	switch u.State {
 	case accounts.Active:
-		more = []button{link("disable", "user-off", "")}
+		more = []button{post("reset", "key", ""), post("reset-link", "link", ""), link("disable", "user-off", "")}
 	case accounts.Disabled:
 		first = []button{post("activate", "check", "btn-primary")}
 	case accounts.Preserved:

@@ -114,6 +114,42 @@ func (c *console) copyLink(w http.ResponseWriter, r *http.Request, v *visit) {
 	c.site.Render(w, r, http.StatusOK, "user-made", page)
 }
 
+// unlock ends the lock that too many failed attempts have put on an account.
+func (c *console) unlock(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.changeUser(w, r, v, "users.unlock.done", func(tx *db.Tx, u accounts.User) error {
+		return c.Gate.Unlock(r.Context(), tx, v.caller, u.ID)
+	})
+}
+
+// sendReset mails a link for a new password.
+func (c *console) sendReset(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.changeUser(w, r, v, "users.reset.done", func(tx *db.Tx, u accounts.User) error {
+		_, err := c.Gate.SendReset(r.Context(), tx, v.caller, u.ID, false)
+		return err
+	})
+}
+
+// copyReset makes such a link for the administrator to hand over, and shows it
+// this once.
+func (c *console) copyReset(w http.ResponseWriter, r *http.Request, v *visit) {
+	page := madeUserPage{Portal: c.portal(r), Invited: true, Again: true}
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
+		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		if err != nil {
+			return err
+		}
+		page.Home, page.Username = home(u), u.Username
+		page.Link, err = c.Gate.SendReset(r.Context(), tx, v.caller, u.ID, true)
+		return err
+	})
+	if err != nil {
+		c.showPerson(w, r, v, web.Status(w, err), err)
+		return
+	}
+	page.Frame = c.frame(w, r, v, "users.reset.title", "name", web.Visible(page.Username))
+	c.site.Render(w, r, http.StatusOK, "user-made", page)
+}
+
 func (c *console) askProfile(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := chooseProfilePage{Frame: c.frame(w, r, v, "users.profile")}
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
