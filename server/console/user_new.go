@@ -108,11 +108,12 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 			return err
 		}
 		made.Home, made.Username, made.Email = home(u), u.Username, u.Email
+		made.Command = web.ActivateCommand(made.Portal, c.Fingerprint, u.Username)
 		if !made.Invited {
 			return nil
 		}
 		made.Link, err = accounts.Invite(ctx, tx, v.caller, c.Keys, c.Gate.Address(u.Kind), u.ID,
-			accounts.InviteOptions{Secret: secret, NoMail: page.NoMail || u.Email == ""})
+			accounts.InviteOptions{Secret: secret, Command: made.Command, NoMail: page.NoMail || u.Email == ""})
 		return err
 	})
 	if err != nil {
@@ -120,7 +121,6 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	made.Frame = c.frame(w, r, v, "users.made", "name", made.Username)
-	made.Command = web.ActivateCommand(made.Portal, c.Fingerprint, made.Username)
 	c.site.Render(w, r, http.StatusCreated, "user-made", made)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/passwords"
@@ -67,50 +68,54 @@ func (c *console) endSession(w http.ResponseWriter, r *http.Request, v *visit) {
 // inviteAgain mails a new activation link with a new temporary secret. What
 // was mailed before is void.
 func (c *console) inviteAgain(w http.ResponseWriter, r *http.Request, v *visit) {
-	secret, hash, err := c.temporary(r)
-	if err != nil {
-		c.showPerson(w, r, v, web.Status(w, err), err)
-		return
-	}
+	secret, hash := c.temporary()
 	c.changeUser(w, r, v, "users.invite.done", func(tx *db.Tx, u accounts.User) error {
 		if u.Email == "" {
 			return errs.New(errs.Conflict, "users.invite.no_email")
 		}
-		_, err := accounts.Invite(r.Context(), tx, v.caller, c.Keys, c.Gate.Address(u.Kind), u.ID, accounts.InviteOptions{Secret: secret, Hash: hash})
+		_, err := accounts.Invite(r.Context(), tx, v.caller, c.Keys, c.Gate.Address(u.Kind), u.ID, accounts.InviteOptions{Secret: secret, Hash: hash, Command: c.command(r, u)})
 		return err
 	})
 }
 
+// command is what a user types to activate a computer, "" for administrators,
+// who have none.
+func (c *console) command(r *http.Request, u accounts.User) string {
+	if u.Kind != access.UserKind {
+		return ""
+	}
+	return web.ActivateCommand(c.portal(r), c.Fingerprint, u.Username)
+}
+
 // temporary makes a secret for the client's first log-in.
-func (c *console) temporary(r *http.Request) (secret, hash string, err error) {
+func (c *console) temporary() (secret, hash string) {
 	secret = passwords.Readable()
-	hash, err = c.Gate.Hasher.Hash(r.Context(), secret)
-	return secret, hash, err
+	return secret, c.Gate.Hasher.HashRandom(secret)
 }
 
 // copyLink makes a new activation link for the administrator to hand over, and
 // shows it this once.
 func (c *console) copyLink(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := madeUserPage{Portal: c.portal(r), Invited: true, Again: true}
-	secret, hash, err := c.temporary(r)
-	if err == nil {
-		err = c.DB.Write(r.Context(), func(tx *db.Tx) error {
-			u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
-			if err != nil {
-				return err
-			}
-			page.Home, page.Username, page.Email, page.Secret = home(u), u.Username, u.Email, secret
-			page.Link, err = accounts.Invite(r.Context(), tx, v.caller, c.Keys, c.Gate.Address(u.Kind), u.ID,
-				accounts.InviteOptions{Secret: secret, Hash: hash, NoMail: true})
+	secret, hash := c.temporary()
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
+		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		if err != nil {
 			return err
-		})
-	}
+		}
+		page.Home, page.Username, page.Email, page.Secret, page.Command = home(u), u.Username, u.Email, secret, c.command(r, u)
+		if u.Kind == access.AdminKind {
+			page.Secret = "" // no client asks an administrator for one
+		}
+		page.Link, err = accounts.Invite(r.Context(), tx, v.caller, c.Keys, c.Gate.Address(u.Kind), u.ID,
+			accounts.InviteOptions{Secret: secret, Hash: hash, NoMail: true})
+		return err
+	})
 	if err != nil {
 		c.showPerson(w, r, v, web.Status(w, err), err)
 		return
 	}
 	page.Frame = c.frame(w, r, v, "users.link.title", "name", web.Visible(page.Username))
-	page.Command = web.ActivateCommand(page.Portal, c.Fingerprint, page.Username)
 	c.site.Render(w, r, http.StatusOK, "user-made", page)
 }
 

@@ -1,0 +1,287 @@
+package console_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/servertest"
+)
+
+func TestUsersListIsNarrowed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.NewUser("anna")
+	w.NewUser("bertrand")
+	admin := w.as("admin")
+	admin.done(admin.post("/admin/users/"+string(w.User.ID)+"/disable", "confirm", "user"), "user is disabled.")
+	copied := admin.post("/admin/profiles/" + profileID(admin) + "/copy")
+	admin.done(copied)
+	lab := strings.TrimPrefix(copied.to, "/admin/profiles/")
+	admin.done(admin.post("/admin/users/"+string(w.find("anna").ID)+"/profile", "profile", lab), "The profile of anna is changed.")
+
+	all := admin.get("/admin/users").want(t, http.StatusOK, "anna", "bertrand", ">user<", `All <span class="count">3</span>`, `Active <span class="count">2</span>`, `Disabled <span class="count">1</span>`)
+	all.lacks(t, "Preserved <span", ">admin</bdi>")
+	admin.get("/admin/users?state=disabled").want(t, http.StatusOK, ">user<", `/admin/users/export?state=disabled`).lacks(t, "anna", "bertrand")
+	admin.get("/admin/users?profile="+lab).want(t, http.StatusOK, "anna", `href="/admin/users?profile=`+lab+`&amp;state=active"`).lacks(t, "bertrand")
+	admin.get("/admin/users?q=bert&state=active").want(t, http.StatusOK, "bertrand").lacks(t, "anna")
+	admin.get("/admin/users?q=nobody").want(t, http.StatusOK, "Nothing matches")
+	admin.get("/admin/users?state=nonsense").want(t, http.StatusOK, "anna", "bertrand")
+	viewer := w.as("viewer")
+	viewer.get("/admin/users").want(t, http.StatusOK, "anna", "/admin/users/export").lacks(t, "/admin/users/new", "/admin/users/import")
+}
+
+// profileID is that of the organisation's first profile.
+func profileID(v *visitor) string {
+	v.w.t.Helper()
+	_, rest, ok := strings.Cut(v.get("/admin/profiles").body, `href="/admin/profiles/`)
+	if !ok {
+		v.w.t.Fatal("the console shows no profile")
+	}
+	id, _, _ := strings.Cut(rest, `"`)
+	return id
+}
+
+// Without mail the link is handed over: it is shown once, recorded, and the one
+// before it is void.
+func TestInvitationIsHandedOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.as("admin")
+	admin.get("/admin/users/new").want(t, http.StatusOK, "Mail does not work on this server")
+	made := admin.post("/admin/users", "username", "zoe", "email", "zoe@example.org", "first_name", "Zoé", "language", "fr", "no_mail", "on")
+	made.want(t, http.StatusCreated, "zoe has been created", "shown only this once")
+	first, secret := made.copied(t, "link"), made.copied(t, "secret")
+	u := w.find("zoe")
+	if u.State != accounts.Invited || u.Language != "fr" || u.TemporaryUntil.IsZero() {
+		t.Errorf("zoe is %+v", u)
+	}
+	if w.audited("user/"+string(u.ID), "link_copied") == 0 && w.audited("user/"+string(u.ID), "copied") == 0 {
+		t.Error("the audit does not say that the link was copied")
+	}
+	if w.audited("user/"+string(u.ID), secret) > 0 || w.audited("user/"+string(u.ID), first[len(first)-20:]) > 0 {
+		t.Error("the audit holds a secret")
+	}
+	page := admin.get("/admin/users/"+string(u.ID)).want(t, http.StatusOK, "Invited", "Resend activation mail", "Copy activation link")
+	page.lacks(t, secret, first[len(first)-20:])
+
+	again := admin.post("/admin/users/"+string(u.ID)+"/link").want(t, http.StatusOK, "no longer works")
+	second := again.copied(t, "link")
+	stranger := w.stranger()
+	if first == second {
+		t.Error("the link is the same")
+	}
+	stranger.get(path(first)).want(t, http.StatusGone)
+	stranger.get(path(second)).want(t, http.StatusOK, "zoe")
+	admin.post("/admin/users", "username", "zoe").want(t, http.StatusConflict, "already taken")
+	admin.post("/admin/users", "username", "yves", "email", "not an address").want(t, http.StatusBadRequest, "This is not an e-mail address.", `value="yves"`)
+}
+
+// path is what of a link belongs to whatever server it names.
+func path(link string) string {
+	_, rest, _ := strings.Cut(link, "://")
+	return rest[strings.IndexByte(rest, '/'):]
+}
+
+// With mail nothing is shown: the link and the secret are the user's alone.
+func TestInvitationIsMailed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	box := w.Mail()
+	admin := w.as("admin")
+	made := admin.post("/admin/users", "username", "zoe", "email", "zoe@example.org").want(t, http.StatusCreated, "on its way to zoe@example.org")
+	m := box.Wait("zoe@example.org", mail.Activation)
+	made.lacks(t, `id="secret"`, `id="link"`)
+	if !strings.Contains(m.Text, "zoe") {
+		t.Errorf("the mail is:\n%s", m.Text)
+	}
+	u := w.find("zoe")
+	admin.done(admin.post("/admin/users/"+string(u.ID)+"/invite"), "A new activation mail is on its way to zoe.")
+	if again := box.Wait("zoe@example.org", mail.Activation); again.Text == m.Text {
+		t.Error("the second mail is the first")
+	}
+	admin.get("/admin/users").lacks(t, "Mail does not work")
+}
+
+func TestPasswordIsPassedOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.as("admin")
+	admin.post("/admin/users", "how", "password", "username", "paul").want(t, http.StatusCreated, "paul has been created", `id="secret"`).lacks(t, `id="link"`)
+	if u := w.find("paul"); u.State != accounts.Active {
+		t.Errorf("paul is %s", u.State)
+	}
+	admin.post("/admin/users", "how", "password", "username", "pia", "password", "short").want(t, http.StatusBadRequest, "pia").lacks(t, `value="short"`)
+}
+
+func TestActs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.NewDevice(w.User, "LAPTOP")
+	admin, at := w.as("admin"), "/admin/users/"+string(w.User.ID)
+	state := func(want accounts.State) {
+		t.Helper()
+		if got := w.find("user").State; got != want {
+			t.Errorf("the user is %s, want %s", got, want)
+		}
+	}
+	admin.get(at+"/disable").want(t, http.StatusOK, "1 device stops backing up.", "Activate undoes it")
+	admin.post(at+"/disable", "confirm", "usre").want(t, http.StatusBadRequest, "This is not the name.")
+	state(accounts.Active)
+	admin.done(admin.post(at+"/disable", "confirm", " USER "), "user is disabled.")
+	state(accounts.Disabled)
+	admin.done(admin.post(at+"/activate"), "user is active again.")
+	admin.get(at+"/preserve").want(t, http.StatusOK, "the last one never expires")
+	admin.done(admin.post(at+"/preserve", "confirm", "user"), "user is preserved.")
+	state(accounts.Preserved)
+	admin.done(admin.post(at+"/activate"), "user is active again.")
+
+	admin.get(at+"/delete").want(t, http.StatusOK, "becomes final", "Undo deletion brings everything back", `name="reason"`)
+	admin.post(at+"/delete", "confirm", "user", "reason", "too few").want(t, http.StatusBadRequest, "10", "150", `value="too few"`)
+	admin.post(at+"/delete", "confirm", "user").want(t, http.StatusBadRequest)
+	state(accounts.Active)
+	admin.done(admin.post(at+"/delete", "confirm", "user", "reason", "has left the company"), "user is deleted.", "has left the company", "Undo deletion")
+	state(accounts.Deleted)
+	admin.get("/admin/users").lacks(t, at)
+	admin.get("/admin/users?state=deleted").want(t, http.StatusOK, at)
+	admin.done(admin.post(at+"/undelete"), "user is back")
+	state(accounts.Active)
+	admin.get("/admin/users/"+string(w.Admin.ID)).want(t, http.StatusNotFound)
+	admin.get("/admin/settings/administrators/"+string(w.User.ID)).want(t, http.StatusNotFound)
+}
+
+// What destroys or raises somebody asks for a proof not older than some minutes.
+func TestProofIsAskedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin, at := w.as("admin"), "/admin/users/"+string(w.User.ID)
+	w.later(6 * time.Minute)
+	for _, path := range []string{at + "/delete", at + "/factors", at + "/licence", "/admin/settings/licences/new", "/admin/settings/administrators/new"} {
+		if p := admin.get(path); p.status != http.StatusSeeOther || !strings.HasPrefix(p.to, "/admin/confirm?next=") {
+			t.Errorf("%s: %d %s, want to be asked", path, p.status, p.to)
+		}
+	}
+	for path, form := range map[string][]string{
+		at + "/delete":                          {"confirm", "user", "reason", "has left the company"},
+		at + "/factors":                         {"confirm", "user"},
+		at + "/licence":                         {"licence", ""},
+		"/admin/settings/licences/new":          {"name", "Main", "seats", "5", "preserved", "1"},
+		"/admin/settings/licences":              {"grace_days", "1", "licence_expiry_days", "1"},
+		"/admin/settings/administrators/new":    {"username", "eve", "role", "server_admin"},
+		"/admin/settings/signin":                {"user_policy", "modern"},
+		"/admin/settings/mail":                  {"host", "localhost", "security", "none", "from", "a@example.org"},
+		administrator(w, "viewer") + "/role":    {"role", "server_admin"},
+		administrator(w, "viewer") + "/delete":  {"confirm", "viewer", "reason", "has left the company"},
+		administrator(w, "viewer") + "/factors": {"confirm", "viewer"},
+	} {
+		if p := admin.post(path, form...); p.status != http.StatusSeeOther || !strings.HasPrefix(p.to, "/admin/confirm?next=") {
+			t.Errorf("posting %s: %d %s, want to be asked", path, p.status, p.to)
+		}
+	}
+	if u := w.find("user"); u.State != accounts.Active {
+		t.Errorf("the user is %s", u.State)
+	}
+	admin.get("/admin/settings/signin").want(t, http.StatusOK, "Confirm who you are", "<fieldset disabled>")
+	p := admin.post("/admin/confirm", "next", at+"/delete", "password", servertest.AdminPassword)
+	if p.status != http.StatusSeeOther || p.to != at+"/delete" {
+		t.Fatalf("the proof leads to %d %s\n%s", p.status, p.to, p.body)
+	}
+	admin.done(admin.post(at+"/delete", "confirm", "user", "reason", "has left the company"), "user is deleted.")
+}
+
+func administrator(w *world, username string) string {
+	return "/admin/settings/administrators/" + string(w.find(username).ID)
+}
+
+// A file is checked before anything is made; what is wrong comes back as a
+// file that no spreadsheet takes for a program.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.as("admin")
+	admin.get("/admin/users/import").want(t, http.StatusOK, "send_mail")
+	if rows := admin.get("/admin/users/import/sample").table(t); len(rows) != 2 || rows[0][0] != "username" {
+		t.Errorf("the sample is %v", rows)
+	}
+	admin.post("/admin/users/import").want(t, http.StatusBadRequest, "Choose a file first.")
+	admin.upload("/admin/users/import", "no\nheader\n").want(t, http.StatusBadRequest)
+	file := "\ufeffusername,email,first_name,last_name,profile,licence,language,send_mail\r\n" +
+		"anna,anna@example.org,Anna,Élan,,,fr,no\r\n" +
+		"user,user@example.org,,,,,,no\r\n" +
+		"\"=cmd|' /C calc'!A1\",not an address,<b>,,,,,no\r\n" +
+		"carl,carl@example.org,,,No such profile,,,no\r\n"
+	up := admin.upload("/admin/users/import", file)
+	checked := admin.done(up, "1 user can be made", "1 is there already", "2 rows cannot be imported", "Import 1 user", "=cmd|").lacks(t, "<b>")
+	_ = checked
+	failed := admin.get(up.to + "/failed").table(t)
+	if len(failed) != 3 || failed[1][0] == "=cmd|' /C calc'!A1" || !strings.HasSuffix(failed[1][0], "=cmd|' /C calc'!A1") || failed[1][len(failed[1])-1] == "" {
+		t.Errorf("the failed rows are %q", failed)
+	}
+	if n := len(admin.get("/admin/users?q=anna").body); strings.Contains(admin.get("/admin/users?q=anna").body, "anna@") {
+		t.Errorf("the check has made a user (%d bytes)", n)
+	}
+	admin.done(admin.post(up.to), "1 user has been made", "Show the users")
+	if u := w.find("anna"); u.State != accounts.Invited || u.LastName != "Élan" {
+		t.Errorf("anna is %+v", u)
+	}
+	orgadmin, viewer := w.as("orgadmin"), w.as("viewer")
+	orgadmin.get(up.to).want(t, http.StatusOK)
+	viewer.get(up.to).want(t, http.StatusForbidden)
+	viewer.get(up.to+"/failed").want(t, http.StatusForbidden)
+	viewer.get("/admin/users/import").want(t, http.StatusForbidden)
+	viewer.upload("/admin/users/import", file).want(t, http.StatusForbidden)
+	admin.get("/admin/imports/none").want(t, http.StatusNotFound)
+}
+
+func TestExport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.as("admin")
+	for _, name := range []string{"=1+1", "+anna", "-bea", "@carl"} {
+		admin.post("/admin/users", "how", "password", "username", name, "first_name", "=A1", "last_name", `"x",y`).want(t, http.StatusCreated)
+	}
+	rows := admin.get("/admin/users/export").table(t)
+	if len(rows) != 6 {
+		t.Errorf("the export has %d rows: %q", len(rows), rows)
+	}
+	for _, row := range rows[1:] {
+		for _, cell := range row {
+			if cell != "" && strings.ContainsAny(cell[:1], "=+-@\t\r") {
+				t.Errorf("a spreadsheet would run %q", cell)
+			}
+		}
+	}
+	if rows := admin.get("/admin/users/export?q=carl").table(t); len(rows) != 2 {
+		t.Errorf("the narrowed export is %q", rows)
+	}
+	if w.audited("users/", "export") != 2 {
+		t.Error("the audit does not say who took the list along")
+	}
+	w.as("viewer").get("/admin/users/export").want(t, http.StatusOK)
+}
+
+// The panel's buttons mend what it names.
+func TestFixes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	box := w.Mail()
+	admin, at := w.as("admin"), "/admin/users/"+string(w.User.ID)
+	admin.get(at+"/signin").want(t, http.StatusOK, w.URL, "Last attempts")
+	admin.get(at+"/web-restore").want(t, http.StatusOK, "1 user of the profile Default")
+	admin.done(admin.post(at+"/web-restore"), "Restore from web browser is enabled.")
+	admin.done(admin.post(at+"/unlock"), "user is unlocked.")
+	admin.done(admin.post(at+"/reset"), "on its way to user")
+	box.Wait("user@example.org", mail.Reset)
+	link := admin.post(at+"/reset-link").want(t, http.StatusOK).copied(t, "link")
+	w.stranger().get(path(link)).want(t, http.StatusOK, "user")
+	viewer := w.as("viewer")
+	copied := admin.post("/admin/profiles/" + profileID(admin) + "/copy")
+	viewer.post(at+"/profile", "profile", strings.TrimPrefix(copied.to, "/admin/profiles/")).want(t, http.StatusForbidden)
+	viewer.get(at+"/signin").want(t, http.StatusOK).lacks(t, "<form method=\"post\" action=\"/admin/users/")
+	for _, act := range []string{"/unlock", "/reset", "/reset-link", "/web-restore", "/activate", "/invite", "/link"} {
+		viewer.post(at+act).want(t, http.StatusForbidden)
+	}
+}
