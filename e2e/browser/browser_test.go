@@ -188,7 +188,8 @@ func TestConsole(t *testing.T) {
 		"console-settings": at("/settings"), "console-settings-organisation": at("/settings/organisation"), "console-settings-portals": at("/settings/portals"), "console-settings-database": at("/settings/database"),
 		"console-settings-users": at("/settings/users"), "console-settings-registration": at("/settings/registration"), "console-settings-signin": at("/settings/signin"),
 		"console-settings-mail": at("/settings/mail"), "console-settings-queue": at("/settings/mail/queue"), "console-settings-licences": at("/settings/licences"),
-		"console-licence-new": at("/settings/licences/new"), "console-settings-administrators": at("/settings/administrators"), "console-administrator-new": at("/settings/administrators/new")}
+		"console-licence-new": at("/settings/licences/new"), "console-settings-administrators": at("/settings/administrators"), "console-administrator-new": at("/settings/administrators/new"), "console-write": at("/devices/write"),
+		"console-user-new": at("/users/new"), "console-user-licence": user + "/licence"}
 	walk(t, b, inEnglish, "", all)
 	language(b, "fr")
 	walk(t, b, inFrench, "-fr", all)
