@@ -224,19 +224,29 @@ func (g *Gate) Unlock(ctx context.Context, tx *db.Tx, by access.Caller, id accou
 // many failures there were.
 func (g *Gate) unlock(ctx context.Context, tx *db.Tx, id accounts.ID, from access.Caller) (failures int, err error) {
 	for _, kind := range []string{"login", "factor"} {
-		b := g.guard(kind, from, id, "")
-		c, err := count(ctx, tx, b.account)
+		n, err := g.endCount(ctx, tx, kind, id, from)
 		if err != nil {
 			return 0, err
 		}
-		failures += c.failures
-		for _, subject := range [][]byte{b.account, b.near} {
-			if err := forget(ctx, tx, subject); err != nil {
-				return 0, err
-			}
-		}
+		failures += n
 	}
 	return failures, accounts.SetLock(ctx, tx, id, time.Time{})
+}
+
+// endCount ends what is counted of one kind at an account, and says how many
+// failures there were.
+func (g *Gate) endCount(ctx context.Context, tx *db.Tx, kind string, id accounts.ID, from access.Caller) (failures int, err error) {
+	b := g.guard(kind, from, id, "")
+	c, err := count(ctx, tx, b.account)
+	if err != nil {
+		return 0, err
+	}
+	for _, subject := range [][]byte{b.account, b.near} {
+		if err := forget(ctx, tx, subject); err != nil {
+			return 0, err
+		}
+	}
+	return c.failures, nil
 }
 
 // mail queues a mail to an account's owner: values are pairs of name and value.

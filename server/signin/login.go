@@ -348,9 +348,13 @@ func (t *try) clear(ctx context.Context, tx *db.Tx, u accounts.User) (failures i
 	if t.known(u.ID) == "" {
 		return failures, accounts.SetLock(ctx, tx, u.ID, time.Time{})
 	}
-	// What others tried is over as well: the owner is here.
-	n, err := t.g.unlock(ctx, tx, u.ID, t.from)
-	return failures + n, err
+	// What others tried is over as well: the owner is here. But not what was
+	// counted of codes: who knows the password has yet to give one.
+	n, err := t.g.endCount(ctx, tx, "login", u.ID, t.from)
+	if err != nil {
+		return 0, err
+	}
+	return failures + n, accounts.SetLock(ctx, tx, u.ID, time.Time{})
 }
 
 // factor asks for the second factor of an account at the client. It returns

@@ -426,3 +426,43 @@ func TestGuessingCodes(t *testing.T) {
 		t.Errorf("after the lock: %+v, %v", started, err)
 	}
 }
+
+// The password of a device's user, shown with each guess, begins no new count of
+// codes.
+func TestGuessingCodesAtADevice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("una")
+	w.stop()
+	secret := w.app(u)
+	by := access.Caller{Kind: access.DeviceKind, User: u.ID, Org: u.Org, Device: "d1", IP: "198.51.100.1"}
+	guess := func(code string) error {
+		_, err := w.g.Confirm(t.Context(), by, accounts.ToClient, u.ID, password, code)
+		return err
+	}
+	locked := false
+	for range 40 {
+		e := errs.Find(guess("000000"))
+		if e == nil {
+			t.Fatal("a guess is right")
+		}
+		if e.Code != errs.TooManyAttempts {
+			continue
+		}
+		wait := e.Args["n"].(int)
+		if locked = wait > 600; locked {
+			break
+		}
+		w.move(time.Duration(wait) * time.Second)
+	}
+	if !locked {
+		t.Fatal("codes can be guessed for ever")
+	}
+	if err := guess(w.code(secret)); !errs.Is(err, errs.TooManyAttempts) {
+		t.Errorf("the right code during the lock: %v", err)
+	}
+	w.move(16 * time.Minute)
+	if err := guess(w.code(secret)); err != nil {
+		t.Errorf("after the lock: %v", err)
+	}
+}
