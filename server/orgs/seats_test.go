@@ -2,6 +2,8 @@ package orgs_test
 
 import (
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -244,5 +246,42 @@ func TestOverview(t *testing.T) {
 	})
 	if errs.KindOf(err) != errs.NotFound {
 		t.Errorf("a user's overview: %v", err)
+	}
+}
+
+// Of many who come at once for the last seats only so many get one.
+func TestSeatsUnderARace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const seats, come = 3, 12
+	l := w.create("Bureau", seats, 0, time.Time{})
+	ids := make([]string, come)
+	for i := range ids {
+		ids[i] = w.user(l.ID, "")
+	}
+	var in atomic.Int64
+	var wg sync.WaitGroup
+	for _, id := range ids {
+		wg.Go(func() {
+			err := w.db.Write(t.Context(), func(tx *db.Tx) error {
+				if err := orgs.AskReturn(t.Context(), tx, l.ID); err != nil {
+					return err
+				}
+				if _, err := tx.Exec(t.Context(), "UPDATE users SET seat = 'active' WHERE id = $1", id); err != nil {
+					return err
+				}
+				return orgs.Recount(t.Context(), tx, l.ID)
+			})
+			switch {
+			case err == nil:
+				in.Add(1)
+			case !errs.Is(err, errs.NoFreeSeat):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if active, _ := w.seats(l.ID); in.Load() != seats || active != seats {
+		t.Errorf("%d were let in and %d seats are taken, want %d", in.Load(), active, seats)
 	}
 }
