@@ -1,6 +1,7 @@
 package browser_test
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -275,6 +276,51 @@ func TestSecondFactor(t *testing.T) {
 	want(t, b, "security", "9 codes are left.")
 	b.Follow(`form[action$="/totp/remove"] button`)
 	want(t, b, "without the app", "The authenticator app is removed.", "Set up")
+}
+
+// Who guesses waits, and sees for how long; caps lock is hinted at.
+func TestWaiting(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	b := webtest.Open(t)
+	b.Go(s.URL + "/login")
+	b.Type("user\t")
+	caps := func(on bool) bool {
+		return webtest.Eval[bool](b, fmt.Sprintf(`(() => {
+			document.querySelector('#f-password').dispatchEvent(new KeyboardEvent('keydown', {key: 'a', modifierCapsLock: %t}));
+			return document.querySelector('#caps-f-password').hidden;
+		})()`, on))
+	}
+	if caps(true) || !caps(false) {
+		t.Error("the hint about caps lock does not follow caps lock")
+	}
+	b.Type("wrong")
+	b.Submit("\r")
+	for range 8 {
+		if count(b, "[data-wait]") > 0 {
+			break
+		}
+		b.Type("wrong")
+		b.Submit("\r")
+	}
+	want(t, b, "too many attempts", "Too many attempts. Try again in", "E1104")
+	b.Problems() // their statuses are 401 and 429
+	if text := b.Text(); strings.Contains(text, `"`) {
+		t.Errorf("the page shows what is meant for its script:\n%s", text)
+	}
+	if count(b, "#submit:disabled") != 1 {
+		t.Error("one may try before the time")
+	}
+	b.Shot(pictures, "entry-waiting")
+	for range 100 {
+		if count(b, "#submit:disabled") == 0 {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	if count(b, "#submit:disabled") != 0 || strings.Contains(b.Text(), "E1104") {
+		t.Errorf("the wait does not end:\n%s", b.Text())
+	}
 }
 
 // The pages of Account, in both portals and both languages.

@@ -141,6 +141,8 @@ func (d *Door) routes() {
 
 	d.Handle("GET /confirm", d.stepUpPage)
 	d.Handle("POST /confirm", d.stepUp)
+	d.Handle("GET /recovery", d.recoveryPage)
+	d.Handle("POST /recovery", d.recovery)
 	d.accountRoutes()
 }
 

@@ -180,15 +180,48 @@ func (d *Door) enrolPasskey(w http.ResponseWriter, r *http.Request, v *Visit) {
 		d.answer(w, r, nil, err)
 		return
 	}
-	if v.Session.Stage == accounts.StageEnrol {
-		started, err := d.Gate.Enrolled(r.Context(), v.Caller, v.Session)
-		if err != nil {
-			d.answer(w, r, nil, err)
-			return
-		}
+	if err := d.enrolled(w, r, v); err != nil {
+		d.answer(w, r, nil, err)
+		return
+	}
+	has, err := d.summary(r, v.User.ID)
+	next := web.LocalPath(r.URL.Query().Get("next"), "")
+	if err == nil && has.RecoveryLeft == 0 {
+		next = d.with("/recovery", "next", next)
+	}
+	d.answer(w, r, map[string]string{"next": next}, err)
+}
+
+// enrolled notes that the session's owner made a passkey and so has just proved
+// who they are.
+func (d *Door) enrolled(w http.ResponseWriter, r *http.Request, v *Visit) error {
+	if v.Session.Stage != accounts.StageEnrol {
+		return d.proved(w, r, v, factors.ByPasskey)
+	}
+	started, err := d.Gate.Enrolled(r.Context(), v.Caller, v.Session)
+	if err == nil {
 		d.keep(w, started)
 	}
-	d.answer(w, r, map[string]string{}, nil)
+	return err
+}
+
+// recoveryPage offers codes to who has a second factor and none of them.
+func (d *Door) recoveryPage(w http.ResponseWriter, r *http.Request, v *Visit) {
+	page := noticePage{Frame: d.Site.Frame(w, r).Card(), Icon: "list",
+		Action: &web.Link{Key: "factor.recovery.later", Href: web.LocalPath(r.FormValue("next"), d.Base+"/")}}
+	page.Post = &post{Action: d.Base + "/recovery", Name: "next", Value: page.Action.Href, Key: "factor.recovery.make"}
+	p := page.Printer()
+	page.Title, page.Text = p.T("factor.recovery"), p.T("factor.recovery.offer")
+	d.Site.Render(w, r, http.StatusOK, "notice", page)
+}
+
+func (d *Door) recovery(w http.ResponseWriter, r *http.Request, v *Visit) {
+	codes, err := d.makeCodes(r, v)
+	if err != nil {
+		d.Fail(w, r, v.Caller, err)
+		return
+	}
+	d.showCodes(w, r, codes, web.LocalPath(r.PostFormValue("next"), d.Base+"/"))
 }
 
 // answer writes JSON for the script of a page, or what went wrong in the

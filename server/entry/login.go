@@ -91,9 +91,14 @@ func (d *Door) enter(w http.ResponseWriter, r *http.Request, u accounts.User, ne
 }
 
 // begin gives the browser the token of a session, which has a new one after
-// each proof, and leads on.
+// each proof, and leads on. Once somebody is in, the language that they chose
+// at the door is theirs.
 func (d *Door) begin(w http.ResponseWriter, r *http.Request, s signin.Started, next string) {
 	d.keep(w, s)
+	by := access.CallerOf(r.Context())
+	if l, ok := web.ChosenLang(r); ok && by.User != "" && s.Session.Stage == accounts.StageDone {
+		d.keepLanguage(r, by, l)
+	}
 	d.onward(w, r, s.Session, next)
 }
 

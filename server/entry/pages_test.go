@@ -66,6 +66,10 @@ var samples = map[string]func(out, in web.Frame) (string, web.Page){
 		return "notice", noticePage{Frame: out, Icon: "clock", Text: "Over.", Code: "E1107", Hint: "Hint.", Back: true,
 			Action: &web.Link{Key: "entry.expired.again", Href: "/forgot"}}
 	},
+	"notice-offer": func(out, in web.Frame) (string, web.Page) {
+		return "notice", noticePage{Frame: out, Icon: "list", Text: "Text.", Post: &post{"/recovery", "next", hostile, "factor.recovery.make"},
+			Action: &web.Link{Key: "factor.recovery.later", Href: "/"}}
+	},
 	"notice-out": func(out, in web.Frame) (string, web.Page) {
 		return "notice", noticePage{Frame: out, Icon: "ban", Text: "Off.", Code: "E1106", LogOut: true}
 	},
@@ -168,7 +172,7 @@ func TestPagesRender(t *testing.T) {
 				if w.Code != http.StatusOK || !strings.Contains(page, "</html>") {
 					t.Errorf("%s in %s: status %d: %s", name, lang, w.Code, page)
 				}
-				for _, bad := range []string{" style=", "<style", " onclick=", "<img src=x", "no value", "ZgotmplZ", "%!", ">entry.", ">factor."} {
+				for _, bad := range []string{" style=", "<style", " onclick=", " data-on", "<img src=x", "no value", "ZgotmplZ", "%!", ">entry.", ">factor."} {
 					if strings.Contains(page, bad) {
 						t.Errorf("%s in %s holds %q", name, lang, bad)
 					}

@@ -177,16 +177,20 @@ func (d *Door) changed(w http.ResponseWriter, r *http.Request, v *Visit, note st
 
 // newCodes makes recovery codes and shows them, this once.
 func (d *Door) newCodes(w http.ResponseWriter, r *http.Request, v *Visit) {
-	var codes []string
-	err := d.own(r, v, func(tx *db.Tx) (err error) {
-		codes, err = d.Gate.Factors.NewRecoveryCodes(r.Context(), tx, v.Caller)
-		return err
-	})
+	codes, err := d.makeCodes(r, v)
 	if err != nil {
 		d.Fail(w, r, v.Caller, err)
 		return
 	}
 	d.showOwnCodes(w, r, v, codes)
+}
+
+func (d *Door) makeCodes(r *http.Request, v *Visit) (codes []string, err error) {
+	err = d.own(r, v, func(tx *db.Tx) (err error) {
+		codes, err = d.Gate.Factors.NewRecoveryCodes(r.Context(), tx, v.Caller)
+		return err
+	})
+	return codes, err
 }
 
 func (d *Door) showOwnCodes(w http.ResponseWriter, r *http.Request, v *Visit, codes []string) {

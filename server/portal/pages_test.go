@@ -119,7 +119,7 @@ func TestPagesRender(t *testing.T) {
 			if w.Code != http.StatusOK || !strings.Contains(page, "</html>") {
 				t.Errorf("%s in %s: status %d: %s", name, lang, w.Code, page)
 			}
-			for _, bad := range []string{" style=", "<style", " onclick=", "<img src=x", "\u202e", "no value", "ZgotmplZ", "%!"} {
+			for _, bad := range []string{" style=", "<style", " onclick=", " data-on", "<img src=x", "\u202e", "no value", "ZgotmplZ", "%!"} {
 				if strings.Contains(page, bad) {
 					t.Errorf("%s in %s holds %q", name, lang, bad)
 				}

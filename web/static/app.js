@@ -65,7 +65,7 @@
       bar.hidden = chosen.length === 0;
       const size = chosen.reduce((n, b) => n + Number(b.dataset.size), 0);
       const folders = chosen.some((b) => b.dataset.folder);
-      const count = (chosen.length === 1 ? sums.dataset.one : sums.dataset.other).replace('#', chosen.length);
+      const count = (chosen.length === 1 ? sums.dataset.single : sums.dataset.other).replace('#', chosen.length);
       sums.textContent = count + (folders ? '' : ' · ' + bytes(size));
       if (whole) {
         whole.checked = chosen.length > 0 && chosen.length === boxes.length;

@@ -33,7 +33,7 @@
         return;
       }
       const number = left.toLocaleString(document.documentElement.lang);
-      line.textContent = (left === 1 ? line.dataset.one : line.dataset.other).replace('#', number);
+      line.textContent = (left === 1 ? line.dataset.single : line.dataset.other).replace('#', number);
       setTimeout(tick, 250);
     };
     line.hidden = false;

@@ -75,7 +75,10 @@
       const given = await work(asked.publicKey);
       let finish = box.dataset.finish;
       if (work === enrol) {
-        finish += '?' + new URLSearchParams({ name: (field && field.value.trim()) || box.dataset.name });
+        finish += '?' + new URLSearchParams({
+          name: (field && field.value.trim()) || box.dataset.name,
+          next: box.dataset.next,
+        });
       }
       const done = await post(finish, given);
       if (!done.next) {
