@@ -53,6 +53,10 @@ func (d *Door) changePassword(w http.ResponseWriter, r *http.Request, v *Visit) 
 	if err == nil {
 		err = d.Gate.ChangePassword(r.Context(), v.Caller, v.Session, r.PostFormValue("old"), password)
 	}
+	if isStepUp(err) {
+		d.Fail(w, r, v.Caller, err)
+		return
+	}
 	if err != nil {
 		d.showSecurity(w, r, v, err)
 		return

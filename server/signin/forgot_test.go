@@ -153,7 +153,9 @@ func TestForgottenIsNeutral(t *testing.T) {
 		t.Fatal(err)
 	}
 	deleted := w.user("deleted")
-	w.write(func(tx *db.Tx) error { return accounts.Delete(t.Context(), tx, system, deleted.ID, "not needed any more") })
+	w.write(func(tx *db.Tx) error {
+		return accounts.Delete(t.Context(), tx, system, deleted.ID, "not needed any more")
+	})
 	for i, name := range []string{"disabled", "preserved", "pending", "deleted", "nobody", "", "a\x00\xff", strings.Repeat("a", 5000)} {
 		if err := w.g.ForgotPassword(t.Context(), access.Caller{IP: fmt.Sprintf("192.0.2.%d", i)}, name); err != nil {
 			t.Errorf("%q: %v", name, err)
@@ -368,5 +370,19 @@ func TestChangePassword(t *testing.T) {
 	}
 	if got := w.mailsOf(mail.PasswordChanged); len(got) != 1 {
 		t.Errorf("mailed: %+v", w.mails())
+	}
+	// With a second factor, an old proof is none.
+	w.stop()
+	secret := w.app(w.find(here.Session.User))
+	err := w.g.ChangePassword(t.Context(), w.by(here), here.Session, "Another one 2", "Another one 3")
+	if e := errs.Find(err); e == nil || e.Key != "login.stepup" {
+		t.Errorf("without the second factor: %v", err)
+	}
+	strong, err := w.g.StepUp(t.Context(), w.by(here), here.Session, "", w.code(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.g.ChangePassword(t.Context(), w.by(strong), strong.Session, "Another one 2", "Another one 3"); err != nil {
+		t.Errorf("with it: %v", err)
 	}
 }

@@ -138,9 +138,19 @@ func (g *Gate) set(ctx context.Context, tx *db.Tx, by access.Caller, u accounts.
 }
 
 // ChangePassword is the owner's own change: who does not know the old password
-// gets E1101. All other sessions of the account end. Of an account with a second
-// factor the screen asks for Fresh before.
+// gets E1101. All other sessions of the account end. An account with a second
+// factor has to have given it within the last minutes, as for Fresh.
 func (g *Gate) ChangePassword(ctx context.Context, by access.Caller, s accounts.Session, old, password string) error {
+	err := g.DB.Read(ctx, func(tx *db.Tx) error {
+		has, err := factors.Of(ctx, tx, by.User)
+		if err != nil || !has.Any() {
+			return err
+		}
+		return g.Fresh(ctx, tx, s)
+	})
+	if err != nil {
+		return err
+	}
 	return g.change(ctx, by, s.Portal, old, password, "")
 }
 

@@ -113,7 +113,7 @@ CREATE INDEX one_time_secrets_expires ON one_time_secrets (expires_at);
 -- network, registrations, mails asked for. The subject is hashed: it may be
 -- what somebody typed.
 CREATE TABLE throttles (
-	subject    {{blob}} PRIMARY KEY,       -- SHA-256 of what is counted and for whom
+	subject    {{blob}} PRIMARY KEY,       -- HMAC, under the server's key, of what is counted and for whom
 	failures   BIGINT NOT NULL,
 	first_at   BIGINT NOT NULL,            -- of the window
 	last_at    BIGINT NOT NULL,
