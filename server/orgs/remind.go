@@ -28,6 +28,11 @@ func Remind(ctx context.Context, tx *db.Tx, ring *keys.Ring, rules settings.Lice
 			faulty = append(faulty, l)
 			continue
 		}
+		// Whoever changes seats counts them again; what was changed otherwise is
+		// found here.
+		if err := Recount(ctx, tx, l.ID); err != nil {
+			return nil, err
+		}
 		if err := remind(ctx, tx, ring, l, rules, link); err != nil {
 			return nil, fmt.Errorf("reminding of licence %s: %w", l.ID, err)
 		}
@@ -49,7 +54,7 @@ func remind(ctx context.Context, tx *db.Tx, ring *keys.Ring, l Licence, rules se
 		return err
 	}
 	var mails []mail.Mail
-	if taken > l.SeatsActive && !l.OverSince.IsZero() {
+	if taken > l.SeatsActive {
 		mails = append(mails, mail.Mail{Template: mail.LicenceOver, Values: map[string]string{
 			"licence": l.Name, "seats": strconv.Itoa(l.SeatsActive), "taken": strconv.Itoa(taken),
 			"until": stamp(l.graceEnd(now, days(rules.GraceDays))), "org": org.Name, "link": link}})

@@ -95,7 +95,11 @@ func TestRemind(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.now = end.Add(-day)
+	w.exec("UPDATE licences SET over_since = 1")
 	expect("one day before", mail.LicenceExpiring)
+	if got := w.find(l.ID); !got.OverSince.IsZero() {
+		t.Errorf("nobody counted again: over since %s", got.OverSince)
+	}
 	w.now = end.Add(day)
 	expect("expired")
 
