@@ -188,8 +188,7 @@ func FindStaged(ctx context.Context, d *db.DB, portal Portal, token string) (Ses
 	}
 	idle, absolute := limits(set.SignIn, portal)
 	unused := now.Sub(s.LastSeenAt)
-	over := !now.Before(s.ExpiresAt) || !now.Before(s.CreatedAt.Add(absolute)) || unused >= idle
-	if over || !u.mayHold(s) || u.Kind != portal.Kind() {
+	if !s.live(now, idle, absolute) || !u.mayHold(s) || u.Kind != portal.Kind() {
 		return Session{}, User{}, ended
 	}
 	if unused < touchEvery {
@@ -214,7 +213,12 @@ func (u User) mayHold(s Session) bool {
 // Sessions returns an account's sessions, the latest first, to itself and to
 // administrators.
 func Sessions(ctx context.Context, tx *db.Tx, by access.Caller, id ID) ([]Session, error) {
-	if _, err := View(ctx, tx, by, id); err != nil {
+	u, err := View(ctx, tx, by, id)
+	if err != nil {
+		return nil, err
+	}
+	set, err := settings.Load(ctx, tx)
+	if err != nil {
 		return nil, err
 	}
 	rows, err := tx.Query(ctx, "SELECT "+sessionColumns+" FROM login_sessions s WHERE s.user_id = $1 AND s.expires_at > $2 ORDER BY s.last_seen_at DESC, s.id",
@@ -229,9 +233,17 @@ func Sessions(ctx context.Context, tx *db.Tx, by access.Caller, id ID) ([]Sessio
 		if err != nil {
 			return nil, fmt.Errorf("listing sessions: %w", err)
 		}
-		list = append(list, s)
+		idle, absolute := limits(set.SignIn, s.Portal)
+		if s.live(tx.Now(), idle, absolute) && u.mayHold(s) {
+			list = append(list, s)
+		}
 	}
 	return list, rows.Err()
+}
+
+// live reports whether a session is neither over nor has it been idle too long.
+func (s Session) live(now time.Time, idle, absolute time.Duration) bool {
+	return now.Before(s.ExpiresAt) && now.Before(s.CreatedAt.Add(absolute)) && now.Sub(s.LastSeenAt) < idle
 }
 
 // EndSession logs a session out: its owner's doing, or an administrator's.

@@ -55,7 +55,7 @@ func (g *Gate) forgotPassword(ctx context.Context, from access.Caller, username 
 		if len(users) > 0 && orgs.Fold(users[0].Username) == orgs.Fold(strings.TrimSpace(username)) {
 			users = users[:1] // a username means one account, whoever's address it looks like
 		}
-		subject := g.subject("asked typed", orgs.Fold(username))
+		subject := g.subject("asked typed", orgs.Fold(strings.TrimSpace(username)))
 		if len(users) > 0 {
 			subject = g.subject("asked", string(users[0].ID))
 		}

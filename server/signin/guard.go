@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/errs"
@@ -52,7 +53,7 @@ type guard struct {
 // known is by what the account is known from before, "" for not.
 func (g *Gate) guards(from access.Caller, candidates []accounts.User, identifier string, known func(accounts.ID) string) []guard {
 	if len(candidates) == 0 {
-		typed := orgs.Fold(identifier)
+		typed := orgs.Fold(strings.TrimSpace(identifier))
 		return []guard{{account: g.subject("typed", typed), near: g.subject("typed near", typed, network(from.IP))}}
 	}
 	var list []guard

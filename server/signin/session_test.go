@@ -344,6 +344,24 @@ func TestSessionLimitsAreSettings(t *testing.T) {
 	}
 }
 
+// Who looks at their sessions sees those that open something.
+func TestListedSessions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.stop()
+	u := w.user("una")
+	w.come("una")
+	w.move(8 * time.Hour) // idle for too long
+	second := w.come("una")
+	w.write(func(tx *db.Tx) error {
+		list, err := accounts.Sessions(t.Context(), tx, u.Caller(from), u.ID)
+		if len(list) != 1 || list[0].ID != second.Session.ID {
+			t.Errorf("listed: %+v", list)
+		}
+		return err
+	})
+}
+
 // The browser's session of before ends with a login, whoever's it was, and so
 // does what it was known by.
 func TestStartReplaces(t *testing.T) {

@@ -118,7 +118,7 @@ func TestDelaysAndLock(t *testing.T) {
 	}
 }
 
-// However an account is called, it is one.
+// However an account is called, it is one; so is what would be one.
 func TestVariantsShareACount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -130,6 +130,14 @@ func TestVariantsShareACount(t *testing.T) {
 	}
 	if wait, err := w.try("198.51.100.7", "", "una@example.org", password); wait != 900 {
 		t.Errorf("after ten failures under different names: %v", err)
+	}
+	for _, name := range []string{"nobody", " Nobody", "NOBODY ", "nobody"} {
+		if _, err := w.try("192.0.2.1", "", name, "wrong"); !errs.Is(err, errs.AuthFailed) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if wait, err := w.try("192.0.2.1", "", "nobody ", "wrong"); wait != 1 {
+		t.Errorf("nobody's fifth attempt: %v", err)
 	}
 	got := w.find(w.named("una").ID)
 	if !got.LockedUntil.After(w.d.Now()) {
