@@ -106,7 +106,6 @@ type userPage struct {
 	User        user
 	StateText   string
 	Reason      string // of the state
-	Since       time.Time
 	Language    string
 	Licence     string
 	Notices     []notice
@@ -250,7 +249,8 @@ type auditRow struct {
 type settingsFrame struct {
 	web.Frame
 	Sections []web.Link
-	Locked   bool // the reader has to prove who they are before they change anything
+	Buttons  []button // beside the title
+	Locked   bool     // the reader has to prove who they are before they change anything
 }
 
 type organisationPage struct {
@@ -347,10 +347,10 @@ type queued struct {
 
 type licencesPage struct {
 	settingsFrame
-	Form             web.Form
-	Set              settings.Licences
-	CanIssue, CanSet bool
-	Licences         []licence
+	Form     web.Form
+	Set      settings.Licences
+	CanSet   bool
+	Licences []licence
 }
 
 type licence struct {
@@ -375,7 +375,6 @@ type licencePage struct {
 type administratorsPage struct {
 	settingsFrame
 	Administrators []administrator
-	CanManage      bool
 }
 
 type administrator struct {

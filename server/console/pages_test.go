@@ -152,7 +152,7 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 			Mails: []queued{{Number: 1, What: "Activation", To: hostile, UserID: "1", State: aState("orange", "Waiting"), Tries: 2, Problem: "The mail server cannot be reached.", Created: sampleNow, Next: sampleNow, CanChange: true}}}
 	},
 	"settings-licences": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "settings-licences", licencesPage{settingsFrame: sampleSettings(in), CanIssue: true, CanSet: true, Licences: []licence{sampleLicence(hostile, 18, 25), sampleLicence("Workshop", 12, 8)}}
+		return "settings-licences", licencesPage{settingsFrame: sampleSettings(in), CanSet: true, Licences: []licence{sampleLicence(hostile, 18, 25), sampleLicence("Workshop", 12, 8)}}
 	},
 	"licence": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "licence", licencePage{settingsFrame: sampleSettings(in), Licence: sampleLicence(hostile, 18, 25), CanIssue: true, Name: "Head office", Seats: 25}
@@ -161,7 +161,7 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "licence-new", licencePage{settingsFrame: sampleSettings(in), Seats: 25}
 	},
 	"settings-administrators": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "settings-administrators", administratorsPage{settingsFrame: sampleSettings(in), CanManage: true, Administrators: []administrator{
+		return "settings-administrators", administratorsPage{settingsFrame: sampleSettings(in), Administrators: []administrator{
 			{Href: "#", Username: "admin", FullName: hostile, Role: "Server administrator", State: aState("green", "Active"), You: true, Factor: true}, {Href: "#", Username: hostile, State: aState("blue", "Invited")}}}
 	},
 	"administrator-new": func(out, in web.Frame, r *http.Request) (string, web.Page) {

@@ -27,7 +27,8 @@ const maxAdministrators = 500
 
 func (c *console) administrators(w http.ResponseWriter, r *http.Request, v *visit) {
 	ctx := r.Context()
-	page := administratorsPage{settingsFrame: c.settingsFrame(w, r, v, "settings.administrators"), CanManage: v.may(access.ManageUsers)}
+	page := administratorsPage{settingsFrame: c.settingsFrame(w, r, v, "settings.administrators")}
+	page.Buttons = []button{{Text: page.Printer().T("administrators.new"), Icon: "user-plus", Href: administrators + "/new", Class: "btn-primary"}}
 	err := audit.See(v.caller, access.ManageUsers, v.org(), "", "users")
 	if err == nil {
 		err = c.DB.Read(ctx, func(tx *db.Tx) error {

@@ -69,7 +69,10 @@ func (c *console) licences(w http.ResponseWriter, r *http.Request, v *visit) {
 }
 
 func (c *console) showLicences(w http.ResponseWriter, r *http.Request, v *visit, status int, wanted *settings.Licences, failure error) {
-	page := licencesPage{settingsFrame: c.settingsFrame(w, r, v, "settings.licences"), CanIssue: v.may(access.ManageLicences), CanSet: v.may(access.ManageSettings)}
+	page := licencesPage{settingsFrame: c.settingsFrame(w, r, v, "settings.licences"), CanSet: v.may(access.ManageSettings)}
+	if v.may(access.ManageLicences) {
+		page.Buttons = []button{{Text: page.Printer().T("licence.new"), Icon: "certificate", Href: "/admin/settings/licences/new", Class: "btn-primary"}}
+	}
 	if failure != nil && !wrongSetting(&page.Form, page, failure) {
 		c.fail(w, r, v.caller, failure)
 		return

@@ -148,7 +148,9 @@ func (page *userPage) person(r *http.Request, tx *db.Tx, v *visit, u accounts.Us
 	p := page.Printer()
 	page.Home = home(u)
 	page.StateText = p.T("user.means." + string(u.State))
-	page.Reason, page.Since = u.StateReason, u.StateAt
+	if u.State != accounts.Deleted { // a notice says it
+		page.Reason = u.StateReason
+	}
 	page.Language = p.T("user.language.browser")
 	if l, ok := localeName(u.Language); ok {
 		page.Language = l

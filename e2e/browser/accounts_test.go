@@ -1,0 +1,131 @@
+package browser_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/mail/mailtest"
+	"github.com/backstay/backstay/server/servertest"
+	"github.com/backstay/backstay/web/webtest"
+)
+
+// An administrator's morning: a mail server, a licence, an invitation that does
+// not arrive, somebody who has left, somebody who cannot get in.
+func TestConsoleAccounts(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	b := webtest.Open(t)
+	at := func(path string) string { return s.URL + "/admin" + path }
+	b.Go(at("/"))
+	b.Type("admin\t" + servertest.AdminPassword)
+	b.Submit("\r")
+	want(t, b, "banner", "Mail does not work", "copy the activation link")
+
+	box := mailtest.New(t)
+	b.Go(at("/settings/mail"))
+	b.Fill("#f-host", "127.0.0.1")
+	b.Fill("#f-port", fmt.Sprint(box.Settings.Port))
+	b.Click("[name=security][value=none]")
+	b.Fill("#f-from", "backup@example.org")
+	b.Follow("form[autocomplete=off] .btn-primary")
+	want(t, b, "mail server", "Saved. Send a test")
+	b.Follow(`form[action$="/test"] button`)
+	want(t, b, "test", "The mail server took the test for admin@example.org.", "Works")
+	if strings.Contains(b.Text(), "Mail does not work") {
+		t.Error("the banner stays though mail works")
+	}
+	box.Wait("admin@example.org", mail.TestMail)
+
+	b.Go(at("/settings/licences/new"))
+	b.Fill("#f-name", "Head office")
+	b.Fill("#f-seats", "3")
+	b.Follow(".btn-primary")
+	want(t, b, "licence", "The licence Head office is issued.", "Serial number", "0 of 3 taken")
+	licence := b.URL()
+
+	box.Refuse(func(stage, who string) error {
+		if strings.HasPrefix(who, "lise") {
+			return mailtest.Lasting("5.1.1 no such mailbox")
+		}
+		return nil
+	})
+	for _, name := range []string{"marie", "lise"} {
+		b.Go(at("/users/new"))
+		b.Type(name + "\t" + name + "@example.org\t" + strings.ToUpper(name[:1]) + name[1:] + "\tCurie")
+		b.Submit("\r")
+		want(t, b, "invited", name+" has been created", "on its way to "+name+"@example.org")
+	}
+	b.Shot(pictures, "console-user-invited")
+	box.Wait("marie@example.org", mail.Activation)
+	prepare(t, s)
+
+	b.Go(at("/users"))
+	want(t, b, "list", "no such mailbox", "Invited", "Disabled", "Preserved", "Deleted")
+	b.Follow(`.states a[href*="state=invited"]`)
+	want(t, b, "invited ones", "marie", "lise")
+	b.Follow(`a[href^="/admin/users/"].fw-medium`)
+	invited := b.URL()
+	b.Follow(`form[action$="/link"] button`)
+	want(t, b, "link", "Activation link for", "shown only this once")
+	b.Shot(pictures, "console-user-link")
+	find := func(state string) string {
+		b.Go(at("/users?state=" + state))
+		b.Follow(`a[href^="/admin/users/"].fw-medium`)
+		return b.URL()
+	}
+	deleted, preserved, disabled := find("deleted"), find("preserved"), find("disabled")
+	b.Go(disabled + "/signin")
+	want(t, b, "panel", "What stands in the way", "Activate")
+	b.Go(at("/settings/administrators"))
+	b.Follow("td a.fw-medium")
+	admin := b.URL()
+	b.Go(at("/devices/write"))
+	b.Click("[name=affected]")
+	b.Fill("#f-window", "21 November, 20:00–22:00")
+	b.Follow(".btn-primary")
+	want(t, b, "preview", "Your backup needs you", "Votre sauvegarde a besoin de vous")
+	b.Shot(pictures, "console-write-preview")
+
+	all := map[string]string{"console-users-all": at("/users"), "console-user-waiting": invited, "console-user-deleted": deleted, "console-user-preserved": preserved,
+		"console-user-signin-not": disabled + "/signin", "console-licence": licence, "console-licences": at("/settings/licences"), "console-queue": at("/settings/mail/queue"),
+		"console-mail": at("/settings/mail"), "console-administrator": admin, "console-attention": at("/"), "console-confirm": at("/confirm")}
+	walk(t, b, inEnglish, "", all)
+	language(b, "fr")
+	walk(t, b, inFrench, "-fr", all)
+	language(b, "en")
+
+	b.Go(deleted)
+	want(t, b, "deleted", "Deleted: has left the company.", "removed for good")
+	b.Follow(`form[action$="/undelete"] button`)
+	want(t, b, "undone", "is back, with all devices and data.")
+	b.Go(disabled + "/signin")
+	b.Follow(`form[action$="/activate"] button`)
+	want(t, b, "activated", "is active again.")
+}
+
+// prepare has users in every state, and one who asks to be deleted.
+func prepare(t *testing.T, s *servertest.Server) {
+	t.Helper()
+	by := access.System("test")
+	for name, do := range map[string]func(*db.Tx, accounts.User) error{
+		"pierre": func(tx *db.Tx, u accounts.User) error { return accounts.Disable(t.Context(), tx, by, u.ID, "on leave") },
+		"irene":  func(tx *db.Tx, u accounts.User) error { return accounts.Preserve(t.Context(), tx, by, u.ID, "") },
+		"hertha": func(tx *db.Tx, u accounts.User) error {
+			return accounts.Delete(t.Context(), tx, by, u.ID, "has left the company")
+		},
+		"eve": func(tx *db.Tx, u accounts.User) error {
+			return accounts.RequestDeletion(t.Context(), tx, u.Caller(access.Caller{}), s.Keys)
+		},
+	} {
+		u := s.NewUser(name)
+		s.NewDevice(u, strings.ToUpper(name)+"-PC")
+		if err := s.DB.Write(t.Context(), func(tx *db.Tx) error { return do(tx, u) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
