@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -23,6 +24,11 @@ func (n *New) Tidy() error {
 	}
 	if slices.Contains(ours, orgs.Fold(u.Username)) {
 		return errs.New(errs.Invalid, "user.username.reserved", "username", u.Username)
+	}
+	// Under the address of somebody else they would get what is mailed to who
+	// forgot the password and types the address.
+	if strings.Contains(u.Username, "@") && orgs.Fold(u.Username) != orgs.Fold(u.Email) {
+		return errs.New(errs.Invalid, "user.username.address")
 	}
 	n.Username, n.Email, n.FirstName, n.LastName = u.Username, u.Email, u.FirstName, u.LastName
 	return nil

@@ -84,6 +84,7 @@ func TestRegisterByLink(t *testing.T) {
 	}
 	for name, edit := range map[string]func(*signin.Registration){
 		"a reserved name": func(r *signin.Registration) { r.Username = "ROOT" },
+		"another's":       func(r *signin.Registration) { r.Username = "una@example.org" },
 		"no name":         func(r *signin.Registration) { r.Username = " " },
 		"no address":      func(r *signin.Registration) { r.Email = "" },
 		"half an address": func(r *signin.Registration) { r.Email = "una@" },
