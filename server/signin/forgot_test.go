@@ -275,6 +275,34 @@ func TestAnswerComesFirst(t *testing.T) {
 	w.g.Wait()
 }
 
+// Who asks for more than can be done keeps nobody else from asking.
+func TestFloodIsOfOneHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	begun, end := make(chan struct{}), make(chan struct{})
+	go w.d.Write(t.Context(), func(tx *db.Tx) error {
+		close(begun)
+		<-end
+		return nil
+	})
+	<-begun
+	busy := 0
+	for range 300 {
+		if err := w.g.ForgotPassword(t.Context(), from, "nobody"); errs.Is(err, errs.ServerBusy) {
+			busy++
+		}
+	}
+	if busy == 0 && w.d.Kind() == "SQLite" {
+		t.Error("any number of questions can wait")
+	}
+	if err := w.g.ForgotPassword(t.Context(), access.Caller{IP: "203.0.113.77"}, "una"); err != nil {
+		t.Errorf("from elsewhere: %v", err)
+	}
+	close(end)
+	w.stop()
+}
+
 func TestSendReset(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
 )
 
 const (
 	maxLater = 128                   // that wait
+	maxOfOne = 32                    // of them from one connection: who floods us shuts out nobody else
 	spread   = 50 * time.Millisecond // before each is done
 	doWithin = 30 * time.Second
 )
@@ -19,21 +21,39 @@ const (
 // after the other, in the order of the questions.
 type queue struct {
 	mu      sync.Mutex
-	waiting []func(context.Context) error
+	waiting []task
 	busy    bool
 	work    sync.WaitGroup
 }
 
-// later has f done after the answer. When too much waits, everybody is told
+// task is something to do that somebody asked for from a host.
+type task struct {
+	host string
+	do   func(context.Context) error
+}
+
+// full reports whether no more can wait that a host asks for.
+func (q *queue) full(host string) bool {
+	same := 0
+	for _, t := range q.waiting {
+		if t.host == host {
+			same++
+		}
+	}
+	return len(q.waiting) >= maxLater || same >= maxOfOne
+}
+
+// later has f done after the answer. When too much waits, whoever asks is told
 // that the server is busy.
-func (g *Gate) later(f func(context.Context) error) error {
+func (g *Gate) later(from access.Caller, f func(context.Context) error) error {
 	q := &g.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.waiting) >= maxLater {
+	host := host(from.IP)
+	if q.full(host) {
 		return errs.Of(errs.ServerBusy, "n", 1)
 	}
-	q.waiting = append(q.waiting, f)
+	q.waiting = append(q.waiting, task{host, f})
 	if !q.busy {
 		q.busy = true
 		q.work.Go(g.work)
@@ -50,7 +70,7 @@ func (g *Gate) work() {
 			q.mu.Unlock()
 			return
 		}
-		f := q.waiting[0]
+		next := q.waiting[0]
 		q.waiting = q.waiting[1:]
 		q.mu.Unlock()
 		if g.padTo() > 0 {
@@ -58,7 +78,7 @@ func (g *Gate) work() {
 			time.Sleep(rand.N(spread))
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), doWithin)
-		if err := f(ctx); err != nil {
+		if err := next.do(ctx); err != nil {
 			g.log().Error("doing what was asked for", "error", err)
 		}
 		cancel()
