@@ -3,7 +3,6 @@ package entry
 import (
 	"net/http"
 
-	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
@@ -98,19 +97,10 @@ func (d *Door) ended(w http.ResponseWriter, r *http.Request, v *Visit, note stri
 	d.Site.Done(w, r, d.Base+"/account/sessions", web.Flash{Key: note})
 }
 
-// ownDevice is the caller's device that the address names.
-func (d *Door) ownDevice(r *http.Request, tx *db.Tx, v *Visit) (devices.Device, error) {
-	c, err := devices.View(r.Context(), tx, v.Caller, access.DeviceID(r.PathValue("device")))
-	if err == nil && c.User != v.User.ID {
-		err = errs.New(errs.NotFound, "page.not_found.text")
-	}
-	return c, err
-}
-
 func (d *Door) askDevice(w http.ResponseWriter, r *http.Request, v *Visit) {
 	page := askDevicePage{section: d.section(w, r, v, "/account/sessions")}
 	err := d.DB.Read(r.Context(), func(tx *db.Tx) error {
-		c, err := d.ownDevice(r, tx, v)
+		c, err := devices.View(r.Context(), tx, v.Caller, access.DeviceID(r.PathValue("device")))
 		page.Device = deviceOf(page.Frame, c)
 		return err
 	})
@@ -125,7 +115,7 @@ func (d *Door) askDevice(w http.ResponseWriter, r *http.Request, v *Visit) {
 func (d *Door) endDevice(w http.ResponseWriter, r *http.Request, v *Visit) {
 	var c devices.Device
 	err := d.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		if c, err = d.ownDevice(r, tx, v); err != nil {
+		if c, err = devices.View(r.Context(), tx, v.Caller, access.DeviceID(r.PathValue("device"))); err != nil {
 			return err
 		}
 		return devices.SetState(r.Context(), tx, v.Caller, c.ID, devices.Deactivated, "")
