@@ -161,6 +161,33 @@ func TestRegisterOnATerminal(t *testing.T) {
 	}
 }
 
+// In the end this computer is activated, with the password that was chosen.
+func TestRegisterAndActivate(t *testing.T) {
+	c := newCounter(t)
+	c.answer("GET sign-in", wire.SignIn{Registration: wire.RegistrationOpen})
+	c.answer("POST register", wire.Registering{Pending: "P1", ResendAfter: 60, CodeMinutes: 10})
+	c.answer("POST register/confirm", wire.Registered{Username: "ann"})
+	var got map[string]any
+	c.play("POST activate", func(in map[string]any) any {
+		got = in
+		return refusal(402, "E1301", "error.E1301", nil)
+	})
+	s := sit(t, t.TempDir(), append([]string{"register", "--email", "a@b.example", "--username", "ann"}, c.flags...)...)
+	s.answer("First name:", "")
+	s.answer("Last name:", "")
+	s.secret("New password:", "Secret-One")
+	s.secret("Confirm new password:", "Secret-One")
+	s.answer("Code from the e-mail", "123456")
+	s.answer("Activate this computer now? [y]", "")
+	s.expect("No free seat")
+	if status := s.end(); status != exitRefused {
+		t.Errorf("exit status %d", status)
+	}
+	if got["username"] != "ann" || got["password"] != "Secret-One" {
+		t.Errorf("activated as %v", got["username"])
+	}
+}
+
 // A registration goes on in another run, and its password is in no file.
 func TestRegistrationIsResumed(t *testing.T) {
 	c := newCounter(t)
