@@ -414,12 +414,12 @@ func TestImportOfTenThousand(t *testing.T) {
 	w := newWorld(t)
 	var b strings.Builder
 	b.WriteString("username,email,first_name,last_name,send_mail\n")
-	for n := range accounts.MaxImportRows {
+	for n := range manyRows {
 		fmt.Fprintf(&b, "u%d,u%d@example.org,First %d,Last %d,%s\n", n, n, n, n, []string{"yes", "no"}[n%2])
 	}
 	began := time.Now()
 	i, err := accounts.CheckImport(t.Context(), w.d, system, w.org.ID, io.LimitReader(strings.NewReader(b.String()), 1<<30), accounts.ImportOptions{})
-	if err != nil || i.Good != accounts.MaxImportRows {
+	if err != nil || i.Good != manyRows {
 		t.Fatalf("checked %d, %v", i.Good, err)
 	}
 	t.Logf("checked in %v", time.Since(began))
@@ -448,7 +448,7 @@ func TestImportOfTenThousand(t *testing.T) {
 	last := 0
 	i, err = accounts.RunImport(t.Context(), w.d, system, w.ring, w.h, server, i.ID, accounts.RunOptions{
 		Progress: func(done, all int) {
-			if done <= last || all != accounts.MaxImportRows {
+			if done <= last || all != manyRows {
 				t.Errorf("progress %d of %d after %d", done, all, last)
 			}
 			last = done
@@ -456,19 +456,19 @@ func TestImportOfTenThousand(t *testing.T) {
 	took := time.Since(began)
 	close(stop)
 	waited := <-longest
-	if err != nil || i.Made != accounts.MaxImportRows || last != accounts.MaxImportRows {
+	if err != nil || i.Made != manyRows || last != manyRows {
 		t.Fatalf("made %d, %v, progress to %d", i.Made, err, last)
 	}
 	t.Logf("made in %v; somebody else waited at most %v", took, waited)
 	if took > 3*time.Minute || waited > 5*time.Second {
 		t.Errorf("it took %v, and somebody else waited %v", took, waited)
 	}
-	if n := w.users(); n != accounts.MaxImportRows {
+	if n := w.users(); n != manyRows {
 		t.Errorf("%d users", n)
 	}
 	began = time.Now()
 	again, err := w.check(b.String(), accounts.ImportOptions{})
-	if err != nil || again.Exists != accounts.MaxImportRows {
+	if err != nil || again.Exists != manyRows {
 		t.Errorf("again: %d are there, %v", again.Exists, err)
 	}
 	t.Logf("checked again in %v", time.Since(began))
