@@ -1,0 +1,176 @@
+package authattack_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/factors"
+	"github.com/backstay/backstay/server/factors/factorstest"
+)
+
+// caller is an account at its own keyboard.
+func caller(u accounts.User) access.Caller { return u.Caller(access.Caller{IP: "192.0.2.1"}) }
+
+// app gives an account an authenticator app, and returns its secret. The code
+// of the next step is the first that is good.
+func (w *world) app(u accounts.User) string {
+	w.Helper()
+	var app factors.App
+	w.write(func(ctx context.Context, tx *db.Tx) (err error) {
+		app, err = w.Gate.Factors.BeginTOTP(ctx, tx, caller(u))
+		return err
+	})
+	w.write(func(ctx context.Context, tx *db.Tx) error {
+		return w.Gate.Factors.ConfirmTOTP(ctx, tx, caller(u), factorstest.Code(w.T, app.Secret, w.clock()))
+	})
+	return app.Secret
+}
+
+// code is one that was not used: it moves the clock on to the next.
+func (w *world) code(secret string) string {
+	w.Helper()
+	w.wait(step)
+	return factorstest.Code(w.T, secret, w.clock())
+}
+
+// half logs in by the password where a second factor is asked for as well.
+func (b *browser) half(username string) *browser {
+	b.w.Helper()
+	b.login(username)
+	if b.in() {
+		b.w.Fatalf("%s is in without a second factor", username)
+	}
+	return b
+}
+
+// victim is an organisation with all there can be, and the ids of it by the
+// names that routes have for them.
+func (w *world) victim() map[string]string {
+	w.Helper()
+	device := w.NewDevice(w.User, "laptop")
+	b := w.browser().login(w.User.Username)
+	b.get("/")
+	values := map[string]string{"user": string(w.User.ID), "device": device.DeviceID}
+	w.write(func(ctx context.Context, tx *db.Tx) error {
+		if err := tx.QueryRow(ctx, "SELECT id FROM profiles WHERE org = $1", w.Org.ID).Scan(pointer(values, "profile")); err != nil {
+			return err
+		}
+		return nil
+	})
+	w.write(func(ctx context.Context, tx *db.Tx) error {
+		var id string
+		err := tx.QueryRow(ctx, "SELECT id FROM login_sessions WHERE user_id = $1", w.User.ID).Scan(&id)
+		values["session"] = id
+		return err
+	})
+	return values
+}
+
+// pointer scans a text into a map.
+func pointer(values map[string]string, name string) *into { return &into{values, name} }
+
+type into struct {
+	values map[string]string
+	name   string
+}
+
+func (i *into) Scan(v any) error {
+	switch v := v.(type) {
+	case string:
+		i.values[i.name] = v
+	case []byte:
+		i.values[i.name] = string(v)
+	default:
+		return fmt.Errorf("scanning %T", v)
+	}
+	return nil
+}
+
+// strangers are those who have nothing to do with the victim: of the same
+// organisation, and of another in every role.
+func (w *world) strangers() []person {
+	w.Helper()
+	other := w.org("Other")
+	w.account(accounts.New{Kind: access.UserKind, Username: "colleague"})
+	w.account(accounts.New{Org: other.ID, Kind: access.UserKind, Username: "foreigner"})
+	w.account(accounts.New{Org: other.ID, Kind: access.AdminKind, Role: access.OrgAdmin, Username: "other-admin"})
+	w.account(accounts.New{Org: other.ID, Kind: access.AdminKind, Role: access.Viewer, Username: "other-viewer"})
+	return []person{
+		{"colleague", w.browser().login("colleague")},
+		{"user of another organisation", w.browser().login("foreigner")},
+		{"administrator of another organisation", w.console().login("other-admin")},
+		{"viewer of another organisation", w.console().login("other-viewer")},
+	}
+}
+
+// dump is every row of what belongs to people, as text.
+func (w *world) dump() (lines []string) {
+	w.Helper()
+	for _, table := range []string{"orgs", "users", "devices", "profiles", "licences", "settings", "totp", "passkeys", "recovery_codes",
+		"one_time_secrets", "user_imports", "account_requests", "(SELECT id, user_id, stage FROM login_sessions) AS sessions"} {
+		w.write(func(ctx context.Context, tx *db.Tx) error {
+			rows, err := tx.Query(ctx, "SELECT * FROM "+table)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			columns, err := rows.Columns()
+			if err != nil {
+				return err
+			}
+			for rows.Next() {
+				values, cells := make([]any, len(columns)), make([]any, len(columns))
+				for i := range values {
+					cells[i] = &values[i]
+				}
+				if err := rows.Scan(cells...); err != nil {
+					return err
+				}
+				line := table
+				for i, v := range values {
+					if bytes, ok := v.([]byte); ok {
+						v = string(bytes)
+					}
+					line += fmt.Sprintf(" %s=%q", columns[i], fmt.Sprint(v))
+				}
+				lines = append(lines, line)
+			}
+			return rows.Err()
+		})
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// lost are the lines of before that are not in after.
+func lost(before, after []string) (lines []string) {
+	for _, line := range before {
+		if _, found := slices.BinarySearch(after, line); !found {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+var requestID = regexp.MustCompile(`\b[A-Z2-7]{13}\b`)
+
+// plain is an answer without what differs from request to request.
+func plain(a answer, path string) string {
+	header := http.Header{}
+	for name, values := range a.Header {
+		if name != "Date" && !strings.HasPrefix(name, "X-Request") && name != "Backstay-Request-Id" {
+			header[name] = slices.Clone(values)
+		}
+	}
+	// A message that was left by the page before is taken by the next one.
+	header["Set-Cookie"] = slices.DeleteFunc(header["Set-Cookie"], func(c string) bool { return strings.Contains(c, "-flash-") })
+	text := fmt.Sprint(a.StatusCode, header, a.body)
+	return requestID.ReplaceAllString(strings.ReplaceAll(text, path, "PATH"), "ID")
+}
