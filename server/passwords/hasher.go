@@ -25,6 +25,8 @@ const (
 	maxLength = 256
 	saltSize  = 16
 	hashSize  = 32
+
+	worthCollecting = 8 << 10 // KiB
 )
 
 // Hasher makes and checks password hashes: Argon2id, with its parameters in the
@@ -81,8 +83,11 @@ func (h *Hasher) run(ctx context.Context, f func()) error {
 	f()
 	// Argon2's 64 MiB would stay, and let the collector wait until as much again
 	// is garbage: measured after one login, a long download grew the server by
-	// 62 MiB, and with this not at all. It costs a hundredth of the hash.
-	runtime.GC()
+	// 62 MiB, and with this not at all. It costs a hundredth of the hash; of a
+	// cheap one in a test it would be most.
+	if h.Memory >= worthCollecting {
+		runtime.GC()
+	}
 	return nil
 }
 
