@@ -83,6 +83,7 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 	if page.How != byPassword {
 		page.How, secret = byInvitation, ""
 	}
+	n.MustChangePassword = page.How == byPassword // two people know it
 	if secret == "" {
 		secret = passwords.Readable()
 	}

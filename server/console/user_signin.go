@@ -103,6 +103,9 @@ func (c *console) copyLink(w http.ResponseWriter, r *http.Request, v *visit) {
 		if err != nil {
 			return err
 		}
+		if err := c.checkFresh(r.Context(), tx, v); err != nil {
+			return err // whoever has the link has the account
+		}
 		page.Home, page.Username, page.Email, page.Secret, page.Command = home(u), u.Username, u.Email, secret, c.command(r, u)
 		if u.Kind == access.AdminKind {
 			page.Secret = "" // no client asks an administrator for one
@@ -142,6 +145,9 @@ func (c *console) copyReset(w http.ResponseWriter, r *http.Request, v *visit) {
 		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
 		if err != nil {
 			return err
+		}
+		if err := c.checkFresh(r.Context(), tx, v); err != nil {
+			return err // whoever has the link has the account
 		}
 		page.Home, page.Username = home(u), u.Username
 		page.Link, err = c.Gate.SendReset(r.Context(), tx, v.caller, u.ID, true)

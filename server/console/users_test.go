@@ -111,8 +111,8 @@ func TestPasswordIsPassedOn(t *testing.T) {
 	w := newWorld(t)
 	admin := w.as("admin")
 	admin.post("/admin/users", "how", "password", "username", "paul").want(t, http.StatusCreated, "paul has been created", `id="secret"`).lacks(t, `id="link"`)
-	if u := w.find("paul"); u.State != accounts.Active {
-		t.Errorf("paul is %s", u.State)
+	if u := w.find("paul"); u.State != accounts.Active || !u.MustChangePassword {
+		t.Errorf("paul is %s, and keeps a password that two know: %v", u.State, !u.MustChangePassword)
 	}
 	admin.post("/admin/users", "how", "password", "username", "pia", "password", "short").want(t, http.StatusBadRequest, "pia").lacks(t, `value="short"`)
 }
@@ -168,6 +168,8 @@ func TestProofIsAskedFor(t *testing.T) {
 		at + "/delete":                          {"confirm", "user", "reason", "has left the company"},
 		at + "/factors":                         {"confirm", "user"},
 		at + "/licence":                         {"licence", ""},
+		at + "/link":                            nil,
+		at + "/reset-link":                      nil,
 		"/admin/settings/licences/new":          {"name", "Main", "seats", "5", "preserved", "1"},
 		"/admin/settings/licences":              {"grace_days", "1", "licence_expiry_days", "1"},
 		"/admin/settings/administrators/new":    {"username", "eve", "role", "server_admin"},

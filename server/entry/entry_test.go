@@ -297,6 +297,18 @@ func TestChoice(t *testing.T) {
 	b.get("/account", http.StatusOK).has(t, "curie-2")
 	b.post("/login/choose", http.StatusGone, "username", "curie-1")
 
+	// Whoever knew a password does not come in when there is another since.
+	old := open(t, s)
+	old.logIn("", "shared@example.org", password, http.StatusOK)
+	hash, err := s.Gate.Hasher.Hash(t.Context(), password)
+	if err == nil {
+		err = s.DB.Write(t.Context(), func(tx *db.Tx) error { return accounts.SetPassword(t.Context(), tx, system, second.ID, hash, false) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.post("/login/choose", http.StatusUnauthorized, "username", "curie-2").has(t, "E1101")
+
 	// An account that was stopped meanwhile does not come in.
 	late := open(t, s)
 	late.logIn("", "shared@example.org", password, http.StatusOK)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/backstay/backstay/errs"
@@ -137,13 +136,13 @@ func (d *Door) choiceCookie() string { return d.session + "-choice" }
 func (d *Door) offer(w http.ResponseWriter, r *http.Request, users []accounts.User, next string) {
 	page := choosePage{Frame: d.Site.Frame(w, r).Card(), Next: next}
 	page.Title = page.Printer().T("login.choose.title")
-	var ids []accounts.ID
+	offered := map[accounts.ID]int64{} // with when the password was set that is known
 	for _, u := range users {
-		page.Choice, ids = append(page.Choice, u.Username), append(ids, u.ID)
+		page.Choice, offered[u.ID] = append(page.Choice, u.Username), u.PasswordAt.UnixMicro()
 	}
 	var token string
 	err := d.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		token, err = accounts.NewLink(r.Context(), tx, forChoice, ids[0], choiceLife, ids)
+		token, err = accounts.NewLink(r.Context(), tx, forChoice, users[0].ID, choiceLife, offered)
 		return err
 	})
 	if err != nil {
@@ -165,12 +164,12 @@ func (d *Door) choose(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
-		var ids []accounts.ID
-		if err := json.Unmarshal(data, &ids); err != nil {
+		var offered map[accounts.ID]int64
+		if err := json.Unmarshal(data, &offered); err != nil {
 			return err
 		}
 		u, err = accounts.FindByUsername(ctx, tx, r.PostFormValue("username"))
-		if err != nil || !slices.Contains(ids, u.ID) {
+		if at, ok := offered[u.ID]; err != nil || !ok || at != u.PasswordAt.UnixMicro() {
 			return errs.Of(errs.AuthFailed)
 		}
 		return nil
