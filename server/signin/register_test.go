@@ -220,6 +220,7 @@ func TestTakenIsNotSeen(t *testing.T) {
 		}
 	}
 	code := wrong(w.codeFor("new@example.org"))
+	compare("a first wrong code", say(real, code), say(fake, code))
 	compare("resending at once", resend(real), resend(fake))
 	w.move(time.Minute)
 	compare("resending", resend(real), resend(fake))
