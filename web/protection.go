@@ -116,7 +116,8 @@ func DeviceIcon(system bool) string {
 }
 
 var stateColours = map[string]string{
-	"active": "green", "complete": "green", "done": "green",
+	"active": "green", "complete": "green", "done": "green", "sent": "green",
+	"invited": "azure", "pending": "azure", "waiting": "azure", "sending": "azure", "deleted": "red",
 	"disabled": "orange", "partial": "orange", "failed": "orange", "awaiting_approval": "orange", "suspicious": "red", "denied": "red",
 }
 
