@@ -122,11 +122,20 @@ var licenceFields = map[string]string{
 // day is how a form writes a date.
 const day = "2006-01-02"
 
-// readLicence reads the form of a licence. Its last day is a whole one.
-func readLicence(r *http.Request, l *orgs.Licence) error {
+// readLicence reads the form of a licence. Its last day is a whole one, and its
+// seats for preserved users are the share that the settings say when none are
+// given.
+func (c *console) readLicence(r *http.Request, l *orgs.Licence) error {
 	l.Name, l.SeatsActive, l.SeatsPreserved, l.ValidTo = r.PostFormValue("name"), number(r, "seats"), number(r, "preserved"), time.Time{}
 	if strings.TrimSpace(r.PostFormValue("preserved")) == "" {
-		l.SeatsPreserved = orgs.PreservedShare(l.SeatsActive, 10)
+		err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+			set, err := settings.Load(r.Context(), tx)
+			l.SeatsPreserved = orgs.PreservedShare(l.SeatsActive, set.Users.PreservedCapPercent)
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
 	text := strings.TrimSpace(r.PostFormValue("valid_to"))
 	if text == "" {
@@ -165,7 +174,7 @@ func (c *console) newLicence(w http.ResponseWriter, r *http.Request, v *visit) {
 // number.
 func (c *console) createLicence(w http.ResponseWriter, r *http.Request, v *visit) {
 	var l orgs.Licence
-	err := readLicence(r, &l)
+	err := c.readLicence(r, &l)
 	wanted := l
 	if err == nil {
 		err = c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
@@ -236,7 +245,7 @@ func (c *console) showLicence(w http.ResponseWriter, r *http.Request, v *visit, 
 
 func (c *console) changeLicence(w http.ResponseWriter, r *http.Request, v *visit) {
 	var wanted orgs.Licence
-	err := readLicence(r, &wanted)
+	err := c.readLicence(r, &wanted)
 	if err == nil {
 		err = c.DB.Write(r.Context(), func(tx *db.Tx) error {
 			s, err := c.findLicence(r, tx, v)

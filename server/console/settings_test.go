@@ -76,6 +76,8 @@ func TestSettingsAreSaved(t *testing.T) {
 	admin.done(admin.post("/admin/settings/users", "rollback_days", "30", "preserved_cap_percent", "20"), "Saved.", `value="30"`)
 	admin.done(admin.post("/admin/settings/users", "rollback_days", "7", "preserved_cap_percent", "20"), `value="30"`, "it will be 7 days", "Take the shorter time back")
 	admin.done(admin.post("/admin/settings/users", "rollback_days", "30", "preserved_cap_percent", "20", "withdraw", "on")).lacks(t, "it will be")
+	// The share is that of a licence which does not say how many.
+	admin.done(admin.post("/admin/settings/licences/new", "name", "Main", "seats", "50", "preserved", ""), `value="50"`, `value="10"`)
 	admin.post("/admin/settings/users", "rollback_days", "91", "preserved_cap_percent", "x").want(t, http.StatusBadRequest, "field-error", `value="91"`)
 
 	admin.done(admin.post("/admin/settings/registration", "mode", "open", "domains", "Example.org\n@lab.example.org", "shared_emails", "on"), "example.org\nlab.example.org")
