@@ -137,7 +137,7 @@ func TestUserWithLicence(t *testing.T) {
 		t.Errorf("another organisation's licence: %s", err)
 	}
 	l.run(1, "user", "create", "--licence", "x", "erin")
-	if out, _ := l.run(0, "org", "list", "--json"); strings.Index(out, `"First"`) < 0 || strings.Index(out, `"Second"`) < 0 {
+	if out, _ := l.run(0, "org", "list", "--json"); !strings.Contains(out, `"First"`) || !strings.Contains(out, `"Second"`) {
 		t.Errorf("listed: %s", out)
 	}
 	if out, _ := l.run(0, "org", "list"); out != "First\nSecond\n" {

@@ -126,10 +126,6 @@ func complete(asked signin.Registration, mode string) error {
 // digits is how long a mailed code is.
 const digits = 6
 
-// resendAfter is how long the page counts down before another code may be asked
-// for. The gate decides; this is what it says about a code that was just sent.
-const resendAfter = 60
-
 func (d *Door) codePage(w http.ResponseWriter, r *http.Request) {
 	d.showCode(w, r, 0, nil)
 }
