@@ -160,6 +160,8 @@ func TestCreate(t *testing.T) {
 		{"no name", accounts.New{Username: " "}, errs.Invalid},
 		{"a long name", accounts.New{Username: long}, errs.Invalid},
 		{"a zero in the name", accounts.New{Username: "a\x00b"}, errs.Invalid},
+		{"a zero width space in the name", accounts.New{Username: "zo\u200be"}, errs.Invalid},
+		{"text that turns around in the name", accounts.New{Username: "zoe\u202exyz"}, errs.Invalid},
 		{"not UTF-8", accounts.New{Username: "a\xff"}, errs.Invalid},
 		{"no address", accounts.New{Username: "x", Email: "x"}, errs.Invalid},
 		{"a space in the address", accounts.New{Username: "x", Email: "x y@example.org"}, errs.Invalid},

@@ -26,7 +26,8 @@ func (u *User) normalise() error {
 	if u.Username == "" {
 		return errs.New(errs.Invalid, "user.username.empty")
 	}
-	if !printable(u.Username) {
+	// Characters that nobody sees make two names that look like one.
+	if !printable(u.Username) || strings.ContainsFunc(u.Username, isFormat) {
 		return errs.New(errs.Invalid, "user.username.characters")
 	}
 	if utf8.RuneCountInString(u.Username) > maxUsername {
@@ -64,6 +65,8 @@ func knownRole(r access.Role) bool {
 	}
 	return false
 }
+
+func isFormat(r rune) bool { return unicode.Is(unicode.Cf, r) }
 
 func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)

@@ -72,7 +72,8 @@ func Of(ctx context.Context, tx *db.Tx, id accounts.ID) (Summary, error) {
 }
 
 // Reset takes all second factors from an account whose owner has lost them: an
-// administrator's doing. Its sessions end, and its owner is told.
+// administrator's doing. Its sessions and user tokens end, its browsers are no
+// longer known, and its owner is told: whoever may have had the factor is out.
 func (f *Factors) Reset(ctx context.Context, tx *db.Tx, by access.Caller, id accounts.ID) error {
 	u, err := accounts.Find(ctx, tx, id)
 	if err != nil {
@@ -100,9 +101,10 @@ func (f *Factors) Reset(ctx context.Context, tx *db.Tx, by access.Caller, id acc
 	return f.tell(ctx, tx, u, "reset", "")
 }
 
-// forget deletes all that an account has, and what was being set up.
+// forget deletes all that an account has, what was being set up, and what was
+// given for a proof by it.
 func forget(ctx context.Context, tx *db.Tx, id accounts.ID) error {
-	for _, table := range []string{"totp", "passkeys", "recovery_codes", "passkey_ceremonies"} {
+	for _, table := range []string{"totp", "passkeys", "recovery_codes", "passkey_ceremonies", "user_tokens", "known_browsers"} {
 		if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE user_id = $1", id); err != nil {
 			return fmt.Errorf("deleting the second factors of account %s: %w", id, err)
 		}

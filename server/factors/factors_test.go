@@ -225,6 +225,7 @@ func TestReset(t *testing.T) {
 		_, session, err = accounts.StartSession(t.Context(), tx, w.by, w.user, accounts.NewSession{Portal: accounts.ToPortal})
 		return err
 	})
+	w.write(func(tx *db.Tx) error { return trusted(t, tx, w.user) })
 	reset := func(by access.Caller, id accounts.ID) string {
 		return w.key(w.DB.Write(t.Context(), func(tx *db.Tx) error { return w.Reset(t.Context(), tx, by, id) }))
 	}
@@ -266,12 +267,42 @@ func TestReset(t *testing.T) {
 		}
 		return err
 	})
+	for _, table := range []string{"user_tokens", "known_browsers"} {
+		w.write(func(tx *db.Tx) error {
+			var left int
+			if err := tx.QueryRow(t.Context(), "SELECT count(*) FROM "+table+" WHERE user_id = $1", w.user.ID).Scan(&left); err != nil || left > 0 {
+				t.Errorf("%d rows of %s outlived the reset (%v)", left, table, err)
+			}
+			return nil
+		})
+	}
 	if n := w.mails(w.user.ID); n != 4 { // the last is of the reset
 		t.Errorf("%d mails, want 4", n)
 	}
 	if rows := w.audit(audit.Filter{Action: access.ManageUsers, Object: "user/" + string(w.user.ID)}); len(rows) == 0 || rows[0].ActorName != "helper" {
 		t.Errorf("the audit says %+v", rows)
 	}
+}
+
+// trusted gives u a token at a device, for which the factor was given, and a
+// browser that is known.
+func trusted(t *testing.T, tx *db.Tx, u accounts.User) error {
+	_, err := tx.Exec(t.Context(), `INSERT INTO devices (id, org, user_id, request_id, state, state_at, state_reason, name, name_key, search,
+		machine_id, serial, hostname, os, os_version, arch, os_user, is_system, client_version, signing_key, cert_serial, cert, folders,
+		last_seen_at, last_ip, status, status_code, progress, next_run_at, last_backup_at, last_snapshot, last_status, stored_bytes,
+		stored_files, profile_version, changed_at, created_at, activated_at)
+		VALUES ('d', $1, $2, '', 'active', 0, '', 'd', 'd', '', '', '', '', '', '', '', '', FALSE, '', $3, 1, $3, '', 0, '', '', '', '', 0, 0, '', '',
+			0, 0, 0, 0, 0, 0)`,
+		u.Org, u.ID, []byte{1})
+	if err != nil {
+		return err
+	}
+	if _, _, err := accounts.IssueToken(t.Context(), tx, u.Caller(access.Caller{}), u, "d", tx.Now()); err != nil {
+		return err
+	}
+	_, err = tx.Exec(t.Context(), "INSERT INTO known_browsers (token, user_id, created_at, used_at, expires_at) VALUES ($1, $2, 0, 0, $3)",
+		[]byte{1}, u.ID, db.Micros(tx.Now().Add(time.Hour)))
+	return err
 }
 
 func TestExpire(t *testing.T) {
