@@ -33,7 +33,7 @@ var rows = []row{
 	{"A-12", "tokens that were changed, of another kind, or are what is stored", []string{"7.2.3", "9.2.2", "14.2.1", "11.5.1"}, forgedTokens},
 	{"A-14", "the address of a download in other hands, after the log-out, after it was forbidden", []string{"8.2.2", "2.3.1", "3.2.1", "5.4.1", "5.4.2"}, downloads},
 	{"A-16", "SQL and other languages in every field, on both databases", []string{"1.2.1", "1.2.4", "1.3.7", "2.2.1", "2.2.2"}, injected},
-	{"A-19", "what needs a fresh proof, with an old one or a weaker one", []string{"7.5.1", "7.5.2", "7.2.4"}, stepUp},
+	{"A-19", "what needs a fresh proof, with an old one or a weaker one", []string{"7.5.1", "7.5.2", "7.2.4"}, func(t *testing.T) { t.Run("old or weaker", stepUp); t.Run("after an enrolment", stepUpAfterEnrolment) }},
 	{"A-20", "paths and methods written to mean two things", []string{"1.1.1", "5.3.2"}, paths},
 	{"A-26", "roles that would be more than they are", []string{"8.2.1", "8.2.3", "15.3.3"}, escalation},
 	{"A-28", "passwords under both policies; a password is what was typed", []string{"6.2.1", "6.2.2", "6.2.3", "6.2.4", "6.2.5", "6.2.6", "6.2.7", "6.2.8", "6.2.9", "6.2.10", "6.2.11", "6.2.12", "11.4.2"}, passwordRules},
