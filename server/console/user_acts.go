@@ -126,11 +126,11 @@ func (c *console) stakes(ctx context.Context, tx *db.Tx, v *visit, f web.Frame, 
 	if err != nil {
 		return x, err
 	}
-	list, err := c.Vault.Snapshots(ctx, tx, v.caller, vault.Filter{Org: u.Org, User: u.ID, Limit: 100_000})
+	x.snapshots, err = c.Vault.Count(ctx, tx, v.caller, vault.Filter{Org: u.Org, User: u.ID})
 	if err != nil {
 		return x, err
 	}
-	x.devices, x.snapshots, x.bytes = int64(n), int64(len(list)), sums[u.ID].StoredBytes
+	x.devices, x.bytes = int64(n), sums[u.ID].StoredBytes
 	set, err := settings.Load(ctx, tx)
 	if err != nil {
 		return x, err

@@ -162,6 +162,10 @@ func TestSnapshotLists(t *testing.T) {
 			if err == nil && len(list) != c.want {
 				t.Errorf("%s: %d snapshots, want %d", c.name, len(list), c.want)
 			}
+			n, refusal := w.Count(t.Context(), tx, c.by, c.f)
+			if (refusal != nil) != (err != nil) || err == nil && c.f.Limit == 0 && n != int64(c.want) {
+				t.Errorf("%s: %d snapshots are counted, want %d: %v", c.name, n, c.want, refusal)
+			}
 			for i := 1; i < len(list); i++ {
 				if list[i].CommittedAt.After(list[i-1].CommittedAt) {
 					t.Errorf("%s: the list is not newest first", c.name)

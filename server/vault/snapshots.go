@@ -59,20 +59,12 @@ func (v *Vault) Snapshots(ctx context.Context, tx *db.Tx, by access.Caller, f Fi
 	if err := f.confine(by); err != nil {
 		return nil, err
 	}
-	where, args := []string{"state = 'live'"}, []any{}
-	for _, c := range []struct{ column, value string }{
-		{"org", string(f.Org)}, {"user_id", string(f.User)}, {"device", string(f.Device)},
-	} {
-		if c.value != "" {
-			args = append(args, c.value)
-			where = append(where, fmt.Sprintf("%s = $%d", c.column, len(args)))
-		}
-	}
+	where, args := f.where()
 	if f.Limit == 0 {
 		f.Limit = 1000
 	}
 	args = append(args, f.Limit)
-	rows, err := tx.Query(ctx, `SELECT `+snapshotColumns+` FROM snapshots WHERE `+strings.Join(where, " AND ")+
+	rows, err := tx.Query(ctx, `SELECT `+snapshotColumns+` FROM snapshots WHERE `+where+
 		fmt.Sprintf(" ORDER BY committed_at DESC, number DESC LIMIT $%d", len(args)), args...)
 	if err != nil {
 		return nil, fmt.Errorf("listing snapshots: %w", err)
@@ -87,6 +79,32 @@ func (v *Vault) Snapshots(ctx context.Context, tx *db.Tx, by access.Caller, f Fi
 		list = append(list, s)
 	}
 	return list, rows.Err()
+}
+
+// Count is how many snapshots Snapshots would list without a limit.
+func (v *Vault) Count(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) (n int64, err error) {
+	if err := f.confine(by); err != nil {
+		return 0, err
+	}
+	where, args := f.where()
+	if err := tx.QueryRow(ctx, "SELECT count(*) FROM snapshots WHERE "+where, args...).Scan(&n); err != nil {
+		return 0, fmt.Errorf("counting snapshots: %w", err)
+	}
+	return n, nil
+}
+
+// where is the condition for what f chooses.
+func (f *Filter) where() (string, []any) {
+	where, args := []string{"state = 'live'"}, []any{}
+	for _, c := range []struct{ column, value string }{
+		{"org", string(f.Org)}, {"user_id", string(f.User)}, {"device", string(f.Device)},
+	} {
+		if c.value != "" {
+			args = append(args, c.value)
+			where = append(where, fmt.Sprintf("%s = $%d", c.column, len(args)))
+		}
+	}
+	return strings.Join(where, " AND "), args
 }
 
 // confine narrows a filter to what the caller may see, or refuses it.
