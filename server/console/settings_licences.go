@@ -322,12 +322,9 @@ func (c *console) revokeLicence(w http.ResponseWriter, r *http.Request, v *visit
 func (c *console) licenceReport(w http.ResponseWriter, r *http.Request, v *visit) {
 	var b bytes.Buffer
 	var s orgs.Standing
-	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		b.Reset()
-		if s, err = c.findLicence(r, tx, v); err != nil {
-			return err
-		}
-		return c.export(r.Context(), tx, v, accounts.Filter{Org: v.org(), Kind: access.UserKind, Licence: string(s.ID)}, &b)
+	err := export(r.Context(), c.DB, v, &b, func(tx *db.Tx) (f accounts.Filter, err error) {
+		s, err = c.findLicence(r, tx, v)
+		return accounts.Filter{Org: v.org(), Kind: access.UserKind, Licence: string(s.ID)}, err
 	})
 	if err != nil {
 		c.fail(w, r, v.caller, err)

@@ -171,13 +171,8 @@ func (c *console) failedImport(w http.ResponseWriter, r *http.Request, v *visit)
 // exportUsers sends the list of users that the address chooses as a file.
 func (c *console) exportUsers(w http.ResponseWriter, r *http.Request, v *visit) {
 	var b bytes.Buffer
-	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
-		b.Reset()
-		filter, err := userFilter(r, tx, v, &usersPage{Query: r.FormValue("q")})
-		if err != nil {
-			return err
-		}
-		return c.export(r.Context(), tx, v, filter, &b)
+	err := export(r.Context(), c.DB, v, &b, func(tx *db.Tx) (accounts.Filter, error) {
+		return userFilter(r, tx, v, &usersPage{Query: r.FormValue("q")})
 	})
 	if err != nil {
 		c.fail(w, r, v.caller, err)
@@ -186,10 +181,18 @@ func (c *console) exportUsers(w http.ResponseWriter, r *http.Request, v *visit) 
 	sendCSV(w, "users.csv", b.Bytes())
 }
 
-// export writes users as a table. That somebody took the list along is recorded.
-func (c *console) export(ctx context.Context, tx *db.Tx, v *visit, filter accounts.Filter, w io.Writer) error {
-	if err := audit.Check(ctx, tx, v.caller, access.ViewUsers, v.org(), "", "users", audit.Note("export", "csv")); err != nil {
+// export writes the users that choose chooses as a table. That somebody took
+// the list along is recorded before it is read: others can write meanwhile.
+func export(ctx context.Context, d *db.DB, v *visit, w io.Writer, choose func(*db.Tx) (accounts.Filter, error)) error {
+	var filter accounts.Filter
+	err := d.Write(ctx, func(tx *db.Tx) (err error) {
+		if filter, err = choose(tx); err != nil {
+			return err
+		}
+		return audit.Check(ctx, tx, v.caller, access.ViewUsers, v.org(), "", "users", audit.Note("export", "csv"))
+	})
+	if err != nil {
 		return err
 	}
-	return accounts.ExportCSV(ctx, tx, v.caller, filter, w)
+	return d.Read(ctx, func(tx *db.Tx) error { return accounts.ExportCSV(ctx, tx, v.caller, filter, w) })
 }
