@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/web"
 )
 
@@ -61,7 +62,9 @@ func (c *console) showUser(w http.ResponseWriter, r *http.Request, v *visit, sta
 		if page.Licence, err = c.licenceName(r, tx, v, u); err != nil {
 			return err
 		}
-		page.act(u)
+		if err := page.act(r, tx, u); err != nil {
+			return err
+		}
 		return page.notice(r, tx, v, u)
 	})
 	if err != nil {
@@ -169,9 +172,13 @@ func (page *userPage) person(r *http.Request, tx *db.Tx, v *visit, u accounts.Us
 
 // act puts together what can be done with a user in their state, the most
 // likely first.
-func (page *userPage) act(u accounts.User) {
+func (page *userPage) act(r *http.Request, tx *db.Tx, u accounts.User) error {
 	if !page.CanManage {
-		return
+		return nil
+	}
+	mailed, err := signin.MailOnly(r.Context(), tx, u)
+	if err != nil {
+		return err
 	}
 	at, p := home(u), page.Printer()
 	link := func(name, icon, class string) button {
@@ -185,7 +192,13 @@ func (page *userPage) act(u accounts.User) {
 	var first, more []button
 	switch u.State {
 	case accounts.Active:
-		more = []button{post("reset", "key", ""), post("reset-link", "link", ""), link("disable", "user-off", "")}
+		if u.Email != "" {
+			more = append(more, post("reset", "key", ""))
+		}
+		if !mailed {
+			more = append(more, post("reset-link", "link", ""))
+		}
+		more = append(more, link("disable", "user-off", ""))
 	case accounts.Disabled:
 		first = []button{post("activate", "check", "btn-primary")}
 	case accounts.Preserved:
@@ -205,6 +218,7 @@ func (page *userPage) act(u accounts.User) {
 		more = append(more, link("delete", "trash", "text-danger"))
 	}
 	page.First, page.More = first, more
+	return nil
 }
 
 // findUser is the account that the address names: a user, or an administrator

@@ -167,9 +167,18 @@ func (g *Gate) mailUsernames(ctx context.Context, tx *db.Tx, from access.Caller,
 		Values: map[string]string{"usernames": strings.Join(names, "\n"), "portal": g.link(accounts.User{}, "", "")}})
 }
 
+// MailOnly reports whether a link for a new password of u goes by mail alone:
+// so whoever has the account learns of it, and nobody else comes in by it.
+func MailOnly(ctx context.Context, tx *db.Tx, u accounts.User) (bool, error) {
+	if u.Email == "" {
+		return false, nil
+	}
+	return mail.Works(ctx, tx)
+}
+
 // SendReset makes a link for a new password for an account: an administrator's
 // doing, who neither sees nor picks the password. It is mailed, or returned when
-// noMail is set, and the record says so.
+// noMail is set and no mail can bring it, and the record says so.
 func (g *Gate) SendReset(ctx context.Context, tx *db.Tx, by access.Caller, id accounts.ID, noMail bool) (link string, err error) {
 	u, err := accounts.Find(ctx, tx, id)
 	if err != nil {
@@ -187,6 +196,13 @@ func (g *Gate) SendReset(ctx context.Context, tx *db.Tx, by access.Caller, id ac
 		return "", errs.New(errs.Conflict, "user.reset.impossible")
 	case u.Email == "" && !noMail:
 		return "", errs.New(errs.Conflict, "user.email.none")
+	}
+	mailed, err := MailOnly(ctx, tx, u)
+	if err != nil {
+		return "", err
+	}
+	if noMail && mailed {
+		return "", errs.New(errs.Conflict, "user.reset.by_mail")
 	}
 	s, err := settings.Load(ctx, tx)
 	if err != nil {

@@ -328,6 +328,19 @@ func TestSendReset(t *testing.T) {
 	if err := w.g.SetPasswordByLink(t.Context(), from, tokenOf(t, link), "Another one 2"); err != nil {
 		t.Error(err)
 	}
+	w.write(func(tx *db.Tx) error {
+		err := settings.Change(t.Context(), tx, system, func(s *settings.Settings) error {
+			s.Mail = settings.Mail{Host: "mail.example.org", Port: 587, Security: "starttls", From: "backup@example.org"}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return mail.RecordTest(t.Context(), tx, system, "ada@example.org", "en", nil)
+	})
+	if link, err := send(ada.Caller(from), true); errs.KindOf(err) != errs.Conflict || link != "" {
+		t.Errorf("to copy while mail works: %v", err)
+	}
 	w.state(u, accounts.Disabled)
 	if _, err := send(ada.Caller(from), false); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("of a disabled account: %v", err)
