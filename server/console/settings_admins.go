@@ -126,7 +126,7 @@ func (c *console) createAdministrator(w http.ResponseWriter, r *http.Request, v 
 		c.showNewAdministrator(w, r, v, web.Status(w, err), page, err)
 		return
 	}
-	made.Frame = c.frame(w, r, v, "users.made", "name", web.Visible(made.Username))
+	made.Frame = c.frame(w, r, v, "users.made", "name", web.Visible(made.Username)).Secret()
 	c.site.Render(w, r, http.StatusCreated, "user-made", made)
 }
 
@@ -166,8 +166,7 @@ func (c *console) showAdministrator(w http.ResponseWriter, r *http.Request, v *v
 			if u.Role == access.ServerAdmin && v.caller.Role != access.ServerAdmin {
 				page.CanManage = false // they are above the visitor
 			}
-			page.act(u)
-			return nil
+			return page.act(r, tx, u)
 		})
 	}
 	if err != nil {

@@ -18,16 +18,15 @@ import (
 
 // rules is a page of the settings whose form edits a part of them.
 type rules struct {
-	name  string // in the address, and of its title
-	fresh bool   // whoever changes it has just proved who they are
-	show  func(page *rulesPage, v *visit)
-	edit  func(r *http.Request, v *visit, s *settings.Settings)
+	name string // in the address, and of its title
+	show func(page *rulesPage, v *visit)
+	edit func(r *http.Request, v *visit, s *settings.Settings)
 }
 
 var rulesPages = []rules{
 	{name: "users", edit: editUsers},
 	{name: "registration", edit: editRegistration},
-	{name: "signin", fresh: true, show: showPolicies, edit: editSignIn},
+	{name: "signin", show: showPolicies, edit: editSignIn},
 }
 
 func (c *console) rulesRoutes(mux *entry.Mux) {
@@ -51,7 +50,7 @@ func (c *console) showRules(w http.ResponseWriter, r *http.Request, v *visit, st
 	}
 	if err == nil {
 		err = c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
-			page.Locked = x.fresh && c.checkFresh(r.Context(), tx, v) != nil
+			page.Locked = c.checkFresh(r.Context(), tx, v) != nil
 			page.Set, err = settings.Load(r.Context(), tx)
 			return err
 		})
@@ -93,10 +92,8 @@ func wrongSetting(form *web.Form, f interface{ Printer() *locale.Printer }, err 
 func (c *console) saveRules(w http.ResponseWriter, r *http.Request, v *visit, x rules) {
 	var wanted settings.Settings
 	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
-		if x.fresh {
-			if err := c.checkFresh(r.Context(), tx, v); err != nil {
-				return err
-			}
+		if err := c.checkFresh(r.Context(), tx, v); err != nil {
+			return err
 		}
 		return settings.Change(r.Context(), tx, v.caller, func(s *settings.Settings) error {
 			x.edit(r, v, s)

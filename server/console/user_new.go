@@ -121,7 +121,7 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.showNewUser(w, r, v, web.Status(w, err), page, err)
 		return
 	}
-	made.Frame = c.frame(w, r, v, "users.made", "name", made.Username)
+	made.Frame = c.frame(w, r, v, "users.made", "name", made.Username).Secret()
 	c.site.Render(w, r, http.StatusCreated, "user-made", made)
 }
 

@@ -118,7 +118,7 @@ func (c *console) copyLink(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.showPerson(w, r, v, web.Status(w, err), err)
 		return
 	}
-	page.Frame = c.frame(w, r, v, "users.link.title", "name", web.Visible(page.Username))
+	page.Frame = c.frame(w, r, v, "users.link.title", "name", web.Visible(page.Username)).Secret()
 	c.site.Render(w, r, http.StatusOK, "user-made", page)
 }
 
@@ -137,8 +137,8 @@ func (c *console) sendReset(w http.ResponseWriter, r *http.Request, v *visit) {
 	})
 }
 
-// copyReset makes such a link for the administrator to hand over, and shows it
-// this once.
+// copyReset makes such a link for the administrator to hand over where no mail
+// can bring it, and shows it this once.
 func (c *console) copyReset(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := madeUserPage{Portal: c.portal(r), Invited: true, Again: true}
 	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
@@ -157,7 +157,7 @@ func (c *console) copyReset(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.showPerson(w, r, v, web.Status(w, err), err)
 		return
 	}
-	page.Frame = c.frame(w, r, v, "users.reset.title", "name", web.Visible(page.Username))
+	page.Frame = c.frame(w, r, v, "users.reset.title", "name", web.Visible(page.Username)).Secret()
 	c.site.Render(w, r, http.StatusOK, "user-made", page)
 }
 

@@ -159,7 +159,7 @@ func TestProofIsAskedFor(t *testing.T) {
 	w := newWorld(t)
 	admin, at := w.as("admin"), "/admin/users/"+string(w.User.ID)
 	w.later(6 * time.Minute)
-	for _, path := range []string{at + "/delete", at + "/factors", at + "/licence", "/admin/settings/licences/new", "/admin/settings/administrators/new"} {
+	for _, path := range []string{at + "/delete", at + "/factors", at + "/licence", "/admin/devices/write", "/admin/settings/licences/new", "/admin/settings/administrators/new"} {
 		if p := admin.get(path); p.status != http.StatusSeeOther || !strings.HasPrefix(p.to, "/admin/confirm?next=") {
 			t.Errorf("%s: %d %s, want to be asked", path, p.status, p.to)
 		}
@@ -174,6 +174,9 @@ func TestProofIsAskedFor(t *testing.T) {
 		"/admin/settings/licences":              {"grace_days", "1", "licence_expiry_days", "1"},
 		"/admin/settings/administrators/new":    {"username", "eve", "role", "server_admin"},
 		"/admin/settings/signin":                {"user_policy", "modern"},
+		"/admin/settings/users":                 {"rollback_days", "1", "preserved_cap_percent", "0"},
+		"/admin/settings/registration":          {"mode", "open", "domains", "example.org"},
+		"/admin/devices/write/send":             {"window", "today", "since", "2026-11-21", "link", "https://example.org/", "contact", "eve"},
 		"/admin/settings/mail":                  {"host", "localhost", "security", "none", "from", "a@example.org"},
 		administrator(w, "viewer") + "/role":    {"role", "server_admin"},
 		administrator(w, "viewer") + "/delete":  {"confirm", "viewer", "reason", "has left the company"},
@@ -186,7 +189,9 @@ func TestProofIsAskedFor(t *testing.T) {
 	if u := w.find("user"); u.State != accounts.Active {
 		t.Errorf("the user is %s", u.State)
 	}
-	admin.get("/admin/settings/signin").want(t, http.StatusOK, "Confirm who you are", "<fieldset disabled>")
+	for _, section := range []string{"signin", "users", "registration"} {
+		admin.get("/admin/settings/"+section).want(t, http.StatusOK, "Confirm who you are", "<fieldset disabled>")
+	}
 	p := admin.post("/admin/confirm", "next", at+"/delete", "password", servertest.AdminPassword)
 	if p.status != http.StatusSeeOther || p.to != at+"/delete" {
 		t.Fatalf("the proof leads to %d %s\n%s", p.status, p.to, p.body)
@@ -277,13 +282,54 @@ func TestFixes(t *testing.T) {
 	admin.done(admin.post(at+"/unlock"), "user is unlocked.")
 	admin.done(admin.post(at+"/reset"), "on its way to user")
 	box.Wait("user@example.org", mail.Reset)
-	link := admin.post(at+"/reset-link").want(t, http.StatusOK).copied(t, "link")
-	w.stranger().get(path(link)).want(t, http.StatusOK, "user")
+	wait(t, func() bool { return !strings.Contains(admin.get(at).body, "Copy reset link") }) // mail works as soon as the first has gone
+	admin.get(at).want(t, http.StatusOK, "Send reset link")
+	admin.post(at+"/reset-link").want(t, http.StatusConflict, "Mail works:").lacks(t, `id="link"`)
+	admin.post("/admin/users", "username", "paul", "how", "password").want(t, http.StatusCreated)
+	paul := "/admin/users/" + string(w.find("paul").ID) // who has no address
+	admin.get(paul).want(t, http.StatusOK, "Copy reset link").lacks(t, "Send reset link")
+	link := admin.post(paul+"/reset-link").want(t, http.StatusOK).copied(t, "link")
+	w.stranger().get(path(link)).want(t, http.StatusOK, "paul")
 	viewer := w.as("viewer")
 	copied := admin.post("/admin/profiles/" + profileID(admin) + "/copy")
 	viewer.post(at+"/profile", "profile", strings.TrimPrefix(copied.to, "/admin/profiles/")).want(t, http.StatusForbidden)
 	viewer.get(at+"/signin").want(t, http.StatusOK).lacks(t, "<form method=\"post\" action=\"/admin/users/")
 	for _, act := range []string{"/unlock", "/reset", "/reset-link", "/web-restore", "/activate", "/invite", "/link"} {
 		viewer.post(at+act).want(t, http.StatusForbidden)
+	}
+}
+
+// What is shown to be copied comes without compression, whose length would
+// tell of it.
+func TestSecretsAreNotCompressed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.as("admin")
+	encoding := func(method, path, form string) string {
+		t.Helper()
+		r := admin.request(method, path, strings.NewReader(form))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Accept-Encoding", "gzip") // or Go unpacks it and says nothing
+		p := admin.do(r)
+		if p.status >= http.StatusMultipleChoices {
+			t.Errorf("%s: status %d", path, p.status)
+		}
+		return p.header.Get("Content-Encoding")
+	}
+	if got := encoding(http.MethodGet, "/admin/users/new", ""); got != "gzip" {
+		t.Fatalf("a page without secrets comes as %q", got)
+	}
+	for path, form := range map[string]string{
+		"/admin/users": "username=zoe&how=password",
+		"/admin/users/" + string(w.User.ID) + "/reset-link": "",
+		"/admin/settings/administrators/new":                "username=eve&role=viewer",
+	} {
+		if got := encoding(http.MethodPost, path, form); got != "" {
+			t.Errorf("%s comes as %q", path, got)
+		}
+	}
+	admin.post("/admin/users", "username", "ines").want(t, http.StatusCreated)
+	if got := encoding(http.MethodPost, "/admin/users/"+string(w.find("ines").ID)+"/link", ""); got != "" {
+		t.Errorf("an activation link comes as %q", got)
 	}
 }

@@ -29,6 +29,9 @@ func (c *console) writeRoutes(mux *entry.Mux) {
 }
 
 func (c *console) writePage(w http.ResponseWriter, r *http.Request, v *visit) {
+	if !c.fresh(w, r, v) { // it brings a link to many
+		return
+	}
 	page := writePage{Affected: true, Since: c.DB.Now().Format(day), Link: c.portal(r) + "/", Contact: v.user.Email}
 	if r.URL.Query().Has("window") { // back from the preview
 		page, _ = readWrite(r)
@@ -180,6 +183,9 @@ func (c *console) sendMails(w http.ResponseWriter, r *http.Request, v *visit) {
 	}
 	if err != nil {
 		c.showWrite(w, r, v, web.Status(w, err), page, err)
+		return
+	}
+	if !c.fresh(w, r, v) {
 		return
 	}
 	_, err = c.recipients(ctx, v, page, func(list []accounts.User) error {
