@@ -28,7 +28,7 @@ func (d *Door) factorPage(w http.ResponseWriter, r *http.Request, v *Visit) {
 }
 
 func (d *Door) factor(w http.ResponseWriter, r *http.Request, v *Visit) {
-	started, err := d.Gate.Prove(r.Context(), v.Caller, v.Session, r.PostFormValue("code"))
+	started, err := d.Gate.Prove(r.Context(), v.Caller, v.Session, r.PostFormValue("code"), web.Cookie(r, d.known))
 	if err != nil {
 		d.showProof(w, r, v, "factor", "entry.factor", err)
 		return

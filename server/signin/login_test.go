@@ -243,3 +243,28 @@ func TestConfirmAndChangePassword(t *testing.T) {
 		t.Errorf("disabled: %v, want E1102", err)
 	}
 }
+
+// A password that breaks the policy of today must be changed, also by who
+// chooses among the accounts that have it.
+func TestChosenMustChange(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	hash := w.hash("weakweakweak")
+	for _, name := range []string{"one", "two"} {
+		if _, err := w.create(system, accounts.New{Username: name, Email: "team@example.org", PasswordHash: hash}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var choice *signin.Choice
+	if _, err := w.login(accounts.ToPortal, "team@example.org", "weakweakweak"); !errors.As(err, &choice) {
+		t.Fatalf("two accounts with one password: %v, want a choice", err)
+	}
+	u, err := w.g.Chosen(t.Context(), from, accounts.ToPortal, choice.Users[1].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := w.g.Start(t.Context(), from, u, accounts.ToPortal, "Browser/1", "", "", "")
+	if err != nil || s.Session.Stage != accounts.StagePassword {
+		t.Errorf("the session is in stage %q (%v), want %q", s.Session.Stage, err, accounts.StagePassword)
+	}
+}

@@ -120,8 +120,10 @@ func (g *Gate) noteLogin(ctx context.Context, tx *db.Tx, from access.Caller, u a
 
 // Prove checks a code of the second factor, of an app or for recovery: it ends
 // StageFactor, and refreshes the proof of a session that is past it. A wrong
-// code is Unauthenticated, factor.code.wrong; too many of them are E1104.
-func (g *Gate) Prove(ctx context.Context, by access.Caller, s accounts.Session, code string) (Started, error) {
+// code is Unauthenticated, factor.code.wrong; too many of them are E1104. known
+// is the browser's token, as for Attempt: who has but the password locks no
+// browser out that the owner came in by.
+func (g *Gate) Prove(ctx context.Context, by access.Caller, s accounts.Session, code, known string) (Started, error) {
 	var out Started
 	var told error
 	err := g.DB.Write(ctx, func(tx *db.Tx) error {
@@ -134,9 +136,16 @@ func (g *Gate) Prove(ctx context.Context, by access.Caller, s accounts.Session, 
 		if err != nil {
 			return err
 		}
-		var factor string
-		if factor, told, err = g.useCode(ctx, tx, by, u, code, set.SignIn); err != nil {
+		from, err := knownFrom(ctx, tx, s, known)
+		if err != nil {
 			return err
+		}
+		var factor string
+		if factor, told, err = g.useCode(ctx, tx, by, u, from, code, set.SignIn); err != nil {
+			return err
+		}
+		if errs.Is(told, errs.TooManyAttempts) {
+			return g.noteRefusal(ctx, tx, by, s.Portal, u, "throttled", told)
 		}
 		if told != nil {
 			return g.record(ctx, tx, by, s.Portal, u, "second_factor_wrong", told)
@@ -153,10 +162,25 @@ func (g *Gate) Prove(ctx context.Context, by access.Caller, s accounts.Session, 
 	return out, nil
 }
 
-// useCode checks a code of an account's second factor, and counts wrong ones.
-// told is what the person is told about a code that did not do.
-func (g *Gate) useCode(ctx context.Context, tx *db.Tx, from access.Caller, u accounts.User, code string, s settings.SignIn) (factor string, told, err error) {
-	guard := g.guard("factor", from, u.ID, "")
+// knownFrom is by what the owner of a session is known from before: the session
+// itself once the second factor was given or none was there to give, and until
+// then at most the browser.
+func knownFrom(ctx context.Context, tx *db.Tx, s accounts.Session, token string) (string, error) {
+	if s.Stage != accounts.StageFactor {
+		return "session " + s.ID, nil
+	}
+	id, browser, err := knownBrowser(ctx, tx, token)
+	if id != s.User {
+		browser = ""
+	}
+	return browser, err
+}
+
+// useCode checks a code of an account's second factor, and counts wrong ones;
+// apart for what the account is known from before, "" for nothing. told is what
+// the person is told about a code that did not do.
+func (g *Gate) useCode(ctx context.Context, tx *db.Tx, from access.Caller, u accounts.User, known, code string, s settings.SignIn) (factor string, told, err error) {
+	guard := g.guard("factor", from, u.ID, known)
 	if err := guard.admit(ctx, tx, s); err != nil {
 		if errs.Is(err, errs.TooManyAttempts) {
 			return "", err, nil
@@ -173,7 +197,7 @@ func (g *Gate) useCode(ctx context.Context, tx *db.Tx, from access.Caller, u acc
 	}
 	told = err
 	locked, err := guard.failed(ctx, tx, s)
-	if err == nil && locked {
+	if err == nil && locked && known == "" {
 		err = g.locked(ctx, tx, from, u, s)
 	}
 	return "", told, err
@@ -218,7 +242,9 @@ func (g *Gate) ProvePasskey(ctx context.Context, by access.Caller, s accounts.Se
 		return out, err
 	}
 	if told := g.Factors.FinishProof(ctx, s.User, s.ID, response); told != nil {
-		err := g.DB.Write(ctx, func(tx *db.Tx) error { return g.record(ctx, tx, by, s.Portal, u, "second_factor_wrong", told) })
+		err := g.DB.Write(ctx, func(tx *db.Tx) error {
+			return g.noteRefusal(ctx, tx, by, s.Portal, u, "second_factor_wrong", told)
+		})
 		if err != nil {
 			return out, err
 		}
@@ -267,7 +293,7 @@ func (g *Gate) StepUp(ctx context.Context, by access.Caller, s accounts.Session,
 		return out, err
 	}
 	if has.Any() {
-		return g.Prove(ctx, by, s, code)
+		return g.Prove(ctx, by, s, code, "")
 	}
 	u, err := g.check(ctx, by, s, password)
 	if err != nil {

@@ -143,10 +143,10 @@ func TestSecondFactor(t *testing.T) {
 	if !w.find(u.ID).LastLoginAt.IsZero() {
 		t.Error("half a login counts as one")
 	}
-	if _, err := w.g.Prove(t.Context(), w.by(s), s.Session, "123456"); errs.KindOf(err) != errs.Unauthenticated {
+	if _, err := w.g.Prove(t.Context(), w.by(s), s.Session, "123456", ""); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("a wrong code: %v", err)
 	}
-	done, err := w.g.Prove(t.Context(), w.by(s), s.Session, w.code(secret))
+	done, err := w.g.Prove(t.Context(), w.by(s), s.Session, w.code(secret), "")
 	if err != nil || done.Session.Stage != accounts.StageDone || done.Session.Factor != factors.ByTOTP || done.Known == "" {
 		t.Fatalf("Prove = %+v, %v", done, err)
 	}
@@ -158,7 +158,7 @@ func TestSecondFactor(t *testing.T) {
 	}
 	// The code was used, in this session and in others.
 	other := w.come("una")
-	if _, err := w.g.Prove(t.Context(), w.by(other), other.Session, w.code(secret)); errs.KindOf(err) != errs.Unauthenticated {
+	if _, err := w.g.Prove(t.Context(), w.by(other), other.Session, w.code(secret), ""); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("the code again: %v", err)
 	}
 	// At the client the code is part of the attempt.
@@ -195,7 +195,7 @@ func TestFactorThenPassword(t *testing.T) {
 	if _, err := w.g.SetFirstPassword(t.Context(), w.by(s), s.Session, password); err == nil {
 		t.Error("a password is set before the second factor is given")
 	}
-	s, err := w.g.Prove(t.Context(), w.by(s), s.Session, w.code(secret))
+	s, err := w.g.Prove(t.Context(), w.by(s), s.Session, w.code(secret), "")
 	if err != nil || s.Session.Stage != accounts.StagePassword {
 		t.Fatalf("then %q, %v", s.Session.Stage, err)
 	}

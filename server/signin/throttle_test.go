@@ -407,7 +407,7 @@ func TestGuessingCodes(t *testing.T) {
 	by := u.Caller(access.Caller{IP: "192.0.2.1", Session: s.Session.ID})
 	locked := false
 	for range 40 {
-		_, err := w.g.Prove(t.Context(), by, s.Session, "000000")
+		_, err := w.g.Prove(t.Context(), by, s.Session, "000000", "")
 		e := errs.Find(err)
 		if e == nil {
 			t.Fatal(err)
@@ -424,12 +424,12 @@ func TestGuessingCodes(t *testing.T) {
 	if !locked {
 		t.Fatal("codes can be guessed for ever")
 	}
-	if _, err := w.g.Prove(t.Context(), by, s.Session, w.code(secret)); !errs.Is(err, errs.TooManyAttempts) {
+	if _, err := w.g.Prove(t.Context(), by, s.Session, w.code(secret), ""); !errs.Is(err, errs.TooManyAttempts) {
 		t.Errorf("the right code during the lock: %v", err)
 	}
 	w.move(16 * time.Minute)
 	s = w.come("una")
-	started, err := w.g.Prove(t.Context(), by, s.Session, w.code(secret))
+	started, err := w.g.Prove(t.Context(), by, s.Session, w.code(secret), "")
 	if err != nil || started.Session.Factor != factors.ByTOTP {
 		t.Errorf("after the lock: %+v, %v", started, err)
 	}
@@ -472,5 +472,76 @@ func TestGuessingCodesAtADevice(t *testing.T) {
 	w.move(16 * time.Minute)
 	if err := guess(w.code(secret)); err != nil {
 		t.Errorf("after the lock: %v", err)
+	}
+}
+
+// Whoever has only the password locks the owner out of no browser that they came
+// in by, and fills no audit.
+func TestGuessedCodesLockNoKnownBrowser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("una")
+	w.stop()
+	secret := w.app(u)
+	s := w.come("una")
+	mine, err := w.g.Prove(t.Context(), w.by(s), s.Session, w.code(secret), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.move(time.Minute)
+	thief, known := w.come("una"), w.come("una")
+	prove := func(s signin.Started, code, browser string) error {
+		_, err := w.g.Prove(t.Context(), w.by(s), s.Session, code, browser)
+		return err
+	}
+	for range 40 {
+		e := errs.Find(prove(thief, "000000", ""))
+		if e == nil {
+			t.Fatal("a guess is right")
+		}
+		if e.Code == errs.TooManyAttempts {
+			wait := e.Args["n"].(int)
+			if wait > 600 {
+				break
+			}
+			w.move(time.Duration(wait) * time.Second)
+		}
+	}
+	for range 30 {
+		if err := prove(thief, w.code(secret), "bsk_forged"); !errs.Is(err, errs.TooManyAttempts) {
+			t.Fatalf("during the lock: %v", err)
+		}
+	}
+	throttled := 0
+	for _, reason := range w.reasons(100) {
+		if reason == "throttled" {
+			throttled++
+		}
+	}
+	if throttled == 0 || throttled > 20 {
+		t.Errorf("the audit has %d rows of one who has to wait", throttled)
+	}
+	if err := prove(known, w.code(secret), mine.Known); err != nil {
+		t.Errorf("the owner's browser during the lock: %v", err)
+	}
+	w.move(time.Minute)
+	if _, err := w.g.StepUp(t.Context(), w.by(mine), mine.Session, "", w.code(secret)); err != nil {
+		t.Errorf("the owner's session during the lock: %v", err)
+	}
+}
+
+// A browser that answers for a passkey what it likes fills no audit.
+func TestRefusedPasskeysAreNoFlood(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.app(w.user("una"))
+	s := w.come("una")
+	for range 30 {
+		if _, err := w.g.ProvePasskey(t.Context(), w.by(s), s.Session, []byte("{}")); err == nil {
+			t.Fatal("nothing is a passkey")
+		}
+	}
+	if n := len(w.reasons(100)); n == 0 || n > 20 {
+		t.Errorf("the audit has %d rows of refused passkeys", n)
 	}
 }

@@ -40,9 +40,10 @@ func (t *try) run(ctx context.Context) (accounts.User, error) {
 		return accounts.User{}, errors.Join(err, t.release(ctx))
 	}
 	u, err := choose(t.g.DB.Now(), t.portal, right)
+	choice := (*Choice)(nil)
 	switch {
-	case errors.As(err, new(*Choice)):
-		return accounts.User{}, errors.Join(t.release(ctx), err) // nobody is logged in yet
+	case errors.As(err, &choice):
+		return accounts.User{}, errors.Join(t.offer(ctx, choice.Users), t.release(ctx), err) // nobody is logged in yet
 	case errs.Is(err, errs.AuthFailed):
 		return accounts.User{}, t.failed(ctx, right, err)
 	case err != nil:
@@ -96,6 +97,26 @@ func (t *try) anyKnown() bool {
 		}
 	}
 	return false
+}
+
+// offer notes about accounts among which somebody is to choose what their
+// password lacks: Chosen does not know it.
+func (t *try) offer(ctx context.Context, users []accounts.User) error {
+	return t.g.DB.Write(context.WithoutCancel(ctx), func(tx *db.Tx) error {
+		for _, u := range users {
+			now, err := accounts.Find(ctx, tx, u.ID)
+			if err != nil {
+				return err
+			}
+			if !now.PasswordAt.Equal(u.PasswordAt) {
+				continue
+			}
+			if err := t.g.outdated(ctx, tx, &now, t.password); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // release takes the attempt back: whether the password is right is not known.
@@ -192,6 +213,9 @@ func (t *try) passed(ctx context.Context, u accounts.User) (accounts.User, error
 				return err
 			}
 		}
+		if errs.Is(told, errs.TooManyAttempts) {
+			return t.throttled(ctx, tx, told)
+		}
 		if told != nil {
 			return t.record(ctx, tx, now, reason, told)
 		}
@@ -286,7 +310,7 @@ func (t *try) factor(ctx context.Context, tx *db.Tx, u accounts.User) (reason st
 		}
 		return "second_factor_asked", errs.New(errs.Unauthenticated, "login.second_factor", "methods", methods), nil
 	}
-	_, told, err = t.g.useCode(ctx, tx, t.from, u, t.code, t.settings)
+	_, told, err = t.g.useCode(ctx, tx, t.from, u, t.known(u.ID), t.code, t.settings)
 	return "second_factor_wrong", told, err
 }
 
@@ -308,6 +332,16 @@ func (g *Gate) record(ctx context.Context, tx *db.Tx, from access.Caller, portal
 	}
 	from.Kind, from.User = access.Anonymous, ""
 	return audit.Record(ctx, tx, from, e)
+}
+
+// noteRefusal is record for what can be had without end, as long as that is no
+// flood.
+func (g *Gate) noteRefusal(ctx context.Context, tx *db.Tx, from access.Caller, portal accounts.Portal, u accounts.User, reason string, told error) error {
+	wait, err := hit(ctx, tx, g.subject("noted factor", reason, string(u.ID)), time.Hour, noted)
+	if err != nil || wait > 0 {
+		return err
+	}
+	return g.record(ctx, tx, from, portal, u, reason, told)
 }
 
 // throttled records that an attempt has to wait, as long as that is no flood.
