@@ -9,6 +9,7 @@ import (
 	"github.com/backstay/backstay/server/console"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
@@ -80,7 +81,7 @@ func (s *Server) remindOnce(ctx context.Context) error {
 func (s *Server) expire(ctx context.Context) error {
 	preserved := func(ctx context.Context, tx *db.Tx) (int64, error) { return profiles.DeletePreserved(ctx, tx, s.Keys) }
 	var gone int64
-	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, signin.Expire, devices.Expire, vault.Expire, mail.Expire,
+	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, factors.Expire, signin.Expire, devices.Expire, vault.Expire, mail.Expire,
 		accounts.Forget, preserved, accounts.Purge, devices.Purge, vault.Purge} {
 		for {
 			var n int64

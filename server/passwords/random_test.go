@@ -35,7 +35,8 @@ func TestHashRandom(t *testing.T) {
 	}
 	usual := took(dear, secret, true)
 	for password, want := range map[string]bool{secret: true, "Another password 1": false} {
-		if got := took(light, password, want); got < usual/2 {
+		got := took(light, password, want)
+		if usual = min(usual, took(dear, secret, true)); got < usual/2 {
 			t.Errorf("a log-in against the cheap hash takes %v, the usual %v", got, usual)
 		}
 	}
