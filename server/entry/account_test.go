@@ -151,6 +151,12 @@ func TestStepUp(t *testing.T) {
 	b.post("/account/delete", http.StatusSeeOther).leads(t, "/confirm?next=%2Faccount")
 	b.post("/account/security/totp", http.StatusSeeOther).leads(t, "/confirm?next=%2Faccount%2Fsecurity%2Ftotp")
 	b.get("/account/security", http.StatusOK)
+	b.post("/confirm", http.StatusSeeOther, "password", servertest.UserPassword)
+	b.post("/account/security/totp", http.StatusSeeOther).leads(t, "/account/security/totp")
+	app := appOf(t, b.get("/account/security/totp", http.StatusOK))
+	clock.advance(6 * time.Minute)
+	b.get("/account/security/totp", http.StatusSeeOther).leads(t, "/confirm?next=%2Faccount%2Fsecurity%2Ftotp")
+	b.post("/account/security/totp/confirm", http.StatusSeeOther, "code", codeAt(t, app, clock.now())).leads(t, "/confirm?next=%2Faccount%2Fsecurity%2Ftotp")
 
 	b.get("/confirm?next=%2Faccount%2Fprivacy", http.StatusOK).has(t, "Is it still you?", `name="password"`)
 	b.post("/confirm", http.StatusUnauthorized, "password", "wrong").has(t, "E1101")

@@ -5,7 +5,6 @@
 package entry
 
 import (
-	"context"
 	"embed"
 	"io/fs"
 	"log/slog"
@@ -63,7 +62,7 @@ type Portal struct {
 
 	// Admit may refuse an account that the gate let in, at its log-in and at
 	// every request after; nil admits all.
-	Admit func(ctx context.Context, tx *db.Tx, u accounts.User) error
+	Admit signin.Admit
 }
 
 // stepUp is the failure of signin.Gate.Fresh.

@@ -225,7 +225,11 @@ func TestPortalByProfile(t *testing.T) {
 	allow(false, false)
 	b.get("/account", http.StatusForbidden).has(t, "E1106", "Log out")
 	b.get("/activity", http.StatusForbidden)
+	done, last := logins(t, s)
 	open(t, s).logIn("", "user", servertest.UserPassword, http.StatusForbidden).has(t, "E1106")
+	if now, at := logins(t, s); now != done || !at.Equal(last) {
+		t.Errorf("a refused log-in is recorded as done: %d rows, want %d; the last log-in %v, want %v", now, done, at, last)
+	}
 	open(t, s).logIn("", "user", "wrong", http.StatusUnauthorized).has(t, "E1101")
 
 	allow(true, false)
@@ -244,6 +248,24 @@ func TestPortalByProfile(t *testing.T) {
 	if err != nil || refused != 3 {
 		t.Errorf("%d refusals by E1106 are recorded, want 3 (%v)", refused, err)
 	}
+}
+
+// logins is how often anybody logged in, and when the user did last.
+func logins(t *testing.T, s *servertest.Server) (done int, last time.Time) {
+	t.Helper()
+	err := s.DB.Read(t.Context(), func(tx *db.Tx) error {
+		rows, err := audit.List(t.Context(), tx, system, audit.Filter{Action: access.Login, Outcome: audit.Done})
+		if err != nil {
+			return err
+		}
+		u, err := accounts.Find(t.Context(), tx, s.User.ID)
+		done, last = len(rows), u.LastLoginAt
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done, last
 }
 
 func TestVersionIsShown(t *testing.T) {

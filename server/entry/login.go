@@ -54,7 +54,8 @@ func (d *Door) login(w http.ResponseWriter, r *http.Request) {
 	}
 	from, page := access.CallerOf(r.Context()), loginPage{Username: r.PostFormValue("username"), Next: r.PostFormValue("next")}
 	u, err := d.Gate.Login(r.Context(), from, signin.Attempt{Portal: d.To, Identifier: page.Username,
-		Password: r.PostFormValue("password"), Known: web.Cookie(r, d.known)})
+		Password: r.PostFormValue("password"), Known: web.Cookie(r, d.known),
+		Admit: d.Portal.Admit})
 	if choice := (*signin.Choice)(nil); errors.As(err, &choice) {
 		d.offer(w, r, choice.Users, page.Next)
 		return
@@ -71,10 +72,6 @@ func (d *Door) login(w http.ResponseWriter, r *http.Request) {
 // enter begins the session of an account that the gate let in, and leads on.
 func (d *Door) enter(w http.ResponseWriter, r *http.Request, u accounts.User, next string) error {
 	ctx, from := r.Context(), access.CallerOf(r.Context())
-	if err := d.admit(r, &Visit{User: u}); err != nil {
-		d.Denied(r, u.Caller(from), access.Login, "user/"+string(u.ID), err)
-		return err
-	}
 	language := ""
 	if l, ok := web.ChosenLang(r); ok {
 		language = string(l)
@@ -175,7 +172,7 @@ func (d *Door) choose(w http.ResponseWriter, r *http.Request) {
 		return nil
 	})
 	if err == nil {
-		u, err = d.Gate.Chosen(ctx, from, d.To, u.ID)
+		u, err = d.Gate.Chosen(ctx, from, d.To, u.ID, d.Portal.Admit)
 	}
 	if err == nil {
 		err = d.enter(w, r, u, r.PostFormValue("next"))

@@ -89,6 +89,9 @@ func (d *Door) showTOTP(w http.ResponseWriter, r *http.Request, v *Visit, failur
 	page := totpPage{section: d.section(w, r, v, "/account/security")}
 	page.Frame = page.Frame.Secret()
 	err := d.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		if err := d.Gate.Fresh(r.Context(), tx, v.Session); err != nil {
+			return err
+		}
 		page.App, err = d.Gate.Factors.PendingTOTP(r.Context(), tx, v.Caller)
 		return err
 	})
@@ -134,10 +137,16 @@ func (d *Door) confirmTOTP(w http.ResponseWriter, r *http.Request, v *Visit) {
 }
 
 // confirmApp makes the app that is being set up count, and recovery codes when
-// there are none.
+// there are none. It wants a fresh proof, but of who has just begun a session
+// and must have a factor first.
 func (d *Door) confirmApp(r *http.Request, v *Visit) (codes []string, err error) {
 	err = d.DB.Write(r.Context(), func(tx *db.Tx) error {
 		codes = nil
+		if v.Session.Stage != accounts.StageEnrol {
+			if err := d.Gate.Fresh(r.Context(), tx, v.Session); err != nil {
+				return err
+			}
+		}
 		if err := d.Gate.Factors.ConfirmTOTP(r.Context(), tx, v.Caller, r.PostFormValue("code")); err != nil {
 			return err
 		}

@@ -24,7 +24,14 @@ type Attempt struct {
 
 	// Known is the token of a browser that an account logged in from before.
 	Known string
+
+	// Admit may refuse an account that is who it says; nil admits all.
+	Admit Admit
 }
+
+// Admit is what a portal asks of an account besides the proof of who it is: its
+// error is what the person is told.
+type Admit func(ctx context.Context, tx *db.Tx, u accounts.User) error
 
 // Choice is in the chain of Login's error when the password is right for
 // several accounts under one address. The person is to choose one of Users;
@@ -50,7 +57,7 @@ func (g *Gate) Login(ctx context.Context, from access.Caller, a Attempt) (accoun
 // login is Login; replacing says that the password is about to be replaced.
 func (g *Gate) login(ctx context.Context, from access.Caller, a Attempt, replacing bool) (accounts.User, error) {
 	start := time.Now()
-	t := &try{g: g, from: from, portal: a.Portal, password: a.Password, code: a.Code, replacing: replacing}
+	t := &try{g: g, from: from, portal: a.Portal, password: a.Password, code: a.Code, admits: a.Admit, replacing: replacing}
 	var friend accounts.ID
 	var browser string
 	err := g.DB.Read(ctx, func(tx *db.Tx) (err error) {
@@ -181,24 +188,37 @@ func why(now time.Time, portal accounts.Portal, u accounts.User) string {
 
 // Chosen is the end of a Login that left a Choice: id is one of its users, and
 // the screen has made sure that the browser is the one that knew the password.
-// Since then the account may have been stopped.
-func (g *Gate) Chosen(ctx context.Context, from access.Caller, portal accounts.Portal, id accounts.ID) (accounts.User, error) {
+// Since then the account may have been stopped. admit is as in Attempt.
+func (g *Gate) Chosen(ctx context.Context, from access.Caller, portal accounts.Portal, id accounts.ID, admit Admit) (accounts.User, error) {
 	u, err := g.find(ctx, id)
 	if err != nil {
 		return accounts.User{}, err
 	}
-	t := &try{g: g, from: from, portal: portal, known: func(accounts.ID) string { return "" },
+	t := &try{g: g, from: from, portal: portal, admits: admit, known: func(accounts.ID) string { return "" },
 		candidates: []accounts.User{u}, guards: []guard{g.guard("login", from, id, "")}}
 	if _, err := choose(g.DB.Now(), portal, t.candidates); err != nil {
 		return accounts.User{}, t.refused(ctx, u, err)
 	}
-	err = g.DB.Write(ctx, func(tx *db.Tx) error {
+	var told error
+	err = g.DB.Write(ctx, func(tx *db.Tx) (err error) {
 		if _, err := t.clear(ctx, tx, u); err != nil {
 			return err
 		}
+		if told, err = t.admitted(ctx, tx, u); err != nil {
+			return err
+		}
+		if told != nil {
+			return t.record(ctx, tx, u, notAdmitted, told)
+		}
 		return g.noteLogin(ctx, tx, from, u, portal)
 	})
-	return u, err
+	if err == nil {
+		err = told
+	}
+	if err != nil {
+		return accounts.User{}, err
+	}
+	return u, nil
 }
 
 func (g *Gate) padTo() time.Duration {

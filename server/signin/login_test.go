@@ -259,7 +259,7 @@ func TestChosenMustChange(t *testing.T) {
 	if _, err := w.login(accounts.ToPortal, "team@example.org", "weakweakweak"); !errors.As(err, &choice) {
 		t.Fatalf("two accounts with one password: %v, want a choice", err)
 	}
-	u, err := w.g.Chosen(t.Context(), from, accounts.ToPortal, choice.Users[1].ID)
+	u, err := w.g.Chosen(t.Context(), from, accounts.ToPortal, choice.Users[1].ID, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ type try struct {
 	password  string
 	code      string
 	proven    bool // the second factor was given before
+	admits    Admit
 	replacing bool // the password is
 	known     func(accounts.ID) string
 	settings  settings.SignIn
@@ -248,10 +249,29 @@ func (t *try) settle(ctx context.Context, tx *db.Tx, u *accounts.User) (reason s
 			return "must_change_password", errs.Of(errs.PasswordChange), nil
 		}
 	}
+	if told, err = t.admitted(ctx, tx, *u); err != nil || told != nil {
+		return notAdmitted, told, err
+	}
 	if failures >= warnAfter {
 		err = t.g.warn(ctx, tx, t.from, *u, failures)
 	}
 	return "", nil, err
+}
+
+// notAdmitted is, for the audit, that the portal itself refused.
+const notAdmitted = "not_admitted"
+
+// admitted asks the portal whether it lets u in, and returns what u is told
+// when not.
+func (t *try) admitted(ctx context.Context, tx *db.Tx, u accounts.User) (told, err error) {
+	if t.admits == nil {
+		return nil, nil
+	}
+	told = t.admits(ctx, tx, u)
+	if errs.Find(told) == nil {
+		return nil, told
+	}
+	return told, nil
 }
 
 // clear ends the counts of an account whose password was shown, and takes the
