@@ -314,3 +314,17 @@ func TestKeysAreUsedAndPresent(t *testing.T) {
 		}
 	}
 }
+
+// One word for one thing: what is sent, and where to, is an e-mail.
+func TestFrenchSaysEmail(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("fr.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(strings.ToLower(line), "courriel") {
+			t.Errorf("another word for an e-mail: %s", line)
+		}
+	}
+}

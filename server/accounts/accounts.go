@@ -269,7 +269,9 @@ type Changes struct {
 	Role      *access.Role // of an administrator
 }
 
-// Update changes an account's fields.
+// Update changes an account's fields. A username that it loses stays its
+// owner's for 90 days: nobody else can take it. Links that were mailed to an
+// address that it loses are void.
 func Update(ctx context.Context, tx *db.Tx, by access.Caller, id ID, c Changes) (User, error) {
 	old, err := Find(ctx, tx, id)
 	if err != nil {
@@ -321,6 +323,9 @@ func Update(ctx context.Context, tx *db.Tx, by access.Caller, id ID, c Changes) 
 	if orgs.Fold(u.Email) != orgs.Fold(old.Email) {
 		if err := freeEmail(ctx, tx, u); err != nil {
 			return User{}, err
+		}
+		if err := EndSecrets(ctx, tx, u.ID, ForReset, ForActivation, ForEmail); err != nil {
+			return User{}, err // what was mailed is another's to read now
 		}
 	}
 	u.UpdatedAt = tx.Now()
@@ -377,13 +382,6 @@ func SetProfile(ctx context.Context, tx *db.Tx, by access.Caller, id ID, profile
 		return fmt.Errorf("assigning profile %s to account %s: %w", profile, id, err)
 	}
 	return nil
-}
-
-// Rename gives an account another username. The old one stays its owner's for
-// 90 days: nobody else can take it.
-func Rename(ctx context.Context, tx *db.Tx, by access.Caller, id ID, username string) error {
-	_, err := Update(ctx, tx, by, id, Changes{Username: &username})
-	return err
 }
 
 // SetHold puts an account under a legal hold, or takes it away: while it lasts

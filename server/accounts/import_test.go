@@ -147,7 +147,11 @@ func TestImportRefusesRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := w.user("old")
-	w.write(func(tx *db.Tx) error { return accounts.Rename(t.Context(), tx, system, old.ID, "renamed") })
+	renamed := "renamed"
+	w.write(func(tx *db.Tx) error {
+		_, err := accounts.Update(t.Context(), tx, system, old.ID, accounts.Changes{Username: &renamed})
+		return err
+	})
 	i, err := w.check(strings.Join([]string{"UserName;EMAIL;language;profile;licence;send_mail;error",
 		"good;good@example.org;EN;;;oui;",
 		"GOOD;;;;;;",

@@ -410,7 +410,10 @@ func TestUsernames(t *testing.T) {
 	}
 	u, vic := w.user("una"), w.user("vic")
 	rename := func(id accounts.ID, name string) error {
-		return w.try(func(tx *db.Tx) error { return accounts.Rename(t.Context(), tx, system, id, name) })
+		return w.try(func(tx *db.Tx) error {
+			_, err := accounts.Update(t.Context(), tx, system, id, accounts.Changes{Username: &name})
+			return err
+		})
 	}
 	if err := rename(u.ID, "una.nemo"); err != nil {
 		t.Fatal(err)

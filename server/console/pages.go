@@ -141,6 +141,13 @@ type chooseProfilePage struct {
 	Profiles              []profileItem
 }
 
+type editUserPage struct {
+	web.Frame
+	Form                                           web.Form
+	Home, Whose                                    string // the page of the account, and its username as it is
+	Username, Email, FirstName, LastName, Language string
+}
+
 type chooseLicencePage struct {
 	web.Frame
 	Form                    web.Form

@@ -28,6 +28,8 @@ func (c *console) userRoutes(mux *entry.Mux) {
 		mux.HandleFunc("POST "+at+"/unlock", c.admin(c.unlock))
 		mux.HandleFunc("POST "+at+"/reset", c.admin(c.sendReset))
 		mux.HandleFunc("POST "+at+"/reset-link", c.admin(c.copyReset))
+		mux.HandleFunc("GET "+at+"/edit", c.admin(c.askEdit))
+		mux.HandleFunc("POST "+at+"/edit", c.admin(c.editUser))
 		mux.HandleFunc("GET "+at+"/factors", c.admin(c.askFactors))
 		mux.HandleFunc("POST "+at+"/factors", c.admin(c.resetFactors))
 	}
@@ -212,6 +214,7 @@ func (page *userPage) act(r *http.Request, tx *db.Tx, u accounts.User) error {
 		more = append(more, link("preserve", "archive", ""))
 	}
 	if u.State != accounts.Deleted && u.State != accounts.Purged {
+		more = append(more, link("edit", "pencil", ""))
 		if u.Kind == access.UserKind {
 			more = append(more, link("profile", "adjustments", ""), link("licence", "certificate", ""))
 		}

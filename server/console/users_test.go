@@ -333,3 +333,47 @@ func TestSecretsAreNotCompressed(t *testing.T) {
 		t.Errorf("an activation link comes as %q", got)
 	}
 }
+
+// A user's names, address and language are changed on a page of their own.
+func TestUserIsEdited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.NewUser("anna")
+	admin, at := w.as("admin"), "/admin/users/"+string(w.User.ID)
+	link := admin.post(at+"/reset-link").want(t, http.StatusOK).copied(t, "link")
+	admin.get(at).want(t, http.StatusOK, `href="`+at+`/edit"`)
+	admin.get(at+"/edit").want(t, http.StatusOK, "Edit user", `value="user@example.org"`)
+	form := func(username, email, language string) []string {
+		return []string{"username", username, "email", email, "first_name", "Ève", "last_name", "Curie", "language", language}
+	}
+	for _, bad := range []struct{ username, email, language, want string }{
+		{"", "user@example.org", "", "Enter a username."},
+		{"eve", "no address", "", "This is not an e-mail address."},
+		{"eve", "user@example.org", "tlh", "This language is not available."},
+	} {
+		admin.post(at+"/edit", form(bad.username, bad.email, bad.language)...).want(t, http.StatusBadRequest, "field-error", bad.want, `value="Ève"`)
+	}
+	admin.post(at+"/edit", form("anna", "user@example.org", "")...).want(t, http.StatusConflict, "field-error", "already taken")
+	w.stranger().get(path(link)).want(t, http.StatusOK)
+	admin.done(admin.post(at+"/edit", form("eve", "eve@example.org", "fr")...), "eve is changed.", "eve@example.org", "Français")
+	if u := w.find("eve"); u.ID != w.User.ID || u.Name() != "Ève Curie" || u.Language != "fr" {
+		t.Errorf("the user is %+v", u)
+	}
+	if w.audited("user/"+string(w.User.ID), "eve@example.org") != 1 {
+		t.Error("the audit does not tell of the new address")
+	}
+	w.stranger().get(path(link)).want(t, http.StatusGone)
+	admin.post("/admin/users", "username", "user").want(t, http.StatusConflict, "already taken")
+	viewer := w.as("viewer")
+	viewer.get(at).lacks(t, at+"/edit")
+	viewer.get(at+"/edit").want(t, http.StatusForbidden)
+	viewer.post(at+"/edit", form("mallory", "mallory@example.org", "")...).want(t, http.StatusForbidden)
+	w.as("orgadmin").post("/admin/settings/administrators/"+string(w.Admin.ID)+"/edit", form("mallory", "mallory@example.org", "")...).want(t, http.StatusForbidden)
+	w.later(6 * time.Minute)
+	if p := admin.get(at + "/edit"); p.status != http.StatusSeeOther {
+		t.Errorf("without a proof: status %d", p.status)
+	}
+	if p := admin.post(at+"/edit", form("mallory", "mallory@example.org", "")...); p.status != http.StatusSeeOther || !strings.HasPrefix(p.to, "/admin/confirm") {
+		t.Errorf("without a proof: %d %s", p.status, p.to)
+	}
+}

@@ -1,0 +1,72 @@
+package console
+
+import (
+	"net/http"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/web"
+)
+
+func (c *console) askEdit(w http.ResponseWriter, r *http.Request, v *visit) {
+	if c.fresh(w, r, v) { // whoever sets the address can have the account by it
+		c.showEdit(w, r, v, http.StatusOK, nil, nil)
+	}
+}
+
+// showEdit shows what can be changed of an account: as it is, or as somebody
+// wants it and what is wrong about it.
+func (c *console) showEdit(w http.ResponseWriter, r *http.Request, v *visit, status int, wanted *accounts.Changes, failure error) {
+	page := editUserPage{Frame: c.frame(w, r, v, "users.edit")}
+	if failure != nil && !refused(&page.Form, page.Printer(), failure, userFields) {
+		c.fail(w, r, v.caller, failure)
+		return
+	}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		if err != nil {
+			return err
+		}
+		if err := audit.See(v.caller, access.ManageUsers, u.Org, u.ID, "user/"+string(u.ID)); err != nil {
+			return err
+		}
+		page.Title, page.Home, page.Whose = page.Printer().T("users.edit.title", "name", web.Visible(u.Username)), home(u), u.Username
+		page.Username, page.Email, page.FirstName, page.LastName, page.Language = u.Username, u.Email, u.FirstName, u.LastName, u.Language
+		return nil
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	if wanted != nil {
+		page.Username, page.Email, page.FirstName, page.LastName, page.Language = *wanted.Username, *wanted.Email, *wanted.FirstName, *wanted.LastName, *wanted.Language
+	}
+	c.site.Render(w, r, status, "user-edit", page)
+}
+
+func (c *console) editUser(w http.ResponseWriter, r *http.Request, v *visit) {
+	field := func(name string) *string {
+		s := r.PostFormValue(name)
+		return &s
+	}
+	wanted := accounts.Changes{Username: field("username"), Email: field("email"), FirstName: field("first_name"),
+		LastName: field("last_name"), Language: field("language")}
+	var u accounts.User
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
+		if u, err = findUser(r, tx, v, accounts.ID(r.PathValue("user"))); err != nil {
+			return err
+		}
+		if err := c.checkFresh(r.Context(), tx, v); err != nil {
+			return err
+		}
+		u, err = accounts.Update(r.Context(), tx, v.caller, u.ID, wanted)
+		return err
+	})
+	if err != nil {
+		c.showEdit(w, r, v, web.Status(w, err), &wanted, err)
+		return
+	}
+	c.site.Done(w, r, home(u), web.Flash{Key: "users.edit.done", Args: []any{"name", u.Username}})
+}
