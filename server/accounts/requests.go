@@ -63,29 +63,7 @@ func RequestDeletion(ctx context.Context, tx *db.Tx, by access.Caller, ring *key
 	if err != nil {
 		return fmt.Errorf("asking for a deletion: %w", err)
 	}
-	return Notify(ctx, tx, ring, u.Org, mail.Mail{User: u.ID, Template: mail.DeletionRequested, Values: map[string]string{"username": u.Username, "name": u.Name()}})
-}
-
-// Notify sends a mail to the administrators of an organisation.
-func Notify(ctx context.Context, tx *db.Tx, ring *keys.Ring, org orgs.ID, m mail.Mail) error {
-	var admins []User
-	err := each(ctx, tx, "SELECT "+columns+` FROM users WHERE kind = $1 AND state = $2 AND email <> '' AND (role = $3 OR role = $4 AND org = $5)
-		ORDER BY username_key`, []any{access.AdminKind, Active, access.ServerAdmin, access.OrgAdmin, org}, func(rows *sql.Rows) error {
-		u, err := scan(rows)
-		admins = append(admins, u)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("looking for administrators: %w", err)
-	}
-	m.Org = org
-	for _, a := range admins {
-		m.To, m.Language = a.Email, a.Language
-		if err := mail.Queue(ctx, tx, ring, m); err != nil {
-			return err
-		}
-	}
-	return nil
+	return orgs.Notify(ctx, tx, ring, u.Org, mail.Mail{Template: mail.DeletionRequested, Values: map[string]string{"username": u.Username, "name": u.Name()}})
 }
 
 // Requests returns the open requests of an organisation, or of all, the oldest

@@ -67,7 +67,7 @@ func remind(ctx context.Context, tx *db.Tx, ring *keys.Ring, l Licence, rules se
 	if len(mails) == 0 {
 		return nil
 	}
-	if err := toAdministrators(ctx, tx, ring, l.Org, mails); err != nil {
+	if err := Notify(ctx, tx, ring, l.Org, mails...); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, "UPDATE licences SET noted_at = $2 WHERE id = $1", l.ID, db.Micros(now))
@@ -91,24 +91,15 @@ func (l Licence) ending(now time.Time, first int) bool {
 
 func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
 
-// toAdministrators queues mails to the administrators of an organisation who
-// can do something about it and have an address.
-func toAdministrators(ctx context.Context, tx *db.Tx, ring *keys.Ring, org ID, mails []mail.Mail) error {
-	rows, err := tx.Query(ctx, `SELECT id, email, language FROM users
-		WHERE org = $1 AND kind = $2 AND state = 'active' AND role <> $3 AND email <> '' ORDER BY id`, org, access.AdminKind, access.Viewer)
+// Notify queues mails to the administrators of an organisation who can do
+// something about it. When none of them has an address, the server
+// administrators are told.
+func Notify(ctx context.Context, tx *db.Tx, ring *keys.Ring, org ID, mails ...mail.Mail) error {
+	to, err := administrators(ctx, tx, "org = $2 AND role <> $3", org, access.Viewer)
+	if err == nil && len(to) == 0 {
+		to, err = administrators(ctx, tx, "role = $2", access.ServerAdmin)
+	}
 	if err != nil {
-		return fmt.Errorf("looking for administrators: %w", err)
-	}
-	defer rows.Close()
-	var to []mail.Mail
-	for rows.Next() {
-		var m mail.Mail
-		if err := rows.Scan(&m.User, &m.To, &m.Language); err != nil {
-			return fmt.Errorf("looking for administrators: %w", err)
-		}
-		to = append(to, m)
-	}
-	if err := rows.Err(); err != nil {
 		return fmt.Errorf("looking for administrators: %w", err)
 	}
 	for _, t := range to {
@@ -120,4 +111,24 @@ func toAdministrators(ctx context.Context, tx *db.Tx, ring *keys.Ring, org ID, m
 		}
 	}
 	return nil
+}
+
+// administrators are the active ones with an address for whom where holds, each
+// as an empty mail to them. Its arguments begin with $2.
+func administrators(ctx context.Context, tx *db.Tx, where string, args ...any) ([]mail.Mail, error) {
+	rows, err := tx.Query(ctx, `SELECT id, email, language FROM users
+		WHERE kind = $1 AND state = 'active' AND email <> '' AND `+where+` ORDER BY username_key`, append([]any{access.AdminKind}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var to []mail.Mail
+	for rows.Next() {
+		var m mail.Mail
+		if err := rows.Scan(&m.User, &m.To, &m.Language); err != nil {
+			return nil, err
+		}
+		to = append(to, m)
+	}
+	return to, rows.Err()
 }

@@ -111,3 +111,45 @@ func TestRemind(t *testing.T) {
 		t.Errorf("changed by hand: %v, mailed %v", faulty, got)
 	}
 }
+
+// The server administrators, of whatever organisation, are told what nobody of
+// the organisation itself can be.
+func TestNotifyReachesSomebody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	home := w.org
+	w.administrator("server_admin", "active", "boss@example.org")
+	w.write(func(tx *db.Tx) (err error) {
+		w.org, err = orgs.Create(t.Context(), tx, operator, w.ring, "Branch")
+		return err
+	})
+	w.administrator("viewer", "active", "viewer@example.org")
+	w.administrator("org_admin", "active", "")
+	told := func(want ...string) {
+		t.Helper()
+		var got []string
+		w.write(func(tx *db.Tx) error {
+			if _, err := tx.Exec(t.Context(), "DELETE FROM outbox"); err != nil {
+				return err
+			}
+			if err := orgs.Notify(t.Context(), tx, w.ring, w.org.ID, mail.Mail{Template: mail.DeletionRequested,
+				Values: map[string]string{"username": "una", "name": "Una"}}); err != nil {
+				return err
+			}
+			rows, err := mail.List(t.Context(), tx, operator, mail.Filter{})
+			got = nil
+			for _, r := range rows {
+				got = append(got, r.To)
+			}
+			return err
+		})
+		if !slices.Equal(got, want) {
+			t.Errorf("told %v, want %v", got, want)
+		}
+	}
+	told("boss@example.org")
+	w.administrator("org_admin", "active", "org@example.org")
+	told("org@example.org")
+	w.org = home
+	told("boss@example.org")
+}

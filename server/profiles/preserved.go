@@ -114,7 +114,7 @@ func warn(ctx context.Context, tx *db.Tx, ring *keys.Ring, soon map[orgs.ID]map[
 			return err
 		}
 		for days, users := range byDays {
-			err := accounts.Notify(ctx, tx, ring, org, mail.Mail{Template: mail.PreservedExpiring, Values: map[string]string{
+			err := orgs.Notify(ctx, tx, ring, org, mail.Mail{Template: mail.PreservedExpiring, Values: map[string]string{
 				"users": strings.Join(users, "\n"), "days": strconv.Itoa(days), "org": o.Name}})
 			if err != nil {
 				return err
