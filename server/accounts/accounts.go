@@ -271,7 +271,7 @@ type Changes struct {
 
 // Update changes an account's fields. A username that it loses stays its
 // owner's for 90 days: nobody else can take it. Links that were mailed to an
-// address that it loses are void.
+// address that it loses are void; TellOld tells that one.
 func Update(ctx context.Context, tx *db.Tx, by access.Caller, id ID, c Changes) (User, error) {
 	old, err := Find(ctx, tx, id)
 	if err != nil {

@@ -115,7 +115,7 @@ func ConfirmEmail(ctx context.Context, d *db.DB, by access.Caller, ring *keys.Ri
 		if err := changeEmail(ctx, tx, by, u, old); err != nil {
 			return err
 		}
-		return tellOld(ctx, tx, ring, server, u, old)
+		return TellOld(ctx, tx, ring, server, u, old)
 	})
 }
 
@@ -134,8 +134,9 @@ func changeEmail(ctx context.Context, tx *db.Tx, by access.Caller, u User, old s
 	return nil
 }
 
-// tellOld mails the old address what has happened to it, and how to undo it.
-func tellOld(ctx context.Context, tx *db.Tx, ring *keys.Ring, server string, u User, old string) error {
+// TellOld mails the old address of u what has happened to it, and how to undo
+// it. server is the server's address.
+func TellOld(ctx context.Context, tx *db.Tx, ring *keys.Ring, server string, u User, old string) error {
 	if old == "" {
 		return nil
 	}

@@ -358,6 +358,36 @@ func TestUndoTheLaterChange(t *testing.T) {
 	}
 }
 
+// Who reads the mail of an address of before gets in by none of its links.
+func TestUpdatedAddressEndsLinks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clock()
+	u := w.user("una")
+	purposes := []accounts.Purpose{accounts.ForReset, accounts.ForActivation, accounts.ForEmail}
+	for _, change := range []struct {
+		c    accounts.Changes
+		want bool
+	}{{accounts.Changes{FirstName: new("Una")}, true}, {accounts.Changes{Email: new("new@example.org")}, false}} {
+		w.write(func(tx *db.Tx) error {
+			for _, p := range purposes {
+				if _, err := accounts.NewLink(t.Context(), tx, p, u.ID, time.Hour, nil); err != nil {
+					return err
+				}
+			}
+			if _, err := accounts.Update(t.Context(), tx, system, u.ID, change.c); err != nil {
+				return err
+			}
+			for _, p := range purposes {
+				if got, err := accounts.Waits(t.Context(), tx, p, u.ID); err != nil || got != change.want {
+					t.Errorf("a link for %s waits: %v, %v; want %v", p, got, err, change.want)
+				}
+			}
+			return nil
+		})
+	}
+}
+
 func TestSharedAddresses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -84,6 +84,18 @@ func EndSecrets(ctx context.Context, tx *db.Tx, id ID, purposes ...Purpose) erro
 	return nil
 }
 
+// Waits reports whether an account has a link or code for a purpose that can
+// still be used.
+func Waits(ctx context.Context, tx *db.Tx, p Purpose, id ID) (bool, error) {
+	var waits bool
+	err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM one_time_secrets WHERE user_id = $1 AND purpose = $2 AND used_at = 0 AND expires_at > $3)`,
+		id, p, db.Micros(tx.Now())).Scan(&waits)
+	if err != nil {
+		return false, fmt.Errorf("looking for a link of account %s: %w", id, err)
+	}
+	return waits, nil
+}
+
 // PeekLink returns the account of a link that can still be used, and the data
 // that NewLink was given, and uses nothing up: mail scanners follow links. Any
 // other link is E1107.

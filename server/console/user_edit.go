@@ -61,8 +61,11 @@ func (c *console) editUser(w http.ResponseWriter, r *http.Request, v *visit) {
 		if err := c.checkFresh(r.Context(), tx, v); err != nil {
 			return err
 		}
-		u, err = accounts.Update(r.Context(), tx, v.caller, u.ID, wanted)
-		return err
+		old := u
+		if u, err = accounts.Update(r.Context(), tx, v.caller, u.ID, wanted); err != nil || u.Email == old.Email || u.State != accounts.Active {
+			return err // an address that nobody has answered from may be a stranger's
+		}
+		return accounts.TellOld(r.Context(), tx, c.Keys, c.Gate.Address(u.Kind), u, old.Email)
 	})
 	if err != nil {
 		c.showEdit(w, r, v, web.Status(w, err), &wanted, err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/servertest"
 )
@@ -358,6 +359,13 @@ func TestUserIsEdited(t *testing.T) {
 	admin.done(admin.post(at+"/edit", form("eve", "eve@example.org", "fr")...), "eve is changed.", "eve@example.org", "Français")
 	if u := w.find("eve"); u.ID != w.User.ID || u.Name() != "Ève Curie" || u.Language != "fr" {
 		t.Errorf("the user is %+v", u)
+	}
+	told := false
+	err := w.DB.Read(t.Context(), func(tx *db.Tx) error {
+		return tx.QueryRow(t.Context(), "SELECT EXISTS (SELECT 1 FROM outbox WHERE template = 'email_changed' AND recipient = 'user@example.org')").Scan(&told)
+	})
+	if err != nil || !told {
+		t.Errorf("the address of before was told: %v, %v", told, err)
 	}
 	if w.audited("user/"+string(w.User.ID), "eve@example.org") != 1 {
 		t.Error("the audit does not tell of the new address")

@@ -194,11 +194,21 @@ func (g *Gate) locked(ctx context.Context, tx *db.Tx, from access.Caller, u acco
 	if err != nil || wait > 0 || u.Email == "" || u.State != accounts.Active {
 		return err
 	}
-	token, err := accounts.NewLink(ctx, tx, accounts.ForReset, u.ID, time.Duration(s.ResetMinutes)*time.Minute, nil)
+	// A new link ends the one before, which its owner may have asked for: who
+	// has one gets the news alone.
+	waits, err := accounts.Waits(ctx, tx, accounts.ForReset, u.ID)
 	if err != nil {
 		return err
 	}
-	return g.mail(ctx, tx, u, mail.Locked, "minutes", strconv.Itoa(s.LockMinutes), "link", g.link(u, "password", token), "ip", from.IP)
+	link := ""
+	if !waits {
+		token, err := accounts.NewLink(ctx, tx, accounts.ForReset, u.ID, time.Duration(s.ResetMinutes)*time.Minute, nil)
+		if err != nil {
+			return err
+		}
+		link = g.link(u, "password", token)
+	}
+	return g.mail(ctx, tx, u, mail.Locked, "minutes", strconv.Itoa(s.LockMinutes), "link", link, "ip", from.IP)
 }
 
 // warn tells an account's owner, who is in now, that somebody tried before.

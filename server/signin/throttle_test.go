@@ -545,3 +545,24 @@ func TestRefusedPasskeysAreNoFlood(t *testing.T) {
 		t.Errorf("the audit has %d rows of refused passkeys", n)
 	}
 }
+
+// Whoever tries wrong passwords takes no link away that the owner asked for.
+func TestLockKeepsALink(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.user("una")
+	w.stop()
+	var token string
+	w.write(func(tx *db.Tx) (err error) {
+		token, err = accounts.NewLink(t.Context(), tx, accounts.ForReset, u.ID, 30*time.Minute, nil)
+		return err
+	})
+	w.fail("192.0.2.1", "una", 10)
+	mails := w.mails()
+	if len(mails) != 1 || mails[0].Template != mail.Locked || mails[0].Values["link"] != "" {
+		t.Errorf("mailed %+v, want the news of the lock alone", mails)
+	}
+	if _, err := w.g.Link(t.Context(), token); err != nil {
+		t.Errorf("the owner's link after a lock: %v", err)
+	}
+}
