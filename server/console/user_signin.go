@@ -2,7 +2,6 @@ package console
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
@@ -15,30 +14,8 @@ import (
 )
 
 func sessionOf(f web.Frame, s accounts.Session) session {
-	return session{ID: s.ID, Where: f.Printer().T("session.in." + string(s.Portal)), Browser: browser(s.UserAgent), IP: s.IP,
+	return session{ID: s.ID, Where: f.Printer().T("session.in." + string(s.Portal)), Browser: web.Browser(f.Printer(), s.UserAgent), IP: s.IP,
 		Began: s.CreatedAt, Seen: s.LastSeenAt}
-}
-
-// browser is what people call the browser that says userAgent of itself. It is
-// for recognising one's own, nothing more.
-func browser(userAgent string) string {
-	first := func(names ...string) string {
-		for i := 0; i+1 < len(names); i += 2 {
-			if strings.Contains(userAgent, names[i]) {
-				return names[i+1]
-			}
-		}
-		return ""
-	}
-	name := first("Edg/", "Edge", "OPR/", "Opera", "Firefox/", "Firefox", "Chrome/", "Chrome", "Safari/", "Safari")
-	system := first("Windows", "Windows", "Android", "Android", "iPhone", "iOS", "iPad", "iPadOS", "Mac OS X", "macOS", "Linux", "Linux")
-	switch {
-	case name == "" && system == "":
-		return web.Visible(userAgent)
-	case name == "" || system == "":
-		return name + system
-	}
-	return name + " · " + system
 }
 
 // localeName is a language in its own tongue.

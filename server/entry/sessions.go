@@ -23,8 +23,8 @@ func (d *Door) sessions(w http.ResponseWriter, r *http.Request, v *Visit) {
 		}
 		page.Sessions, page.Devices = nil, nil
 		for _, s := range list {
-			page.Sessions = append(page.Sessions, login{ID: s.ID, Browser: browser(page.Printer(), s.UserAgent), Agent: s.UserAgent, IP: s.IP,
-				Phone: mobile(s.UserAgent), Here: s.ID == v.Session.ID, Began: s.CreatedAt, Seen: s.LastSeenAt})
+			page.Sessions = append(page.Sessions, login{ID: s.ID, Browser: web.Browser(page.Printer(), s.UserAgent), Agent: s.UserAgent, IP: s.IP,
+				Phone: web.Phone(s.UserAgent), Here: s.ID == v.Session.ID, Began: s.CreatedAt, Seen: s.LastSeenAt})
 		}
 		if !page.Computers {
 			return nil

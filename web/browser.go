@@ -1,4 +1,4 @@
-package entry
+package web
 
 import (
 	"strings"
@@ -28,8 +28,9 @@ func named(agent string, names [][2]string) string {
 	return ""
 }
 
-// browser says which browser on which system a session is in.
-func browser(p *locale.Printer, agent string) string {
+// Browser says which browser on which system calls itself agent, for people to
+// recognise their own.
+func Browser(p *locale.Printer, agent string) string {
 	name, system := named(agent, browsers), named(agent, systems)
 	switch {
 	case name != "" && system != "":
@@ -42,6 +43,7 @@ func browser(p *locale.Printer, agent string) string {
 	return p.T("account.session.unknown")
 }
 
-func mobile(agent string) bool {
+// Phone reports whether a browser says that it is on a phone or tablet.
+func Phone(agent string) bool {
 	return strings.Contains(agent, "Mobile") || strings.Contains(agent, "iPhone") || strings.Contains(agent, "Android")
 }
