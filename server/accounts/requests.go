@@ -66,6 +66,18 @@ func RequestDeletion(ctx context.Context, tx *db.Tx, by access.Caller, ring *key
 	return orgs.Notify(ctx, tx, ring, u.Org, mail.Mail{Template: mail.DeletionRequested, Values: map[string]string{"username": u.Username, "name": u.Name()}})
 }
 
+// DeletionAsked is when an account asked to be deleted and got no answer yet;
+// zero when it did not ask.
+func DeletionAsked(ctx context.Context, tx *db.Tx, id ID) (time.Time, error) {
+	var at int64
+	err := tx.QueryRow(ctx, "SELECT coalesce(max(created_at), 0) FROM account_requests WHERE user_id = $1 AND kind = $2 AND state = $3",
+		id, deleteAccount, requestOpen).Scan(&at)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("looking for requests of account %s: %w", id, err)
+	}
+	return db.Time(at), nil
+}
+
 // Requests returns the open requests of an organisation, or of all, the oldest
 // first.
 func Requests(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID) ([]Request, error) {

@@ -346,7 +346,7 @@ func TestAskDeletion(t *testing.T) {
 		b.logIn("", username, servertest.UserPassword, http.StatusSeeOther)
 		for range 2 {
 			b.post("/account/delete", http.StatusSeeOther).leads(t, "/account/privacy")
-			b.get("/account/privacy", http.StatusOK).has(t, "Your request was sent to your administrator.")
+			b.get("/account/privacy", http.StatusOK).has(t, "Your request was sent to your administrator.", "Your request to delete the account was sent on "+time.Now().UTC().Format("2 Jan 2006")+".")
 		}
 	}
 	admin := open(t, s)

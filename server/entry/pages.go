@@ -176,7 +176,8 @@ type askDevicePage struct {
 
 type privacyPage struct {
 	section
-	CanAsk bool // for the deletion of the account
+	CanAsk bool      // for the deletion of the account
+	Asked  time.Time // when that was asked for and not answered, or zero
 }
 
 // Parts are the secret of an app in groups that can be read out and typed.

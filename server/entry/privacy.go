@@ -17,6 +17,14 @@ import (
 
 func (d *Door) privacy(w http.ResponseWriter, r *http.Request, v *Visit) {
 	page := privacyPage{section: d.section(w, r, v, "/account/privacy"), CanAsk: d.To == accounts.ToPortal}
+	err := d.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		page.Asked, err = accounts.DeletionAsked(r.Context(), tx, v.User.ID)
+		return err
+	})
+	if err != nil {
+		d.Fail(w, r, v.Caller, err)
+		return
+	}
 	d.Site.Render(w, r, http.StatusOK, "privacy", page)
 }
 
