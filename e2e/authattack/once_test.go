@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -130,15 +131,18 @@ func codes(t *testing.T) {
 		return err
 	})
 	for _, what := range []string{factors.ByTOTP, factors.ByRecovery} {
-		code := sheet[0]
-		if what == factors.ByTOTP {
-			code = w.code(secret)
-		}
+		// Made when all are ready: an app's code lasts half a minute.
+		code := sync.OnceValue(func() string {
+			if what == factors.ByTOTP {
+				return w.code(secret)
+			}
+			return sheet[0]
+		})
 		var in atomic.Int64
 		together(10, func(int) func() {
 			b := w.browser().half("user")
 			return func() {
-				if a := b.post("/factor", "code", code); a.StatusCode == http.StatusSeeOther && b.in() {
+				if a := b.post("/factor", "code", code()); a.StatusCode == http.StatusSeeOther && b.in() {
 					in.Add(1)
 				}
 			}
@@ -148,7 +152,7 @@ func codes(t *testing.T) {
 		}
 		w.wait(time.Hour) // no lock is in the way of what follows
 		b := w.browser().half("user")
-		if a := b.post("/factor", "code", code); a.StatusCode == http.StatusSeeOther {
+		if a := b.post("/factor", "code", code()); a.StatusCode == http.StatusSeeOther {
 			t.Errorf("%s: the code is good once more", what)
 		}
 		w.wait(time.Hour)
