@@ -126,6 +126,7 @@ func TestInterrupted(t *testing.T) {
 			t.Errorf("something of %s still runs:\n%s", ours, stack)
 		}
 	}
+	f.quiet()
 	if f.head() != nil {
 		t.Error("an interrupted run committed something")
 	}
@@ -156,6 +157,7 @@ func TestPartialSnapshots(t *testing.T) {
 	if _, err := d.try(ctx, partial); !errors.Is(err, context.Canceled) {
 		t.Fatalf("the run was to be cut off: %v", err)
 	}
+	f.quiet()
 	if h := f.head(); h == nil || h.m.Status != snapshot.Partial {
 		t.Fatal("no partial snapshot was committed")
 	}

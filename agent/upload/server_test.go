@@ -31,6 +31,8 @@ type fake struct {
 	keys keys
 
 	mu        sync.Mutex
+	idle      *sync.Cond // busy has become 0
+	busy      int        // requests being answered
 	objects   map[backup.ID]backup.Object
 	session   *session
 	snapshots []*committed
@@ -91,6 +93,7 @@ func newKeys(t testing.TB) keys {
 func newServer(t testing.TB) *fake {
 	t.Helper()
 	f := &fake{t: t, keys: newKeys(t), objects: map[backup.ID]backup.Object{}, refs: map[backup.Hash][]backup.ID{}, epoch: 1}
+	f.idle = sync.NewCond(&f.mu)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /agent/v1/challenge", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, wire.Challenge{Challenge: make([]byte, 32)})
@@ -103,9 +106,13 @@ func newServer(t testing.TB) *fake {
 	mux.HandleFunc("PUT /agent/v1/sessions/{id}/packs/{put}", f.put)
 	mux.HandleFunc("POST /agent/v1/sessions/{id}/commit", f.commit)
 	f.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f.mu.Lock()
-		refuse := f.refuse
-		f.mu.Unlock()
+		var refuse func(http.ResponseWriter, *http.Request) bool
+		f.set(func() { refuse = f.refuse; f.busy++ })
+		defer f.set(func() {
+			if f.busy--; f.busy == 0 {
+				f.idle.Broadcast()
+			}
+		})
 		if refuse != nil && refuse(w, r) {
 			return
 		}
@@ -133,6 +140,17 @@ func (f *fake) set(change func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change()
+}
+
+// quiet waits until all is answered that a device asked for before it was cut
+// off.
+func (f *fake) quiet() {
+	f.CloseClientConnections()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.busy > 0 {
+		f.idle.Wait()
+	}
 }
 
 func (f *fake) head() *committed {
