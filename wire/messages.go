@@ -59,6 +59,7 @@ type Hardware struct {
 	OSVersion string `json:"os_version,omitempty"`
 	Arch      string `json:"arch"`
 	OSUser    string `json:"os_user,omitempty"`
+	OSHome    string `json:"os_home,omitempty"` // of OSUser
 }
 
 // Activate asks to make this computer a device of a user.
@@ -94,6 +95,11 @@ type Activated struct {
 	UserCert      []byte  `json:"user_cert"`
 	OrgRecord     []byte  `json:"org_record"`
 	Profile       Profile `json:"profile"`
+	// Choice is what was done: Add, Replace or Reactivate. Choices is the JSON of
+	// profile.Choices that the device begins with; empty: none.
+	Choice    string          `json:"choice,omitempty"`
+	Choices   json.RawMessage `json:"choices,omitempty"`
+	RootEpoch int64           `json:"root_epoch,omitempty"`
 }
 
 // ChallengeRequest asks for a challenge to sign.
@@ -164,6 +170,9 @@ type Status struct {
 	NextRun       *time.Time `json:"next_run,omitempty"`
 	Hardware      Hardware   `json:"hardware"`
 	ClientVersion string     `json:"client_version"`
+	// Choices is the JSON of profile.Choices that the device's user made; absent
+	// when they are as the server knows them.
+	Choices json.RawMessage `json:"choices,omitempty"`
 }
 
 // StatusAnswer tells a device what it may have missed.

@@ -1,0 +1,217 @@
+-- Devices that are added, replaced and reactivated; deployment by token;
+-- resets, and what two administrators decide together.
+
+-- +goose Up
+
+ALTER TABLE devices ADD COLUMN os_home TEXT NOT NULL DEFAULT '';          -- of os_user
+ALTER TABLE devices ADD COLUMN named BOOLEAN NOT NULL DEFAULT FALSE;      -- somebody chose the name: it does not follow the host name
+ALTER TABLE devices ADD COLUMN names TEXT NOT NULL DEFAULT '';            -- those it had, one a line; the search finds them
+ALTER TABLE devices ADD COLUMN locked_at BIGINT NOT NULL DEFAULT 0;       -- backups go on, nothing is shown or restored there
+ALTER TABLE devices ADD COLUMN choices TEXT NOT NULL DEFAULT '';          -- JSON of profile.Choices, as the device reports
+ALTER TABLE devices ADD COLUMN root_epoch BIGINT NOT NULL DEFAULT 1;      -- one more when a computer of another system goes on with the set
+ALTER TABLE devices ADD COLUMN replaces TEXT NOT NULL DEFAULT '';         -- the device that this one takes over with its first complete backup
+ALTER TABLE devices ADD COLUMN successor TEXT NOT NULL DEFAULT '';        -- of a replaced device
+ALTER TABLE devices ADD COLUMN token TEXT NOT NULL DEFAULT '';            -- the deployment token that it came by
+ALTER TABLE devices ADD COLUMN inactive_at BIGINT NOT NULL DEFAULT 0;     -- since when it counts as inactive, 0: it does not
+ALTER TABLE devices ADD COLUMN noted_at BIGINT NOT NULL DEFAULT 0;        -- last warning before an inactive device is deleted
+ALTER TABLE devices ADD COLUMN state_before TEXT NOT NULL DEFAULT '';     -- what undoing a deletion returns to
+ALTER TABLE devices ADD COLUMN purge_at BIGINT NOT NULL DEFAULT 0;        -- of a deleted device
+ALTER TABLE devices ADD COLUMN complete_at BIGINT NOT NULL DEFAULT 0;     -- its newest complete snapshot
+ALTER TABLE devices ADD COLUMN clone_at BIGINT NOT NULL DEFAULT 0;        -- two computers claimed to be this one
+UPDATE devices SET complete_at = last_backup_at WHERE last_status = 'complete';
+CREATE INDEX devices_user ON devices (user_id, state);
+CREATE INDEX devices_serial ON devices (serial);
+CREATE INDEX devices_key ON devices (signing_key);
+CREATE INDEX devices_state ON devices (state, purge_at);
+CREATE INDEX devices_token ON devices (token);
+CREATE INDEX devices_replaces ON devices (replaces);
+
+ALTER TABLE snapshots ADD COLUMN root_epoch BIGINT NOT NULL DEFAULT 1;
+
+-- A device's own quota, when it differs from the profile's, in bytes; NULL: the
+-- profile's. The organisation's own: 0 is none.
+ALTER TABLE users ADD COLUMN quota_bytes BIGINT;
+ALTER TABLE orgs ADD COLUMN quota_bytes BIGINT NOT NULL DEFAULT 0;
+
+-- The computers that a device was before. A key that stands here proves which
+-- device a computer was, and nothing else.
+CREATE TABLE device_identities (
+	number       {{serial}},
+	device       TEXT NOT NULL REFERENCES devices(id) ON DELETE CASCADE,
+	signing_key  {{blob}} NOT NULL,
+	cert         {{blob}} NOT NULL,
+	cert_serial  BIGINT NOT NULL,
+	name         TEXT NOT NULL,
+	named        BOOLEAN NOT NULL,
+	hardware     TEXT NOT NULL,            -- JSON of wire.Hardware
+	is_system    BOOLEAN NOT NULL,
+	choices      TEXT NOT NULL,
+	activated_at BIGINT NOT NULL,
+	ended_at     BIGINT NOT NULL,
+	ended_why    TEXT NOT NULL,            -- replaced, reactivated, undone
+	last_seq     BIGINT NOT NULL,          -- of the set's head when it ended
+	undone_at    BIGINT NOT NULL           -- the replacement was taken back
+);
+CREATE INDEX device_identities_device ON device_identities (device, number);
+CREATE INDEX device_identities_key ON device_identities (signing_key);
+
+-- An activation that was begun: who it is for was proved, which device it
+-- becomes is still to be said.
+CREATE TABLE activations (
+	id             TEXT PRIMARY KEY,
+	token          {{blob}} NOT NULL UNIQUE, -- SHA-256
+	org            TEXT NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
+	user_id        TEXT NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+	request_id     TEXT NOT NULL,
+	signing_key    {{blob}} NOT NULL,
+	hardware       TEXT NOT NULL,            -- JSON of wire.Hardware
+	is_system      BOOLEAN NOT NULL,
+	client_version TEXT NOT NULL,
+	previous       TEXT NOT NULL,            -- the device whose key it showed, empty: none
+	proof          TEXT NOT NULL,            -- password, key, token, sso
+	credential     TEXT NOT NULL,            -- id of the activation key or deployment token
+	device         TEXT NOT NULL,            -- what came of it, empty: nothing yet
+	created_at     BIGINT NOT NULL,
+	expires_at     BIGINT NOT NULL,
+	ended_at       BIGINT NOT NULL,
+	UNIQUE (user_id, request_id)
+);
+CREATE INDEX activations_expires ON activations (expires_at);
+
+-- One-time secrets by which an administrator lets a computer activate itself
+-- for a user.
+CREATE TABLE activation_keys (
+	id         TEXT PRIMARY KEY,
+	org        TEXT NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
+	user_id    TEXT NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+	secret     {{blob}} NOT NULL,            -- SHA-256
+	choice     TEXT NOT NULL,                -- add, replace, reactivate, succeed
+	device     TEXT NOT NULL,                -- that it replaces or reactivates, empty: none
+	tries      BIGINT NOT NULL,              -- left
+	created_by TEXT NOT NULL,
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,
+	used_at    BIGINT NOT NULL
+);
+CREATE INDEX activation_keys_user ON activation_keys (user_id);
+CREATE INDEX activation_keys_expires ON activation_keys (expires_at);
+
+-- Deployment. A token says that a computer belongs to the fleet, never whose it
+-- is.
+CREATE TABLE deploy_tokens (
+	id            TEXT PRIMARY KEY,          -- stands in the token
+	org           TEXT NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
+	secret        {{blob}} NOT NULL,         -- SHA-256
+	name          TEXT NOT NULL,
+	profile       TEXT REFERENCES profiles(id), -- of new users, NULL: the default
+	networks      TEXT NOT NULL,             -- CIDRs, one a line; empty: any
+	systems       TEXT NOT NULL,             -- linux, windows, darwin, one a line; empty: any
+	hosts         TEXT NOT NULL,             -- patterns of host names, one a line; empty: any
+	max_uses      BIGINT NOT NULL,           -- 0: without limit
+	uses          BIGINT NOT NULL,
+	approve       BOOLEAN NOT NULL,          -- what comes by it waits for an administrator
+	create_users  BOOLEAN NOT NULL,          -- an address nobody has makes an account
+	domains       TEXT NOT NULL,             -- of those addresses, one a line
+	prompt        BOOLEAN NOT NULL,          -- ask the user when nothing says whose computer it is
+	created_by    TEXT NOT NULL,
+	created_at    BIGINT NOT NULL,
+	expires_at    BIGINT NOT NULL,           -- 0: without end
+	revoked_at    BIGINT NOT NULL,
+	last_used_at  BIGINT NOT NULL,
+	last_failed_at BIGINT NOT NULL,
+	failures      BIGINT NOT NULL
+);
+CREATE INDEX deploy_tokens_org ON deploy_tokens (org, created_at);
+
+-- One row for each use; never changed.
+CREATE TABLE deploy_uses (
+	number     {{serial}},
+	token      TEXT NOT NULL REFERENCES deploy_tokens(id) ON DELETE CASCADE,
+	device     TEXT NOT NULL,                -- no reference: the use outlives the device
+	ip         TEXT NOT NULL,
+	hostname   TEXT NOT NULL,
+	used_at    BIGINT NOT NULL
+);
+CREATE INDEX deploy_uses_token ON deploy_uses (token, number);
+
+-- Computers that showed a good token and were not let in.
+CREATE TABLE deploy_knocks (
+	token      TEXT NOT NULL REFERENCES deploy_tokens(id) ON DELETE CASCADE,
+	machine    TEXT NOT NULL,                -- machine id, or host name when it has none
+	hostname   TEXT NOT NULL,
+	os         TEXT NOT NULL,
+	os_user    TEXT NOT NULL,
+	ip         TEXT NOT NULL,
+	code       TEXT NOT NULL,                -- why not
+	times      BIGINT NOT NULL,
+	first_at   BIGINT NOT NULL,
+	last_at    BIGINT NOT NULL,
+	PRIMARY KEY (token, machine, os_user)
+);
+CREATE INDEX deploy_knocks_last ON deploy_knocks (last_at);
+
+-- Which computer is whose, said by an administrator beforehand. A row is
+-- deleted when it has been used.
+CREATE TABLE device_map (
+	number       {{serial}},
+	org          TEXT NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
+	user_id      TEXT NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+	id_type      TEXT NOT NULL,              -- uuid, serial-number, hostname
+	id_value     TEXT NOT NULL,              -- folded
+	os_user      TEXT NOT NULL,              -- empty: any
+	old_device   TEXT NOT NULL,              -- that is replaced, empty: none
+	restore      TEXT NOT NULL,              -- ALL, DATA, SYSTEM or nothing
+	created_by   TEXT NOT NULL,
+	created_at   BIGINT NOT NULL,
+	expires_at   BIGINT NOT NULL             -- 0: without end
+);
+CREATE INDEX device_map_value ON device_map (org, id_type, id_value);
+CREATE INDEX device_map_user ON device_map (user_id);
+
+-- What one administrator asks for and another has to allow.
+CREATE TABLE approvals (
+	id           TEXT PRIMARY KEY,
+	org          TEXT NOT NULL,              -- empty: the server's
+	kind         TEXT NOT NULL,
+	data         TEXT NOT NULL,              -- JSON, of the feature that does it
+	summary      TEXT NOT NULL,              -- JSON of the values of its message
+	reason       TEXT NOT NULL,
+	state        TEXT NOT NULL,              -- waiting, approved, refused, withdrawn, expired, done, failed
+	asked_by     TEXT NOT NULL,
+	asked_name   TEXT NOT NULL,
+	asked_at     BIGINT NOT NULL,
+	expires_at   BIGINT NOT NULL,
+	decided_by   TEXT NOT NULL,
+	decided_name TEXT NOT NULL,
+	decided_at   BIGINT NOT NULL,
+	not_before   BIGINT NOT NULL             -- when an approved act is carried out
+);
+CREATE INDEX approvals_state ON approvals (state, asked_at);
+
+-- A security reset: many devices are deactivated, and come back one by one.
+CREATE TABLE campaigns (
+	id          TEXT PRIMARY KEY,
+	org         TEXT NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
+	name        TEXT NOT NULL,
+	reason      TEXT NOT NULL,
+	filter      TEXT NOT NULL,               -- JSON of what chose the devices
+	distrust    BOOLEAN NOT NULL,            -- old keys do not let a device back by themselves
+	batch       BIGINT NOT NULL,             -- devices a minute, 0: all at once
+	state       TEXT NOT NULL,               -- waiting, running, paused, revoked, done, cancelled
+	approval    TEXT NOT NULL,
+	created_by  TEXT NOT NULL,
+	created_at  BIGINT NOT NULL,
+	started_at  BIGINT NOT NULL,
+	ended_at    BIGINT NOT NULL,
+	reminded_at BIGINT NOT NULL
+);
+CREATE INDEX campaigns_org ON campaigns (org, created_at);
+
+CREATE TABLE campaign_devices (
+	campaign       TEXT NOT NULL REFERENCES campaigns(id) ON DELETE CASCADE,
+	device         TEXT NOT NULL REFERENCES devices(id) ON DELETE CASCADE,
+	deactivated_at BIGINT NOT NULL,          -- 0: not yet
+	returned_at    BIGINT NOT NULL,          -- 0: not yet
+	PRIMARY KEY (campaign, device)
+);
+CREATE INDEX campaign_devices_device ON campaign_devices (device);
