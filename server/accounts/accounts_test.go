@@ -6,146 +6,53 @@ import (
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/accounts/accountstest"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
-	"github.com/backstay/backstay/server/db/dbtest"
-	"github.com/backstay/backstay/server/keys"
-	"github.com/backstay/backstay/server/orgs"
-	"github.com/backstay/backstay/server/passwords"
 )
 
-var system = access.System("test")
+var system = accountstest.System
 
-const password = "Correct horse 1"
+const (
+	password = accountstest.Password
+	server   = accountstest.Address
+)
 
-// world is a database with one organisation.
-type world struct {
-	*testing.T
-	d    *db.DB
-	ring *keys.Ring
-	h    *passwords.Hasher
-	org  orgs.Org
-}
+// world is one whose accounts are invited, imported, moved and deleted.
+type world struct{ *accountstest.World }
 
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	ring, err := keys.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, d: dbtest.New(t), ring: ring, h: &passwords.Hasher{Time: 1, Memory: 8}}
-	w.write(func(tx *db.Tx) error {
-		w.org, err = orgs.Create(t.Context(), tx, system, ring, "Example")
-		return err
-	})
-	return w
-}
-
-// write fails the test when f does.
-func (w *world) write(f func(*db.Tx) error) {
-	w.Helper()
-	if err := w.d.Write(w.Context(), f); err != nil {
-		w.Fatal(err)
-	}
-}
-
-func (w *world) hash(password string) string {
-	w.Helper()
-	hash, err := w.h.Hash(w.Context(), password)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return hash
-}
-
-func (w *world) create(by access.Caller, n accounts.New) (u accounts.User, err error) {
-	w.Helper()
-	if n.Org == "" {
-		n.Org = w.org.ID
-	}
-	if n.Kind == "" {
-		n.Kind = access.UserKind
-	}
-	err = w.d.Write(w.Context(), func(tx *db.Tx) (err error) {
-		u, err = accounts.Create(w.Context(), tx, by, w.ring, n)
-		return err
-	})
-	return u, err
-}
-
-// user makes an active user, address and password as given.
-func (w *world) user(username string) accounts.User {
-	w.Helper()
-	u, err := w.create(system, accounts.New{Username: username, Email: username + "@example.org", PasswordHash: w.hash(password)})
-	if err != nil {
-		w.Fatal(err)
-	}
-	return u
-}
-
-func (w *world) admin(username string, role access.Role) accounts.User {
-	w.Helper()
-	u, err := w.create(system, accounts.New{Kind: access.AdminKind, Role: role, Username: username, PasswordHash: w.hash(password)})
-	if err != nil {
-		w.Fatal(err)
-	}
-	return u
-}
-
-func (w *world) find(id accounts.ID) (u accounts.User) {
-	w.Helper()
-	err := w.d.Read(w.Context(), func(tx *db.Tx) (err error) {
-		u, err = accounts.Find(w.Context(), tx, id)
-		return err
-	})
-	if err != nil {
-		w.Fatal(err)
-	}
-	return u
-}
-
-func (w *world) audit(f audit.Filter) (rows []audit.Row) {
-	w.Helper()
-	err := w.d.Read(w.Context(), func(tx *db.Tx) (err error) {
-		rows, err = audit.List(w.Context(), tx, system, f)
-		return err
-	})
-	if err != nil {
-		w.Fatal(err)
-	}
-	return rows
-}
+func newWorld(t *testing.T) *world { return &world{accountstest.New(t)} }
 
 func TestCreate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u, err := w.create(system, accounts.New{Username: " Zoe\u0308 ", Email: "Zoe@EXAMPLE.org", FirstName: "Zoë", LastName: "Müller",
-		Language: "fr", PasswordHash: w.hash(password)})
+	u, err := w.Create(system, accounts.New{Username: " Zoe\u0308 ", Email: "Zoe@EXAMPLE.org", FirstName: "Zoë", LastName: "Müller",
+		Language: "fr", PasswordHash: w.Hash(password)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := w.find(u.ID)
+	got := w.Find(u.ID)
 	if got.Username != "Zoë" || got.Email != "Zoe@example.org" || got.Name() != "Zoë Müller" || got.State != accounts.Active || got.Language != "fr" {
 		t.Errorf("found %+v", got)
 	}
 	if got.Keys.Gen != 1 || len(got.Keys.PublicKey) == 0 || len(got.Keys.Wrapped) == 0 || len(got.Keys.Cert) == 0 || len(got.Keys.IdentityKey) == 0 {
 		t.Error("the user has no keys")
 	}
-	rows := w.audit(audit.Filter{Object: "user/" + string(u.ID)})
+	rows := w.Audit(audit.Filter{Object: "user/" + string(u.ID)})
 	if len(rows) != 1 || rows[0].Action != access.ManageUsers || rows[0].Owner != u.ID {
 		t.Errorf("audit: %+v", rows)
 	}
 
 	// An e-mail address may be shared.
-	if _, err := w.create(system, accounts.New{Username: "other", Email: "zoe@example.org"}); err != nil {
+	if _, err := w.Create(system, accounts.New{Username: "other", Email: "zoe@example.org"}); err != nil {
 		t.Error(err)
 	}
-	invited, err := w.create(system, accounts.New{Username: "invited"})
+	invited, err := w.Create(system, accounts.New{Username: "invited"})
 	if err != nil || invited.State != accounts.Invited {
 		t.Errorf("without a password the state is %s, %v; want invited", invited.State, err)
 	}
-	admin, err := w.create(system, accounts.New{Kind: access.AdminKind, Role: access.ServerAdmin, Username: "admin", PasswordHash: w.hash(password)})
-	if err != nil || w.find(admin.ID).Keys.Gen != 0 {
+	admin, err := w.Create(system, accounts.New{Kind: access.AdminKind, Role: access.ServerAdmin, Username: "admin", PasswordHash: w.Hash(password)})
+	if err != nil || w.Find(admin.ID).Keys.Gen != 0 {
 		t.Errorf("an administrator has keys, or %v", err)
 	}
 
@@ -171,7 +78,7 @@ func TestCreate(t *testing.T) {
 		{"an unknown kind", accounts.New{Kind: "device", Username: "x"}, errs.Invalid},
 		{"no organisation", accounts.New{Org: "none", Username: "x"}, errs.NotFound},
 	} {
-		if _, err := w.create(system, c.n); errs.KindOf(err) != c.want {
+		if _, err := w.Create(system, c.n); errs.KindOf(err) != c.want {
 			t.Errorf("%s: %v, want kind %d", c.name, err, c.want)
 		}
 	}
@@ -184,7 +91,7 @@ func TestUsernamesUnderARace(t *testing.T) {
 	results := make(chan error)
 	for i := range 8 {
 		go func() {
-			_, err := w.create(system, accounts.New{Username: []string{"same", "SAME"}[i%2]})
+			_, err := w.Create(system, accounts.New{Username: []string{"same", "SAME"}[i%2]})
 			results <- err
 		}()
 	}
@@ -205,9 +112,9 @@ func TestUsernamesUnderARace(t *testing.T) {
 func TestWhoMayManage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	server, org, viewer := w.admin("root", access.ServerAdmin), w.admin("org", access.OrgAdmin), w.admin("viewer", access.Viewer)
-	w.admin("root2", access.ServerAdmin)
-	una, vic := w.user("una"), w.user("vic")
+	server, org, viewer := w.Admin("root", access.ServerAdmin), w.Admin("org", access.OrgAdmin), w.Admin("viewer", access.Viewer)
+	w.Admin("root2", access.ServerAdmin)
+	una, vic := w.User("una"), w.User("vic")
 	caller := func(u accounts.User) access.Caller { return u.Caller(access.Caller{}) }
 	for _, c := range []struct {
 		name   string
@@ -239,28 +146,28 @@ func TestWhoMayManage(t *testing.T) {
 				if c.by.User == c.target.ID {
 					return errs.New(errs.Forbidden, "own password: another test")
 				}
-				return accounts.SetPassword(t.Context(), tx, c.by, c.target.ID, w.hash(password), false)
+				return accounts.SetPassword(t.Context(), tx, c.by, c.target.ID, w.Hash(password), false)
 			},
 		} {
-			err := w.d.Write(t.Context(), do)
+			err := w.DB.Write(t.Context(), do)
 			if c.want == 0 && err != nil || c.want != 0 && errs.KindOf(err) != c.want {
 				t.Errorf("%s: %s = %v, want kind %d", c.name, verb, err, c.want)
 			}
 		}
 	}
 	// Nobody rises above themselves, by making an account or changing one.
-	if _, err := w.create(caller(org), accounts.New{Kind: access.AdminKind, Role: access.ServerAdmin, Username: "climber"}); errs.KindOf(err) != errs.Forbidden {
+	if _, err := w.Create(caller(org), accounts.New{Kind: access.AdminKind, Role: access.ServerAdmin, Username: "climber"}); errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("an administrator made a server administrator: %v", err)
 	}
 	role := access.ServerAdmin
-	err := w.d.Write(t.Context(), func(tx *db.Tx) error {
+	err := w.DB.Write(t.Context(), func(tx *db.Tx) error {
 		_, err := accounts.Update(t.Context(), tx, caller(org), org.ID, accounts.Changes{Role: &role})
 		return err
 	})
 	if errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("an administrator made themselves a server administrator: %v", err)
 	}
-	if got := w.find(org.ID).Role; got != access.OrgAdmin {
+	if got := w.Find(org.ID).Role; got != access.OrgAdmin {
 		t.Errorf("the role is %s now", got)
 	}
 }
@@ -268,9 +175,9 @@ func TestWhoMayManage(t *testing.T) {
 func TestTheLastAdministratorStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	first := w.admin("first", access.ServerAdmin)
+	first := w.Admin("first", access.ServerAdmin)
 	state := func(id accounts.ID, to accounts.State) error {
-		return w.d.Write(t.Context(), func(tx *db.Tx) error {
+		return w.DB.Write(t.Context(), func(tx *db.Tx) error {
 			return accounts.SetState(t.Context(), tx, system, id, to, "")
 		})
 	}
@@ -278,14 +185,14 @@ func TestTheLastAdministratorStays(t *testing.T) {
 		t.Errorf("disabling the last: %v, want Conflict", err)
 	}
 	role := access.Viewer
-	err := w.d.Write(t.Context(), func(tx *db.Tx) error {
+	err := w.DB.Write(t.Context(), func(tx *db.Tx) error {
 		_, err := accounts.Update(t.Context(), tx, system, first.ID, accounts.Changes{Role: &role})
 		return err
 	})
 	if errs.KindOf(err) != errs.Conflict {
 		t.Errorf("demoting the last: %v, want Conflict", err)
 	}
-	w.admin("second", access.ServerAdmin)
+	w.Admin("second", access.ServerAdmin)
 	if err := state(first.ID, accounts.Disabled); err != nil {
 		t.Error(err)
 	}
@@ -294,7 +201,7 @@ func TestTheLastAdministratorStays(t *testing.T) {
 func TestStates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	steps := []struct {
 		to   accounts.State
 		want errs.Kind
@@ -304,28 +211,28 @@ func TestStates(t *testing.T) {
 		{accounts.Active, 0}, {accounts.Deleted, 0}, {accounts.Active, errs.Conflict}, {accounts.Purged, errs.Conflict},
 	}
 	for _, s := range steps {
-		before := w.find(u.ID).State
-		err := w.d.Write(t.Context(), func(tx *db.Tx) error {
+		before := w.Find(u.ID).State
+		err := w.DB.Write(t.Context(), func(tx *db.Tx) error {
 			return accounts.SetState(t.Context(), tx, system, u.ID, s.to, "because it is a test")
 		})
 		if s.want == 0 && err != nil || s.want != 0 && errs.KindOf(err) != s.want {
 			t.Errorf("%s to %s: %v, want kind %d", before, s.to, err, s.want)
 		}
 	}
-	invited, err := w.create(system, accounts.New{Username: "invited"})
+	invited, err := w.Create(system, accounts.New{Username: "invited"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = w.d.Write(t.Context(), func(tx *db.Tx) error {
+	err = w.DB.Write(t.Context(), func(tx *db.Tx) error {
 		return accounts.SetState(t.Context(), tx, system, invited.ID, accounts.Active, "")
 	})
 	if errs.KindOf(err) != errs.Conflict {
 		t.Errorf("activating an account without a password: %v", err)
 	}
-	w.write(func(tx *db.Tx) error {
-		return accounts.SetPassword(t.Context(), tx, system, invited.ID, w.hash(password), true)
+	w.Write(func(tx *db.Tx) error {
+		return accounts.SetPassword(t.Context(), tx, system, invited.ID, w.Hash(password), true)
 	})
-	if got := w.find(invited.ID); got.State != accounts.Active || !got.MustChangePassword {
+	if got := w.Find(invited.ID); got.State != accounts.Active || !got.MustChangePassword {
 		t.Errorf("with a password: %s, must change %v", got.State, got.MustChangePassword)
 	}
 }
@@ -333,10 +240,10 @@ func TestStates(t *testing.T) {
 func TestUpdate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
-	w.user("vic")
+	u := w.User("una")
+	w.User("vic")
 	change := func(c accounts.Changes) error {
-		return w.d.Write(t.Context(), func(tx *db.Tx) error {
+		return w.DB.Write(t.Context(), func(tx *db.Tx) error {
 			_, err := accounts.Update(t.Context(), tx, system, u.ID, c)
 			return err
 		})
@@ -345,10 +252,10 @@ func TestUpdate(t *testing.T) {
 	if err := change(accounts.Changes{Username: &name, Email: &mail}); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.find(u.ID); got.Username != "UNA" || got.Email != mail || got.Keys.Gen != 1 {
+	if got := w.Find(u.ID); got.Username != "UNA" || got.Email != mail || got.Keys.Gen != 1 {
 		t.Errorf("found %+v", got)
 	}
-	rows := w.audit(audit.Filter{Object: "user/" + string(u.ID), Limit: 1})
+	rows := w.Audit(audit.Filter{Object: "user/" + string(u.ID), Limit: 1})
 	if len(rows[0].Details) != 2 || rows[0].Details[0].Before != "una" || rows[0].Details[0].After != "UNA" {
 		t.Errorf("details %+v", rows[0].Details)
 	}
@@ -360,10 +267,10 @@ func TestUpdate(t *testing.T) {
 	if err := change(accounts.Changes{Email: &bad}); errs.KindOf(err) != errs.Invalid {
 		t.Errorf("a wrong address: %v, want Invalid", err)
 	}
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		return accounts.SetLanguage(t.Context(), tx, u.Caller(access.Caller{}), "fr")
 	})
-	if got := w.find(u.ID).Language; got != "fr" {
+	if got := w.Find(u.ID).Language; got != "fr" {
 		t.Errorf("language = %q", got)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 func (w *world) purge() (n int64) {
 	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
+	w.Write(func(tx *db.Tx) (err error) {
 		n, err = accounts.Purge(w.Context(), tx)
 		return err
 	})
@@ -30,12 +30,12 @@ func TestPurge(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	u, err := w.create(system, accounts.New{Username: "Una", Email: "una@example.org", FirstName: "Una", LastName: "Nemo", Language: "fr",
-		PasswordHash: w.hash(password)})
+	u, err := w.Create(system, accounts.New{Username: "Una", Email: "una@example.org", FirstName: "Una", LastName: "Nemo", Language: "fr",
+		PasswordHash: w.Hash(password)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	vic := w.user("vic")
+	vic := w.User("vic")
 	if err := w.setState(u.ID, accounts.Deleted); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestPurge(t *testing.T) {
 	if n := w.purge(); n != 1 {
 		t.Errorf("%d purged when the window was over, want 1", n)
 	}
-	got := w.find(u.ID)
+	got := w.Find(u.ID)
 	if got.State != accounts.Purged || got.Username != string(u.ID) || got.Email+got.FirstName+got.LastName+got.Language != "" || got.HasPassword() ||
 		got.Keys.Wrapped != nil || got.Keys.PublicKey != nil || got.Keys.IdentityKey != nil || got.Keys.Cert != nil {
 		t.Errorf("left is %+v", got)
@@ -55,24 +55,24 @@ func TestPurge(t *testing.T) {
 	if n := w.purge(); n != 0 {
 		t.Errorf("%d purged again", n)
 	}
-	rows := w.audit(audit.Filter{Object: "user/" + string(u.ID)})
+	rows := w.Audit(audit.Filter{Object: "user/" + string(u.ID)})
 	if rows[0].ActorKind != access.SystemKind || !slices.Contains(rows[0].Details, audit.Detail{Name: "state", Before: "deleted", After: "purged"}) {
 		t.Errorf("recorded %+v", rows[0])
 	}
-	if err := w.try(func(tx *db.Tx) error { return accounts.Undelete(t.Context(), tx, system, u.ID, "") }); errs.KindOf(err) != errs.Conflict {
+	if err := w.Try(func(tx *db.Tx) error { return accounts.Undelete(t.Context(), tx, system, u.ID, "") }); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("bringing it back: %v, want Conflict", err)
 	}
-	if w.find(vic.ID).State != accounts.Active {
+	if w.Find(vic.ID).State != accounts.Active {
 		t.Error("somebody else was purged")
 	}
 
 	// Nobody takes the name for 90 days.
 	move(90*day - time.Microsecond)
-	if _, err := w.create(system, accounts.New{Username: "UNA"}); errs.KindOf(err) != errs.Conflict {
+	if _, err := w.Create(system, accounts.New{Username: "UNA"}); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("the name is free already: %v", err)
 	}
 	move(time.Microsecond)
-	if _, err := w.create(system, accounts.New{Username: "UNA"}); err != nil {
+	if _, err := w.Create(system, accounts.New{Username: "UNA"}); err != nil {
 		t.Errorf("the name is not free after 90 days: %v", err)
 	}
 }
@@ -138,7 +138,7 @@ func TestPurgeTakesSomeAtATime(t *testing.T) {
 	w := newWorld(t)
 	move := w.clock()
 	for n := range 60 {
-		u, err := w.create(system, accounts.New{Username: fmt.Sprint("u", n)})
+		u, err := w.Create(system, accounts.New{Username: fmt.Sprint("u", n)})
 		if err == nil {
 			err = w.setState(u.ID, accounts.Deleted)
 		}
@@ -160,7 +160,7 @@ func TestForget(t *testing.T) {
 	invited := w.in(accounts.Invited, "invited")
 	forget := func() (n int64) {
 		t.Helper()
-		w.write(func(tx *db.Tx) (err error) {
+		w.Write(func(tx *db.Tx) (err error) {
 			n, err = accounts.Forget(t.Context(), tx)
 			return err
 		})
@@ -174,19 +174,19 @@ func TestForget(t *testing.T) {
 	if n := forget(); n != 1 {
 		t.Errorf("%d forgotten after a day, want 1", n)
 	}
-	err := w.try(func(tx *db.Tx) error {
+	err := w.Try(func(tx *db.Tx) error {
 		_, err := accounts.Find(t.Context(), tx, pending.ID)
 		return err
 	})
 	if errs.KindOf(err) != errs.NotFound {
 		t.Errorf("the registration is still there: %v", err)
 	}
-	if rows := w.audit(audit.Filter{Object: "user/" + string(pending.ID), Limit: 1}); rows[0].Details[0].Before != "pending" {
+	if rows := w.Audit(audit.Filter{Object: "user/" + string(pending.ID), Limit: 1}); rows[0].Details[0].Before != "pending" {
 		t.Errorf("recorded %+v", rows[0].Details)
 	}
 	// Its name is free for a second try; who was invited stays.
-	if _, err := w.create(system, accounts.New{Username: "pending", State: accounts.Pending}); err != nil {
+	if _, err := w.Create(system, accounts.New{Username: "pending", State: accounts.Pending}); err != nil {
 		t.Error(err)
 	}
-	w.find(invited.ID)
+	w.Find(invited.ID)
 }

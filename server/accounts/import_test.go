@@ -21,12 +21,12 @@ import (
 
 func (w *world) check(file string, opts accounts.ImportOptions) (accounts.Import, error) {
 	w.Helper()
-	return accounts.CheckImport(w.Context(), w.d, system, w.org.ID, strings.NewReader(file), opts)
+	return accounts.CheckImport(w.Context(), w.DB, system, w.Org.ID, strings.NewReader(file), opts)
 }
 
 func (w *world) run(id string) (accounts.Import, error) {
 	w.Helper()
-	return accounts.RunImport(w.Context(), w.d, system, w.ring, w.h, server, id, accounts.RunOptions{
+	return accounts.RunImport(w.Context(), w.DB, system, w.Ring, w.Hasher, server, id, accounts.RunOptions{
 		Command: func(username string) string { return "activate " + username }})
 }
 
@@ -41,8 +41,8 @@ func outcome(i accounts.Import) (lines []string) {
 func (w *world) users() int {
 	w.Helper()
 	n := 0
-	w.write(func(tx *db.Tx) (err error) {
-		n, err = accounts.Count(w.Context(), tx, system, accounts.Filter{Org: w.org.ID, Kind: access.UserKind})
+	w.Write(func(tx *db.Tx) (err error) {
+		n, err = accounts.Count(w.Context(), tx, system, accounts.Filter{Org: w.Org.ID, Kind: access.UserKind})
 		return err
 	})
 	return n
@@ -57,7 +57,7 @@ wil,,,,,,,
 func TestImport(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	l := w.licence("One", 5, 0)
+	l := w.Licence("One", 5, 0)
 	profile := w.profile("Staff")
 	opts := accounts.ImportOptions{Profiles: map[string]access.ProfileID{"staff": profile}, SendMail: true}
 	i, err := w.check(goodFile, opts)
@@ -75,27 +75,27 @@ func TestImport(t *testing.T) {
 	if err != nil || i.Made != 3 || i.Good != 0 || i.State != "done" {
 		t.Fatalf("made %d, %v: %q", i.Made, err, outcome(i))
 	}
-	una := w.byName("una")
+	una := w.Named("una")
 	if una.Name() != "Una Nemo" || una.Email != "una@example.org" || una.Language != "fr" || una.Profile != profile || orgs.LicenceID(una.Licence) != l.ID ||
-		una.State != accounts.Invited || una.Org != w.org.ID || len(una.Keys.Wrapped) == 0 {
+		una.State != accounts.Invited || una.Org != w.Org.ID || len(una.Keys.Wrapped) == 0 {
 		t.Errorf("made %+v", una)
 	}
-	if vic := w.byName("vic"); vic.FirstName != "Vic, the second" {
+	if vic := w.Named("vic"); vic.FirstName != "Vic, the second" {
 		t.Errorf("made %+v", vic)
 	}
 	// The invitations say all that a single one says. Who has no address has none.
-	mails := w.mails()
-	if len(mails) != 2 || mails[1].to != "una@example.org" || mails[1].values["command"] != "activate una" {
+	mails := w.Mails()
+	if len(mails) != 2 || mails[0].To != "una@example.org" || mails[0].Values["command"] != "activate una" {
 		t.Fatalf("mailed %+v", mails)
 	}
-	if ok, err := una.Knows(t.Context(), w.h, mails[1].values["secret"]); !ok || err != nil {
+	if ok, err := una.Knows(t.Context(), w.Hasher, mails[0].Values["secret"]); !ok || err != nil {
 		t.Errorf("the mailed secret is good %v, %v", ok, err)
 	}
-	if !w.goodLink(accounts.ForActivation, w.token(mails[1].values["link"], "/password")) {
+	if !w.goodLink(accounts.ForActivation, w.Token(mails[0].Values["link"], "/password")) {
 		t.Error("the mailed link is not good")
 	}
 	// Many mails at once are sent one after another.
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		var first, last int64
 		err := tx.QueryRow(t.Context(), "SELECT min(next_at), max(next_at) FROM outbox").Scan(&first, &last)
 		if last <= first {
@@ -103,10 +103,10 @@ func TestImport(t *testing.T) {
 		}
 		return err
 	})
-	if w.byName("wil").HasPassword() {
+	if w.Named("wil").HasPassword() {
 		t.Error("who was sent no secret has one")
 	}
-	rows := w.audit(audit.Filter{Object: "import/" + i.ID})
+	rows := w.Audit(audit.Filter{Object: "import/" + i.ID})
 	if len(rows) != 1 || rows[0].Details[0] != (audit.Detail{Name: "made", After: float64(3)}) {
 		t.Errorf("recorded %+v", rows)
 	}
@@ -119,8 +119,8 @@ func TestImport(t *testing.T) {
 	if err != nil || i.Exists != 3 || i.Good != 1 {
 		t.Fatalf("again: %v, %q", err, outcome(i))
 	}
-	if i, err = w.run(i.ID); err != nil || i.Made != 1 || i.Exists != 3 || len(w.mails()) != 2 || w.users() != 4 {
-		t.Errorf("again: %v, %q, %d mails, %d users", err, outcome(i), len(w.mails()), w.users())
+	if i, err = w.run(i.ID); err != nil || i.Made != 1 || i.Exists != 3 || len(w.Mails()) != 2 || w.users() != 4 {
+		t.Errorf("again: %v, %q, %d mails, %d users", err, outcome(i), len(w.Mails()), w.users())
 	}
 }
 
@@ -128,9 +128,9 @@ func TestImport(t *testing.T) {
 func (w *world) profile(name string) access.ProfileID {
 	w.Helper()
 	id := access.ProfileID("profile-" + name)
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		_, err := tx.Exec(w.Context(), `INSERT INTO profiles (id, org, name, name_key, description, is_default, revision, settings, created_at, updated_at)
-			VALUES ($1, $2, $3, $4, '', FALSE, 1, '{}', 0, 0)`, id, w.org.ID, name, orgs.Fold(name))
+			VALUES ($1, $2, $3, $4, '', FALSE, 1, '{}', 0, 0)`, id, w.Org.ID, name, orgs.Fold(name))
 		return err
 	})
 	return id
@@ -140,15 +140,15 @@ func TestImportRefusesRows(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clock()
-	w.user("there")
-	w.admin("boss", access.Viewer)
-	gone := w.user("gone")
+	w.User("there")
+	w.Admin("boss", access.Viewer)
+	gone := w.User("gone")
 	if err := w.setState(gone.ID, accounts.Deleted); err != nil {
 		t.Fatal(err)
 	}
-	old := w.user("old")
+	old := w.User("old")
 	renamed := "renamed"
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		_, err := accounts.Update(t.Context(), tx, system, old.ID, accounts.Changes{Username: &renamed})
 		return err
 	})
@@ -189,7 +189,7 @@ func TestImportRefusesRows(t *testing.T) {
 	if i, err = w.run(i.ID); err != nil || i.Made != 2 || i.Bad != 14 {
 		t.Errorf("run: %v, %q", err, outcome(i))
 	}
-	if got := w.find(w.byName("good").ID); got.Language != "en" {
+	if got := w.Find(w.Named("good").ID); got.Language != "en" {
 		t.Errorf("made %+v", got)
 	}
 }
@@ -197,12 +197,12 @@ func TestImportRefusesRows(t *testing.T) {
 func TestImportKeepsAddressesApart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	const file = "username,email\na,una@example.org\nb,b@example.org\nc,B@example.org\n"
 	if i, err := w.check(file, accounts.ImportOptions{}); err != nil || i.Good != 3 {
 		t.Errorf("where they are shared: %v, %q", err, outcome(i))
 	}
-	w.settings(func(s *settings.Settings) { s.Registration.SharedEmails = false })
+	w.Set(func(s *settings.Settings) { s.Registration.SharedEmails = false })
 	i, err := w.check(file, accounts.ImportOptions{})
 	if got := outcome(i); err != nil || !slices.Equal(got, []string{"2 a bad user.email.taken", "3 b good", "4 c bad user.email.taken"}) {
 		t.Errorf("where they are not: %v, %q", err, got)
@@ -261,10 +261,10 @@ func TestWhoMayImport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	org := w.admin("org", access.OrgAdmin)
+	org := w.Admin("org", access.OrgAdmin)
 	var other orgs.Org
-	w.write(func(tx *db.Tx) (err error) {
-		other, err = orgs.Create(t.Context(), tx, system, w.ring, "Other")
+	w.Write(func(tx *db.Tx) (err error) {
+		other, err = orgs.Create(t.Context(), tx, system, w.Ring, "Other")
 		return err
 	})
 	stranger := org.Caller(from)
@@ -273,13 +273,13 @@ func TestWhoMayImport(t *testing.T) {
 		by   access.Caller
 		want errs.Kind
 	}{
-		"a user": {w.user("una").Caller(from), errs.NotFound}, "a viewer": {w.admin("viewer", access.Viewer).Caller(from), errs.Forbidden},
+		"a user": {w.User("una").Caller(from), errs.NotFound}, "a viewer": {w.Admin("viewer", access.Viewer).Caller(from), errs.Forbidden},
 		"another organisation's": {stranger, errs.NotFound}, "nobody": {access.Caller{}, errs.Unauthenticated},
 	} {
-		if _, err := accounts.CheckImport(t.Context(), w.d, c.by, w.org.ID, strings.NewReader("username\ny\n"), accounts.ImportOptions{}); errs.KindOf(err) != c.want {
+		if _, err := accounts.CheckImport(t.Context(), w.DB, c.by, w.Org.ID, strings.NewReader("username\ny\n"), accounts.ImportOptions{}); errs.KindOf(err) != c.want {
 			t.Errorf("%s checks: %v, want kind %d", name, err, c.want)
 		}
-		if _, err := accounts.RunImport(t.Context(), w.d, c.by, w.ring, w.h, server, i.ID, accounts.RunOptions{}); errs.KindOf(err) != c.want {
+		if _, err := accounts.RunImport(t.Context(), w.DB, c.by, w.Ring, w.Hasher, server, i.ID, accounts.RunOptions{}); errs.KindOf(err) != c.want {
 			t.Errorf("%s runs: %v, want kind %d", name, err, c.want)
 		}
 	}
@@ -293,26 +293,26 @@ func TestWhoMayImport(t *testing.T) {
 func TestImportWhenThingsHaveChanged(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.licence("One", 1, 0)
+	w.Licence("One", 1, 0)
 	w.hard()
 	i, err := w.check("username\na\nb\nc\nd\n", accounts.ImportOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.user("b")                 // who came in between
-	w.admin("c", access.Viewer) // and took a name
-	w.settings(func(s *settings.Settings) { s.Licences.ReserveOnInvite = true })
+	w.User("b")                 // who came in between
+	w.Admin("c", access.Viewer) // and took a name
+	w.Set(func(s *settings.Settings) { s.Licences.ReserveOnInvite = true })
 	i, err = w.run(i.ID)
 	want := []string{"2 a made", "3 b exists", "4 c bad user.username.taken", "5 d bad error.E1301"}
 	if got := outcome(i); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %q, want %q", err, got, want)
 	}
-	for _, r := range w.audit(audit.Filter{Action: access.ManageUsers, Limit: 500}) {
+	for _, r := range w.Audit(audit.Filter{Action: access.ManageUsers, Limit: 500}) {
 		if s := fmt.Sprint(r.Details); strings.Contains(s, "username <nil> d") {
 			t.Errorf("a user who was not made is recorded: %s", s)
 		}
 	}
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		again, err := accounts.FindImport(t.Context(), tx, system, i.ID)
 		if got := outcome(again); !slices.Equal(got, want) {
 			t.Errorf("kept is %q", got)
@@ -324,8 +324,8 @@ func TestImportWhenThingsHaveChanged(t *testing.T) {
 func TestFailedRows(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.admin("=1+1", access.Viewer)
-	w.admin("plain", access.Viewer)
+	w.Admin("=1+1", access.Viewer)
+	w.Admin("plain", access.Viewer)
 	i, err := w.check("username,first_name,last_name,email\n=1+1,+1,-1,@x\nplain,\"a\tb\",\"\r\",\ngood,,,\n'=quoted,,,\n", accounts.ImportOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -367,8 +367,8 @@ func TestExportCSV(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clock()
-	profile, l := w.profile("=Staff"), w.licence("One", 5, 0)
-	_, err := w.create(system, accounts.New{Username: "=una", Email: "una@example.org", FirstName: "-2+3", LastName: "@SUM(A1)", Profile: profile, Licence: string(l.ID)})
+	profile, l := w.profile("=Staff"), w.Licence("One", 5, 0)
+	_, err := w.Create(system, accounts.New{Username: "=una", Email: "una@example.org", FirstName: "-2+3", LastName: "@SUM(A1)", Profile: profile, Licence: string(l.ID)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -382,9 +382,9 @@ func TestExportCSV(t *testing.T) {
 	}
 	export := func(by access.Caller) ([][]string, error) {
 		var b bytes.Buffer
-		err := w.try(func(tx *db.Tx) error {
+		err := w.Try(func(tx *db.Tx) error {
 			b.Reset()
-			return accounts.ExportCSV(t.Context(), tx, by, accounts.Filter{Org: w.org.ID, Kind: access.UserKind}, &b)
+			return accounts.ExportCSV(t.Context(), tx, by, accounts.Filter{Org: w.Org.ID, Kind: access.UserKind}, &b)
 		})
 		if err != nil {
 			return nil, err
@@ -399,7 +399,7 @@ func TestExportCSV(t *testing.T) {
 	if !slices.Equal(records[1], want) {
 		t.Errorf("got  %q\nwant %q", records[1], want)
 	}
-	if _, err := export(w.byName("n1").Caller(from)); errs.KindOf(err) != errs.NotFound {
+	if _, err := export(w.Named("n1").Caller(from)); errs.KindOf(err) != errs.NotFound {
 		t.Errorf("a user exports: %v, want NotFound", err)
 	}
 }
@@ -422,7 +422,7 @@ func TestImportOfTenThousand(t *testing.T) {
 		fmt.Fprintf(&b, "u%d,u%d@example.org,First %d,Last %d,%s\n", n, n, n, n, []string{"yes", "no"}[n%2])
 	}
 	began := time.Now()
-	i, err := accounts.CheckImport(t.Context(), w.d, system, w.org.ID, io.LimitReader(strings.NewReader(b.String()), 1<<30), accounts.ImportOptions{})
+	i, err := accounts.CheckImport(t.Context(), w.DB, system, w.Org.ID, io.LimitReader(strings.NewReader(b.String()), 1<<30), accounts.ImportOptions{})
 	if err != nil || i.Good != manyRows {
 		t.Fatalf("checked %d, %v", i.Good, err)
 	}
@@ -439,8 +439,8 @@ func TestImportOfTenThousand(t *testing.T) {
 			case <-time.After(50 * time.Millisecond):
 			}
 			start := time.Now()
-			err := w.d.Write(t.Context(), func(tx *db.Tx) error {
-				_, err := tx.Exec(t.Context(), "UPDATE orgs SET updated_at = updated_at WHERE id = $1", w.org.ID)
+			err := w.DB.Write(t.Context(), func(tx *db.Tx) error {
+				_, err := tx.Exec(t.Context(), "UPDATE orgs SET updated_at = updated_at WHERE id = $1", w.Org.ID)
 				return err
 			})
 			if err != nil {
@@ -450,7 +450,7 @@ func TestImportOfTenThousand(t *testing.T) {
 		}
 	}()
 	last := 0
-	i, err = accounts.RunImport(t.Context(), w.d, system, w.ring, w.h, server, i.ID, accounts.RunOptions{
+	i, err = accounts.RunImport(t.Context(), w.DB, system, w.Ring, w.Hasher, server, i.ID, accounts.RunOptions{
 		Progress: func(done, all int) {
 			if done <= last || all != manyRows {
 				t.Errorf("progress %d of %d after %d", done, all, last)

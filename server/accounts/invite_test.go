@@ -1,9 +1,7 @@
 package accounts_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -13,72 +11,35 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/settings"
 )
 
-const server = "https://backup.example.org"
-
-// queued is a mail that waits.
-type queued struct {
-	to, template string
-	values       map[string]string
-}
-
-// mails are those that were queued, the newest first.
-func (w *world) mails() (list []queued) {
+// last is the newest mail.
+func (w *world) last() mail.Mail {
 	w.Helper()
-	w.write(func(tx *db.Tx) error {
-		list = nil
-		rows, err := tx.Query(w.Context(), "SELECT recipient, template, body FROM outbox ORDER BY number DESC")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var q queued
-			var body []byte
-			if err := rows.Scan(&q.to, &q.template, &body); err != nil {
-				return err
-			}
-			text, err := w.ring.Unseal("mail", body)
-			if err == nil {
-				err = json.Unmarshal(text, &q.values)
-			}
-			if err != nil {
-				return err
-			}
-			list = append(list, q)
-		}
-		return rows.Err()
-	})
-	return list
+	all := w.Mails()
+	if len(all) == 0 {
+		w.Fatal("no mail waits")
+	}
+	return all[len(all)-1]
 }
 
 // mail is the newest one, of this template to this address.
-func (w *world) mail(template, to string) queued {
+func (w *world) mail(template mail.Template, to string) mail.Mail {
 	w.Helper()
-	all := w.mails()
-	if len(all) == 0 || all[0].template != template || all[0].to != to {
-		w.Fatalf("no mail %s to %s: %+v", template, to, all)
+	m := w.last()
+	if m.Template != template || m.To != to {
+		w.Fatalf("no mail %s to %s: the last is %+v", template, to, m)
 	}
-	return all[0]
-}
-
-// token is that of a link, which must lead to page.
-func (w *world) token(link, page string) string {
-	w.Helper()
-	u, err := url.Parse(link)
-	if err != nil || !strings.HasPrefix(link, server+page+"?token=") {
-		w.Fatalf("the link is %q, want one to %s", link, page)
-	}
-	return u.Query().Get("token")
+	return m
 }
 
 func (w *world) invite(by access.Caller, id accounts.ID, opts accounts.InviteOptions) (link string, err error) {
 	w.Helper()
-	err = w.try(func(tx *db.Tx) (err error) {
-		link, err = accounts.Invite(w.Context(), tx, by, w.ring, server, id, opts)
+	err = w.Try(func(tx *db.Tx) (err error) {
+		link, err = accounts.Invite(w.Context(), tx, by, w.Ring, server, id, opts)
 		return err
 	})
 	return link, err
@@ -86,7 +47,7 @@ func (w *world) invite(by access.Caller, id accounts.ID, opts accounts.InviteOpt
 
 func (w *world) goodLink(p accounts.Purpose, token string) bool {
 	w.Helper()
-	err := w.try(func(tx *db.Tx) error {
+	err := w.Try(func(tx *db.Tx) error {
 		_, _, err := accounts.PeekLink(w.Context(), tx, p, token)
 		return err
 	})
@@ -100,23 +61,23 @@ func TestInvite(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	w.settings(func(s *settings.Settings) { s.SignIn.ActivationDays = 3 })
-	u, err := w.create(system, accounts.New{Username: "una", Email: "una@example.org", Language: "fr"})
+	w.Set(func(s *settings.Settings) { s.SignIn.ActivationDays = 3 })
+	u, err := w.Create(system, accounts.New{Username: "una", Email: "una@example.org", Language: "fr"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	secret := passwords.Readable()
-	link, err := w.invite(system, u.ID, accounts.InviteOptions{Secret: secret, Hash: w.h.HashRandom(secret), Command: "backstay activate"})
+	link, err := w.invite(system, u.ID, accounts.InviteOptions{Secret: secret, Hash: w.Hasher.HashRandom(secret), Command: "backstay activate"})
 	if err != nil || link != "" {
 		t.Fatalf("Invite = %q, %v; the link belongs into the mail", link, err)
 	}
 	m := w.mail("activation", "una@example.org")
-	if m.values["username"] != "una" || m.values["secret"] != secret || m.values["days"] != "3" || m.values["portal"] != server || m.values["command"] != "backstay activate" {
-		t.Errorf("mailed %v", m.values)
+	if m.Values["username"] != "una" || m.Values["secret"] != secret || m.Values["days"] != "3" || m.Values["portal"] != server || m.Values["command"] != "backstay activate" {
+		t.Errorf("mailed %v", m.Values)
 	}
-	first := w.token(m.values["link"], "/password")
-	got := w.find(u.ID)
-	if ok, err := got.Knows(t.Context(), w.h, secret); !ok || err != nil || got.State != accounts.Invited || !got.TemporaryUntil.Equal(w.d.Now().Add(3*day)) {
+	first := w.Token(m.Values["link"], "/password")
+	got := w.Find(u.ID)
+	if ok, err := got.Knows(t.Context(), w.Hasher, secret); !ok || err != nil || got.State != accounts.Invited || !got.TemporaryUntil.Equal(w.DB.Now().Add(3*day)) {
 		t.Errorf("the secret is good %v, %v; %s until %v", ok, err, got.State, got.TemporaryUntil)
 	}
 	if !w.goodLink(accounts.ForActivation, first) {
@@ -125,22 +86,22 @@ func TestInvite(t *testing.T) {
 
 	// Another one: the first is void, and so is its secret.
 	again := passwords.Readable()
-	link, err = w.invite(system, u.ID, accounts.InviteOptions{Secret: again, Hash: w.h.HashRandom(again), NoMail: true})
-	if err != nil || len(w.mails()) != 1 {
-		t.Errorf("without a mail: %v, %d mails", err, len(w.mails()))
+	link, err = w.invite(system, u.ID, accounts.InviteOptions{Secret: again, Hash: w.Hasher.HashRandom(again), NoMail: true})
+	if err != nil || len(w.Mails()) != 1 {
+		t.Errorf("without a mail: %v, %d mails", err, len(w.Mails()))
 	}
-	second := w.token(link, "/password")
+	second := w.Token(link, "/password")
 	if w.goodLink(accounts.ForActivation, first) || !w.goodLink(accounts.ForActivation, second) {
 		t.Error("the older link is good, or the newer is not")
 	}
-	if ok, _ := w.find(u.ID).Knows(t.Context(), w.h, secret); ok {
+	if ok, _ := w.Find(u.ID).Knows(t.Context(), w.Hasher, secret); ok {
 		t.Error("the older secret is still good")
 	}
-	rows := w.audit(audit.Filter{Object: "user/" + string(u.ID), Limit: 2})
+	rows := w.Audit(audit.Filter{Object: "user/" + string(u.ID), Limit: 2})
 	if rows[0].Details[0].After != "link_copied" || rows[1].Details[0].After != "mailed" {
 		t.Errorf("recorded %+v", rows)
 	}
-	for _, r := range w.audit(audit.Filter{Limit: 500}) {
+	for _, r := range w.Audit(audit.Filter{Limit: 500}) {
 		text := fmt.Sprint(r.Details)
 		for _, s := range []string{secret, again, first, second} {
 			if strings.Contains(text, s) {
@@ -154,8 +115,8 @@ func TestInvite(t *testing.T) {
 	}
 
 	// It is for accounts without a password.
-	active, silent := w.user("active"), accounts.User{}
-	if silent, err = w.create(system, accounts.New{Username: "silent"}); err != nil {
+	active, silent := w.User("active"), accounts.User{}
+	if silent, err = w.Create(system, accounts.New{Username: "silent"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -176,10 +137,10 @@ func TestInvite(t *testing.T) {
 	if link, err := w.invite(system, silent.ID, accounts.InviteOptions{NoMail: true}); err != nil || link == "" {
 		t.Errorf("a link to hand over: %q, %v", link, err)
 	}
-	if len(w.mails()) != 1 {
-		t.Errorf("%d mails", len(w.mails()))
+	if len(w.Mails()) != 1 {
+		t.Errorf("%d mails", len(w.Mails()))
 	}
-	boss, err := w.create(system, accounts.New{Username: "boss", Kind: access.AdminKind, Role: access.Viewer})
+	boss, err := w.Create(system, accounts.New{Username: "boss", Kind: access.AdminKind, Role: access.Viewer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,27 +148,27 @@ func TestInvite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.token(link, "/admin/password")
+	w.Token(link, "/admin/password")
 }
 
 func (w *world) code() string {
 	w.Helper()
-	return w.mails()[0].values["code"]
+	return w.last().Values["code"]
 }
 
 func (w *world) begin(u accounts.User, email string) error {
 	w.Helper()
-	return w.try(func(tx *db.Tx) error { return accounts.BeginEmail(w.Context(), tx, u.Caller(from), w.ring, email) })
+	return w.Try(func(tx *db.Tx) error { return accounts.BeginEmail(w.Context(), tx, u.Caller(from), w.Ring, email) })
 }
 
 func (w *world) confirm(u accounts.User, code string) error {
 	w.Helper()
-	return accounts.ConfirmEmail(w.Context(), w.d, u.Caller(from), w.ring, server, code)
+	return accounts.ConfirmEmail(w.Context(), w.DB, u.Caller(from), w.Ring, server, code)
 }
 
 func (w *world) undo(token string) (u accounts.User, err error) {
 	w.Helper()
-	err = w.try(func(tx *db.Tx) error {
+	err = w.Try(func(tx *db.Tx) error {
 		u, err = accounts.UndoEmail(w.Context(), tx, from, token)
 		return err
 	})
@@ -218,7 +179,7 @@ func TestChangeEmail(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	u := w.user("una")
+	u := w.User("una")
 	session := w.session(u, accounts.ToPortal, "")
 	for address, want := range map[string]errs.Kind{"": errs.Invalid, "una": errs.Invalid, "una@example.org": errs.Invalid, "una@EXAMPLE.org": errs.Invalid} {
 		if err := w.begin(u, address); errs.KindOf(err) != want {
@@ -229,10 +190,10 @@ func TestChangeEmail(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := w.mail("email_confirm", "new@example.org")
-	if len(m.values["code"]) != 6 || m.values["username"] != "una" || m.values["minutes"] != "10" {
-		t.Errorf("mailed %v", m.values)
+	if len(m.Values["code"]) != 6 || m.Values["username"] != "una" || m.Values["minutes"] != "10" {
+		t.Errorf("mailed %v", m.Values)
 	}
-	if w.find(u.ID).Email != "una@example.org" {
+	if w.Find(u.ID).Email != "una@example.org" {
 		t.Error("the address is changed before it is confirmed")
 	}
 	if err := w.begin(u, "third@example.org"); !errs.Is(err, errs.TooManyAttempts) {
@@ -246,23 +207,23 @@ func TestChangeEmail(t *testing.T) {
 	if err := w.confirm(u, wrong); !errs.Is(err, errs.WrongConfirmation) || errs.Find(err).Args["n"] != 4 {
 		t.Errorf("a wrong code: %v, want E1108 with 4 left", err)
 	}
-	vic := w.user("vic")
+	vic := w.User("vic")
 	if err := w.confirm(vic, code); !errs.Is(err, errs.LinkExpired) {
 		t.Errorf("somebody else with the code: %v, want E1107", err)
 	}
 	if err := w.confirm(u, code); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.find(u.ID).Email; got != "new@example.org" {
+	if got := w.Find(u.ID).Email; got != "new@example.org" {
 		t.Errorf("the address is %s", got)
 	}
 	if err := w.confirm(u, code); !errs.Is(err, errs.LinkExpired) {
 		t.Errorf("the code again: %v, want E1107", err)
 	}
 	m = w.mail("email_changed", "una@example.org")
-	undo := w.token(m.values["link"], "/email/undo")
-	if m.values["email"] != "new@example.org" || m.values["hours"] != "72" {
-		t.Errorf("mailed %v", m.values)
+	undo := w.Token(m.Values["link"], "/email/undo")
+	if m.Values["email"] != "new@example.org" || m.Values["hours"] != "72" {
+		t.Errorf("mailed %v", m.Values)
 	}
 
 	// Whoever has taken the account over changes it once more: the owner's link
@@ -274,15 +235,15 @@ func TestChangeEmail(t *testing.T) {
 	if err := w.confirm(u, w.code()); err != nil {
 		t.Fatal(err)
 	}
-	other := w.token(w.mail("email_changed", "new@example.org").values["link"], "/email/undo")
+	other := w.Token(w.mail("email_changed", "new@example.org").Values["link"], "/email/undo")
 	if !w.loggedIn(accounts.ToPortal, session) {
 		t.Fatal("a change by the owner ended the session")
 	}
 	move(71*time.Hour - time.Microsecond)
 	session = w.session(u, accounts.ToPortal, "")
 	got, err := w.undo(undo)
-	if err != nil || got.ID != u.ID || w.find(u.ID).Email != "una@example.org" {
-		t.Errorf("undone: %v, address %s", err, w.find(u.ID).Email)
+	if err != nil || got.ID != u.ID || w.Find(u.ID).Email != "una@example.org" {
+		t.Errorf("undone: %v, address %s", err, w.Find(u.ID).Email)
 	}
 	if w.loggedIn(accounts.ToPortal, session) {
 		t.Error("still logged in after it was undone")
@@ -292,7 +253,7 @@ func TestChangeEmail(t *testing.T) {
 			t.Errorf("undoing by %q: %v, want E1107", token, err)
 		}
 	}
-	if rows := w.audit(audit.Filter{Object: "user/" + string(u.ID), Limit: 1}); rows[0].Details[0].Before != "evil@example.org" || rows[0].IP != from.IP {
+	if rows := w.Audit(audit.Filter{Object: "user/" + string(u.ID), Limit: 1}); rows[0].Details[0].Before != "evil@example.org" || rows[0].IP != from.IP {
 		t.Errorf("recorded %+v", rows[0])
 	}
 }
@@ -302,7 +263,7 @@ func TestCodesForAnAddressAreFew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	u := w.user("una")
+	u := w.User("una")
 	for n := range 10 {
 		if err := w.begin(u, "victim@example.org"); err != nil {
 			t.Errorf("code %d: %v", n, err)
@@ -327,7 +288,7 @@ func TestUndoTheLaterChange(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	u := w.user("una")
+	u := w.User("una")
 	var links []string
 	for _, address := range []string{"b@example.org", "c@example.org"} {
 		move(time.Hour)
@@ -337,11 +298,11 @@ func TestUndoTheLaterChange(t *testing.T) {
 		if err := w.confirm(u, w.code()); err != nil {
 			t.Fatal(err)
 		}
-		links = append(links, w.token(w.mails()[0].values["link"], "/email/undo"))
+		links = append(links, w.Token(w.last().Values["link"], "/email/undo"))
 	}
 	for n, want := range []string{"b@example.org", "una@example.org"} {
-		if _, err := w.undo(links[1-n]); err != nil || w.find(u.ID).Email != want {
-			t.Errorf("undone to %s, %v; want %s", w.find(u.ID).Email, err, want)
+		if _, err := w.undo(links[1-n]); err != nil || w.Find(u.ID).Email != want {
+			t.Errorf("undone to %s, %v; want %s", w.Find(u.ID).Email, err, want)
 		}
 	}
 	move(time.Hour)
@@ -351,7 +312,7 @@ func TestUndoTheLaterChange(t *testing.T) {
 	if err := w.confirm(u, w.code()); err != nil {
 		t.Fatal(err)
 	}
-	late := w.token(w.mails()[0].values["link"], "/email/undo")
+	late := w.Token(w.last().Values["link"], "/email/undo")
 	move(72 * time.Hour)
 	if _, err := w.undo(late); !errs.Is(err, errs.LinkExpired) {
 		t.Errorf("after 72 hours: %v, want E1107", err)
@@ -363,13 +324,13 @@ func TestUpdatedAddressEndsLinks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clock()
-	u := w.user("una")
+	u := w.User("una")
 	purposes := []accounts.Purpose{accounts.ForReset, accounts.ForActivation, accounts.ForEmail}
 	for _, change := range []struct {
 		c    accounts.Changes
 		want bool
 	}{{accounts.Changes{FirstName: new("Una")}, true}, {accounts.Changes{Email: new("new@example.org")}, false}} {
-		w.write(func(tx *db.Tx) error {
+		w.Write(func(tx *db.Tx) error {
 			for _, p := range purposes {
 				if _, err := accounts.NewLink(t.Context(), tx, p, u.ID, time.Hour, nil); err != nil {
 					return err
@@ -392,16 +353,16 @@ func TestSharedAddresses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clock()
-	una, vic := w.user("una"), w.user("vic")
-	if _, err := w.create(system, accounts.New{Username: "una-2", Email: "UNA@example.org"}); err != nil {
+	una, vic := w.User("una"), w.User("vic")
+	if _, err := w.Create(system, accounts.New{Username: "una-2", Email: "UNA@example.org"}); err != nil {
 		t.Errorf("an address for two: %v", err)
 	}
-	w.settings(func(s *settings.Settings) { s.Registration.SharedEmails = false })
-	if _, err := w.create(system, accounts.New{Username: "una-3", Email: "Una@EXAMPLE.org"}); errs.KindOf(err) != errs.Conflict {
+	w.Set(func(s *settings.Settings) { s.Registration.SharedEmails = false })
+	if _, err := w.Create(system, accounts.New{Username: "una-3", Email: "Una@EXAMPLE.org"}); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("an address for two where that is forbidden: %v, want Conflict", err)
 	}
 	address := "una@example.org"
-	err := w.try(func(tx *db.Tx) error {
+	err := w.Try(func(tx *db.Tx) error {
 		_, err := accounts.Update(t.Context(), tx, system, vic.ID, accounts.Changes{Email: &address})
 		return err
 	})
@@ -413,12 +374,12 @@ func TestSharedAddresses(t *testing.T) {
 	if err := w.begin(vic, address); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.confirm(vic, w.code()); errs.KindOf(err) != errs.Conflict || w.find(vic.ID).Email != "vic@example.org" {
+	if err := w.confirm(vic, w.code()); errs.KindOf(err) != errs.Conflict || w.Find(vic.ID).Email != "vic@example.org" {
 		t.Errorf("confirming it: %v, want Conflict", err)
 	}
 	// Those who share one already keep it, and change something else.
 	name := "New"
-	if err := w.try(func(tx *db.Tx) error {
+	if err := w.Try(func(tx *db.Tx) error {
 		_, err := accounts.Update(t.Context(), tx, system, una.ID, accounts.Changes{FirstName: &name})
 		return err
 	}); err != nil {
@@ -431,16 +392,16 @@ func TestUsernames(t *testing.T) {
 	w := newWorld(t)
 	move := w.clock()
 	for _, name := range []string{"admin", "Root", "SYSTEM", "administrator"} {
-		if _, err := w.create(system, accounts.New{Username: name, State: accounts.Pending}); errs.KindOf(err) != errs.Invalid {
+		if _, err := w.Create(system, accounts.New{Username: name, State: accounts.Pending}); errs.KindOf(err) != errs.Invalid {
 			t.Errorf("registering as %q: %v, want Invalid", name, err)
 		}
 	}
-	if _, err := w.create(system, accounts.New{Username: "admin"}); err != nil {
+	if _, err := w.Create(system, accounts.New{Username: "admin"}); err != nil {
 		t.Errorf("an administrator gives it: %v", err)
 	}
-	u, vic := w.user("una"), w.user("vic")
+	u, vic := w.User("una"), w.User("vic")
 	rename := func(id accounts.ID, name string) error {
-		return w.try(func(tx *db.Tx) error {
+		return w.Try(func(tx *db.Tx) error {
 			_, err := accounts.Update(t.Context(), tx, system, id, accounts.Changes{Username: &name})
 			return err
 		})
@@ -452,7 +413,7 @@ func TestUsernames(t *testing.T) {
 	if err := rename(vic.ID, "UNA"); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("somebody else takes the old name: %v, want Conflict", err)
 	}
-	if _, err := w.create(system, accounts.New{Username: "una"}); errs.KindOf(err) != errs.Conflict {
+	if _, err := w.Create(system, accounts.New{Username: "una"}); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("a new account with the old name: %v, want Conflict", err)
 	}
 	if err := rename(u.ID, "una"); err != nil {
@@ -471,20 +432,20 @@ func TestRequestDeletion(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clock()
-	una, vic := w.user("una"), w.user("vic")
+	una, vic := w.User("una"), w.User("vic")
 	for name, role := range map[string]access.Role{"boss": access.ServerAdmin, "org": access.OrgAdmin, "viewer": access.Viewer} {
-		_, err := w.create(system, accounts.New{Kind: access.AdminKind, Role: role, Username: name, Email: name + "@example.org", PasswordHash: w.hash(password)})
+		_, err := w.Create(system, accounts.New{Kind: access.AdminKind, Role: role, Username: name, Email: name + "@example.org", PasswordHash: w.Hash(password)})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	ask := func(u accounts.User) error {
-		return w.try(func(tx *db.Tx) error { return accounts.RequestDeletion(t.Context(), tx, u.Caller(from), w.ring) })
+		return w.Try(func(tx *db.Tx) error { return accounts.RequestDeletion(t.Context(), tx, u.Caller(from), w.Ring) })
 	}
 	open := func() (names string) {
 		t.Helper()
-		w.write(func(tx *db.Tx) error {
-			list, err := accounts.Requests(t.Context(), tx, system, w.org.ID)
+		w.Write(func(tx *db.Tx) error {
+			list, err := accounts.Requests(t.Context(), tx, system, w.Org.ID)
 			for names = ""; len(list) > 0; list = list[1:] {
 				names += list[0].Username + " "
 			}
@@ -492,7 +453,7 @@ func TestRequestDeletion(t *testing.T) {
 		})
 		return names
 	}
-	w.write(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, system, vic.ID, true) })
+	w.Write(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, system, vic.ID, true) })
 	// Twice is once, and a hold is not to be noticed.
 	for _, u := range []accounts.User{una, una, vic} {
 		if err := ask(u); err != nil {
@@ -500,11 +461,11 @@ func TestRequestDeletion(t *testing.T) {
 		}
 	}
 	var to []string
-	for _, m := range w.mails() {
-		to = append(to, m.template+" "+m.to+" "+m.values["username"])
+	for _, m := range w.Mails() {
+		to = append(to, string(m.Template)+" "+m.To+" "+m.Values["username"])
 	}
-	want := []string{"deletion_requested org@example.org vic", "deletion_requested boss@example.org vic",
-		"deletion_requested org@example.org una", "deletion_requested boss@example.org una"}
+	want := []string{"deletion_requested boss@example.org una", "deletion_requested org@example.org una",
+		"deletion_requested boss@example.org vic", "deletion_requested org@example.org vic"}
 	if fmt.Sprint(to) != fmt.Sprint(want) {
 		t.Errorf("mailed %v, want %v", to, want)
 	}
@@ -518,13 +479,13 @@ func TestRequestDeletion(t *testing.T) {
 		t.Errorf("after the deletion open are %q", got)
 	}
 	var id string
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		list, err := accounts.Requests(t.Context(), tx, system, "")
 		id = list[0].ID
 		return err
 	})
 	refuse := func(by access.Caller) error {
-		return w.try(func(tx *db.Tx) error { return accounts.RefuseRequest(t.Context(), tx, by, id) })
+		return w.Try(func(tx *db.Tx) error { return accounts.RefuseRequest(t.Context(), tx, by, id) })
 	}
 	if err := refuse(vic.Caller(from)); errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("a user refuses: %v", err)
@@ -535,8 +496,8 @@ func TestRequestDeletion(t *testing.T) {
 	if err := refuse(system); errs.KindOf(err) != errs.NotFound {
 		t.Errorf("twice: %v, want NotFound", err)
 	}
-	err := w.try(func(tx *db.Tx) error {
-		_, err := accounts.Requests(t.Context(), tx, vic.Caller(from), w.org.ID)
+	err := w.Try(func(tx *db.Tx) error {
+		_, err := accounts.Requests(t.Context(), tx, vic.Caller(from), w.Org.ID)
 		return err
 	})
 	if errs.KindOf(err) != errs.NotFound && errs.KindOf(err) != errs.Forbidden {

@@ -18,8 +18,8 @@ func TestList(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var other orgs.Org
-	w.write(func(tx *db.Tx) (err error) {
-		other, err = orgs.Create(t.Context(), tx, system, w.ring, "Other")
+	w.Write(func(tx *db.Tx) (err error) {
+		other, err = orgs.Create(t.Context(), tx, system, w.Ring, "Other")
 		return err
 	})
 	for _, n := range []accounts.New{
@@ -30,16 +30,16 @@ func TestList(t *testing.T) {
 		{Username: "zed", Org: other.ID},
 		{Username: "boss", Kind: access.AdminKind, Role: access.OrgAdmin},
 	} {
-		if _, err := w.create(system, n); err != nil {
+		if _, err := w.Create(system, n); err != nil {
 			t.Fatal(err)
 		}
 	}
-	gone := w.user("gone")
-	w.write(func(tx *db.Tx) error {
+	gone := w.User("gone")
+	w.Write(func(tx *db.Tx) error {
 		return accounts.SetState(t.Context(), tx, system, gone.ID, accounts.Deleted, "left the company")
 	})
 	list := func(by access.Caller, f accounts.Filter) (names string, after string, err error) {
-		err = w.d.Read(t.Context(), func(tx *db.Tx) error {
+		err = w.DB.Read(t.Context(), func(tx *db.Tx) error {
 			users, next, err := accounts.List(t.Context(), tx, by, f)
 			if err != nil {
 				return err
@@ -61,12 +61,12 @@ func TestList(t *testing.T) {
 		want string
 	}{
 		{accounts.Filter{}, "anna_1 annax1 Bea boss carl zed "},
-		{accounts.Filter{Org: w.org.ID, Kind: access.UserKind}, "anna_1 annax1 Bea carl "},
+		{accounts.Filter{Org: w.Org.ID, Kind: access.UserKind}, "anna_1 annax1 Bea carl "},
 		{accounts.Filter{Kind: access.AdminKind}, "boss "},
 		{accounts.Filter{State: accounts.Deleted}, "gone "},
 		{accounts.Filter{Seat: "active"}, ""},
-		{accounts.Filter{Search: "bea", Before: w.d.Now().Add(time.Hour)}, "Bea "},
-		{accounts.Filter{Search: "bea", Before: w.d.Now().Add(-time.Hour)}, ""},
+		{accounts.Filter{Search: "bea", Before: w.DB.Now().Add(time.Hour)}, "Bea "},
+		{accounts.Filter{Search: "bea", Before: w.DB.Now().Add(-time.Hour)}, ""},
 		{accounts.Filter{Licence: "none"}, ""},
 		{accounts.Filter{Profile: "none"}, ""},
 		{accounts.Filter{Profile: "none", Default: true, Kind: access.AdminKind}, "boss "},
@@ -106,10 +106,10 @@ func TestList(t *testing.T) {
 		org  orgs.ID
 		ok   bool
 	}{
-		{"an administrator, own", access.Caller{Kind: access.AdminKind, User: "a", Org: w.org.ID, Role: access.OrgAdmin}, w.org.ID, true},
-		{"an administrator, other", access.Caller{Kind: access.AdminKind, User: "a", Org: w.org.ID, Role: access.OrgAdmin}, other.ID, false},
-		{"an administrator, all", access.Caller{Kind: access.AdminKind, User: "a", Org: w.org.ID, Role: access.OrgAdmin}, "", false},
-		{"a user", access.Caller{Kind: access.UserKind, User: gone.ID, Org: w.org.ID}, w.org.ID, false},
+		{"an administrator, own", access.Caller{Kind: access.AdminKind, User: "a", Org: w.Org.ID, Role: access.OrgAdmin}, w.Org.ID, true},
+		{"an administrator, other", access.Caller{Kind: access.AdminKind, User: "a", Org: w.Org.ID, Role: access.OrgAdmin}, other.ID, false},
+		{"an administrator, all", access.Caller{Kind: access.AdminKind, User: "a", Org: w.Org.ID, Role: access.OrgAdmin}, "", false},
+		{"a user", access.Caller{Kind: access.UserKind, User: gone.ID, Org: w.Org.ID}, w.Org.ID, false},
 	} {
 		if _, _, err := list(c.by, accounts.Filter{Org: c.org}); (err == nil) != c.ok {
 			t.Errorf("%s: %v, want allowed %v", c.name, err, c.ok)
@@ -120,7 +120,7 @@ func TestList(t *testing.T) {
 func TestView(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	una, vic := w.user("una"), w.user("vic")
+	una, vic := w.User("una"), w.User("vic")
 	for _, c := range []struct {
 		by access.Caller
 		id accounts.ID
@@ -128,10 +128,10 @@ func TestView(t *testing.T) {
 	}{
 		{una.Caller(access.Caller{}), una.ID, true},
 		{una.Caller(access.Caller{}), vic.ID, false},
-		{access.Caller{Kind: access.AdminKind, User: "a", Org: w.org.ID, Role: access.Viewer}, una.ID, true},
-		{access.Caller{Kind: access.DeviceKind, User: una.ID, Org: w.org.ID, Device: "d"}, una.ID, false},
+		{access.Caller{Kind: access.AdminKind, User: "a", Org: w.Org.ID, Role: access.Viewer}, una.ID, true},
+		{access.Caller{Kind: access.DeviceKind, User: una.ID, Org: w.Org.ID, Device: "d"}, una.ID, false},
 	} {
-		err := w.d.Read(t.Context(), func(tx *db.Tx) error {
+		err := w.DB.Read(t.Context(), func(tx *db.Tx) error {
 			_, err := accounts.View(t.Context(), tx, c.by, c.id)
 			return err
 		})
@@ -183,24 +183,24 @@ func TestCountStates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, name := range []string{"anna", "bea", "carl"} {
-		w.user(name)
+		w.User(name)
 	}
-	gone := w.user("gone")
-	w.write(func(tx *db.Tx) error {
+	gone := w.User("gone")
+	w.Write(func(tx *db.Tx) error {
 		return accounts.SetState(t.Context(), tx, system, gone.ID, accounts.Deleted, "has left the company")
 	})
 	for _, c := range []struct {
 		f    accounts.Filter
 		want map[accounts.State]int
 	}{
-		{accounts.Filter{Org: w.org.ID}, map[accounts.State]int{accounts.Active: 3, accounts.Deleted: 1}},
-		{accounts.Filter{Org: w.org.ID, State: accounts.Invited}, map[accounts.State]int{accounts.Active: 3, accounts.Deleted: 1}},
-		{accounts.Filter{Org: w.org.ID, Search: "a"}, map[accounts.State]int{accounts.Active: 3, accounts.Deleted: 1}},
-		{accounts.Filter{Org: w.org.ID, Search: "bea"}, map[accounts.State]int{accounts.Active: 1}},
+		{accounts.Filter{Org: w.Org.ID}, map[accounts.State]int{accounts.Active: 3, accounts.Deleted: 1}},
+		{accounts.Filter{Org: w.Org.ID, State: accounts.Invited}, map[accounts.State]int{accounts.Active: 3, accounts.Deleted: 1}},
+		{accounts.Filter{Org: w.Org.ID, Search: "a"}, map[accounts.State]int{accounts.Active: 3, accounts.Deleted: 1}},
+		{accounts.Filter{Org: w.Org.ID, Search: "bea"}, map[accounts.State]int{accounts.Active: 1}},
 		{accounts.Filter{Org: "another"}, map[accounts.State]int{}},
 	} {
 		var got map[accounts.State]int
-		err := w.d.Read(t.Context(), func(tx *db.Tx) (err error) {
+		err := w.DB.Read(t.Context(), func(tx *db.Tx) (err error) {
 			got, err = accounts.CountStates(t.Context(), tx, system, c.f)
 			return err
 		})
@@ -209,8 +209,8 @@ func TestCountStates(t *testing.T) {
 		}
 	}
 	viewer := access.Caller{Kind: access.AdminKind, User: "x", Org: "another", Role: access.Viewer}
-	err := w.d.Read(t.Context(), func(tx *db.Tx) error {
-		_, err := accounts.CountStates(t.Context(), tx, viewer, accounts.Filter{Org: w.org.ID})
+	err := w.DB.Read(t.Context(), func(tx *db.Tx) error {
+		_, err := accounts.CountStates(t.Context(), tx, viewer, accounts.Filter{Org: w.Org.ID})
 		return err
 	})
 	if errs.KindOf(err) != errs.NotFound {

@@ -13,35 +13,18 @@ import (
 	"github.com/backstay/backstay/server/settings"
 )
 
-func (w *world) licence(name string, active, preserved int) (l orgs.Licence) {
-	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
-		l, err = orgs.CreateLicence(w.Context(), tx, system, w.ring,
-			orgs.NewLicence{Org: w.org.ID, Name: name, SeatsActive: active, SeatsPreserved: preserved})
-		return err
-	})
-	return l
-}
-
-func (w *world) settings(edit func(*settings.Settings)) {
-	w.Helper()
-	w.write(func(tx *db.Tx) error {
-		return settings.Change(w.Context(), tx, system, func(s *settings.Settings) error { edit(s); return nil })
-	})
-}
-
 // hard lets nobody take more seats than there are.
-func (w *world) hard() { w.settings(func(s *settings.Settings) { s.Licences.GraceDays = 0 }) }
+func (w *world) hard() { w.Set(func(s *settings.Settings) { s.Licences.GraceDays = 0 }) }
 
 func (w *world) take(u accounts.User) error {
 	w.Helper()
-	return w.try(func(tx *db.Tx) error { return accounts.TakeSeat(w.Context(), tx, w.ring, u.ID) })
+	return w.Try(func(tx *db.Tx) error { return accounts.TakeSeat(w.Context(), tx, w.Ring, u.ID) })
 }
 
 // seats fails the test unless so many are taken.
 func (w *world) seats(l orgs.Licence, active, preserved int) {
 	w.Helper()
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		a, p, err := orgs.Seats(w.Context(), tx, l.ID)
 		if a != active || p != preserved {
 			w.Errorf("%d active and %d preserved seats are taken, want %d and %d", a, p, active, preserved)
@@ -52,8 +35,8 @@ func (w *world) seats(l orgs.Licence, active, preserved int) {
 
 func (w *world) over(l orgs.Licence) bool {
 	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
-		l, err = orgs.FindLicence(w.Context(), tx, w.ring, l.ID)
+	w.Write(func(tx *db.Tx) (err error) {
+		l, err = orgs.FindLicence(w.Context(), tx, w.Ring, l.ID)
 		return err
 	})
 	return !l.OverSince.IsZero()
@@ -64,8 +47,8 @@ func TestSeatFollowsTheState(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.hard()
-	u := w.user("una")
-	l := w.licence("One", 1, 1)
+	u := w.User("una")
+	l := w.Licence("One", 1, 1)
 	w.seats(l, 0, 0)
 	for range 2 { // a second device takes no second seat
 		if err := w.take(u); err != nil {
@@ -82,7 +65,7 @@ func TestSeatFollowsTheState(t *testing.T) {
 	}
 	undelete := func(active, preserved int) {
 		t.Helper()
-		w.write(func(tx *db.Tx) error { return accounts.Undelete(t.Context(), tx, system, u.ID, "") })
+		w.Write(func(tx *db.Tx) error { return accounts.Undelete(t.Context(), tx, system, u.ID, "") })
 		w.seats(l, active, preserved)
 	}
 	step(accounts.Disabled, 1, 0)
@@ -98,9 +81,9 @@ func TestSeatFollowsTheState(t *testing.T) {
 	step(accounts.Deleted, 0, 0)
 	undelete(0, 1)
 	step(accounts.Active, 1, 0) // it still knows that it had one
-	w.write(func(tx *db.Tx) error { return accounts.FreeSeat(t.Context(), tx, u.ID) })
+	w.Write(func(tx *db.Tx) error { return accounts.FreeSeat(t.Context(), tx, u.ID) })
 	w.seats(l, 0, 0)
-	if got := w.find(u.ID); got.State != accounts.Active || orgs.LicenceID(got.Licence) != l.ID {
+	if got := w.Find(u.ID); got.State != accounts.Active || orgs.LicenceID(got.Licence) != l.ID {
 		t.Errorf("without a device the user is %s, with licence %s", got.State, got.Licence)
 	}
 	step(accounts.Preserved, 0, 1)
@@ -111,7 +94,7 @@ func TestSeatFollowsTheState(t *testing.T) {
 		t.Fatal(err)
 	}
 	step(accounts.Preserved, 0, 1)
-	w.write(func(tx *db.Tx) error { return accounts.FreeSeat(t.Context(), tx, u.ID) })
+	w.Write(func(tx *db.Tx) error { return accounts.FreeSeat(t.Context(), tx, u.ID) })
 	w.seats(l, 0, 1)
 	step(accounts.Active, 0, 0)
 }
@@ -123,17 +106,17 @@ func TestEverySeatThatIsFreedIsCounted(t *testing.T) {
 		"preserved": func(w *world, u accounts.User, _ orgs.Licence) error { return w.setState(u.ID, accounts.Preserved) },
 		"deleted":   func(w *world, u accounts.User, _ orgs.Licence) error { return w.setState(u.ID, accounts.Deleted) },
 		"without a device": func(w *world, u accounts.User, _ orgs.Licence) error {
-			return w.try(func(tx *db.Tx) error { return accounts.FreeSeat(w.Context(), tx, u.ID) })
+			return w.Try(func(tx *db.Tx) error { return accounts.FreeSeat(w.Context(), tx, u.ID) })
 		},
 		"moved": func(w *world, u accounts.User, two orgs.Licence) error {
-			return w.try(func(tx *db.Tx) error {
-				return accounts.SetLicence(w.Context(), tx, system, w.ring, u.ID, string(two.ID))
+			return w.Try(func(tx *db.Tx) error {
+				return accounts.SetLicence(w.Context(), tx, system, w.Ring, u.ID, string(two.ID))
 			})
 		},
 	} {
 		w := newWorld(t)
-		una, vic := w.user("una"), w.user("vic")
-		one, two := w.licence("One", 1, 1), w.licence("Two", 1, 1)
+		una, vic := w.User("una"), w.User("vic")
+		one, two := w.Licence("One", 1, 1), w.Licence("Two", 1, 1)
 		for _, u := range []accounts.User{una, vic} {
 			if err := w.take(u); err != nil {
 				t.Fatal(err)
@@ -153,8 +136,8 @@ func TestEverySeatThatIsFreedIsCounted(t *testing.T) {
 func TestComingBackNeedsASeat(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t) // with days of grace, which do not help here
-	una, vic := w.user("una"), w.user("vic")
-	l := w.licence("One", 1, 1)
+	una, vic := w.User("una"), w.User("vic")
+	l := w.Licence("One", 1, 1)
 	if err := w.take(una); err != nil {
 		t.Fatal(err)
 	}
@@ -166,17 +149,17 @@ func TestComingBackNeedsASeat(t *testing.T) {
 			t.Fatal(err)
 		}
 		back := func() error {
-			return w.try(func(tx *db.Tx) error {
+			return w.Try(func(tx *db.Tx) error {
 				if gone == accounts.Deleted {
 					return accounts.Undelete(t.Context(), tx, system, una.ID, "")
 				}
 				return accounts.Activate(t.Context(), tx, system, una.ID, "")
 			})
 		}
-		if err := back(); !errs.Is(err, errs.NoFreeSeat) || w.find(una.ID).State != gone {
-			t.Errorf("%s, all seats taken: %v, is %s; want E1301", gone, err, w.find(una.ID).State)
+		if err := back(); !errs.Is(err, errs.NoFreeSeat) || w.Find(una.ID).State != gone {
+			t.Errorf("%s, all seats taken: %v, is %s; want E1301", gone, err, w.Find(una.ID).State)
 		}
-		w.write(func(tx *db.Tx) error { return accounts.FreeSeat(t.Context(), tx, vic.ID) })
+		w.Write(func(tx *db.Tx) error { return accounts.FreeSeat(t.Context(), tx, vic.ID) })
 		if err := back(); err != nil {
 			t.Errorf("%s, with a seat: %v", gone, err)
 		}
@@ -187,8 +170,8 @@ func TestComingBackNeedsASeat(t *testing.T) {
 func TestPreservedSeatsAreCapped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	una, vic := w.user("una"), w.user("vic")
-	l := w.licence("Ten", 10, 1)
+	una, vic := w.User("una"), w.User("vic")
+	l := w.Licence("Ten", 10, 1)
 	for _, u := range []accounts.User{una, vic} {
 		if err := w.take(u); err != nil {
 			t.Fatal(err)
@@ -200,7 +183,7 @@ func TestPreservedSeatsAreCapped(t *testing.T) {
 	if err := w.setState(vic.ID, accounts.Preserved); !errs.Is(err, errs.NoFreeSeat) {
 		t.Errorf("preserving one more: %v, want E1301", err)
 	}
-	if got := w.find(vic.ID); got.State != accounts.Active || got.Seat != accounts.ActiveSeat {
+	if got := w.Find(vic.ID); got.State != accounts.Active || got.Seat != accounts.ActiveSeat {
 		t.Errorf("who could not be preserved is %s with seat %q", got.State, got.Seat)
 	}
 	w.seats(l, 1, 1)
@@ -214,9 +197,9 @@ func TestGrace(t *testing.T) {
 	move := w.clock()
 	var users []accounts.User
 	for n := range 4 {
-		users = append(users, w.user(fmt.Sprint("u", n)))
+		users = append(users, w.User(fmt.Sprint("u", n)))
 	}
-	l := w.licence("One", 1, 1)
+	l := w.Licence("One", 1, 1)
 	if err := w.take(users[0]); err != nil || w.over(l) {
 		t.Fatalf("the only seat: %v, over %v", err, w.over(l))
 	}
@@ -237,7 +220,7 @@ func TestGrace(t *testing.T) {
 		}
 	}
 	for _, u := range users[1:3] {
-		w.write(func(tx *db.Tx) error { return accounts.FreeSeat(t.Context(), tx, u.ID) })
+		w.Write(func(tx *db.Tx) error { return accounts.FreeSeat(t.Context(), tx, u.ID) })
 	}
 	if w.over(l) {
 		t.Error("still over when the seats suffice")
@@ -249,7 +232,7 @@ func TestWithoutALicenceNothingIsCounted(t *testing.T) {
 	w := newWorld(t)
 	w.hard()
 	for n := range 3 {
-		u := w.user(fmt.Sprint("u", n))
+		u := w.User(fmt.Sprint("u", n))
 		if err := w.take(u); err != nil {
 			t.Error(err)
 		}
@@ -263,10 +246,10 @@ func TestSetLicence(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.hard()
-	una, vic := w.user("una"), w.user("vic")
-	one, two := w.licence("One", 1, 0), w.licence("Two", 1, 0)
+	una, vic := w.User("una"), w.User("vic")
+	one, two := w.Licence("One", 1, 0), w.Licence("Two", 1, 0)
 	set := func(u accounts.User, l orgs.LicenceID) error {
-		return w.try(func(tx *db.Tx) error { return accounts.SetLicence(t.Context(), tx, system, w.ring, u.ID, string(l)) })
+		return w.Try(func(tx *db.Tx) error { return accounts.SetLicence(t.Context(), tx, system, w.Ring, u.ID, string(l)) })
 	}
 	if err := w.take(una); err != nil {
 		t.Fatal(err)
@@ -283,43 +266,43 @@ func TestSetLicence(t *testing.T) {
 	}
 	w.seats(one, 1, 0)
 	w.seats(two, 1, 0)
-	if err := set(vic, one.ID); !errs.Is(err, errs.NoFreeSeat) || orgs.LicenceID(w.find(vic.ID).Licence) != two.ID {
+	if err := set(vic, one.ID); !errs.Is(err, errs.NoFreeSeat) || orgs.LicenceID(w.Find(vic.ID).Licence) != two.ID {
 		t.Errorf("moving a seat into a full licence: %v, want E1301", err)
 	}
-	w.write(func(tx *db.Tx) error { return accounts.FreeSeat(t.Context(), tx, una.ID) })
+	w.Write(func(tx *db.Tx) error { return accounts.FreeSeat(t.Context(), tx, una.ID) })
 	if err := set(vic, one.ID); err != nil {
 		t.Errorf("moving a seat: %v", err)
 	}
 	w.seats(one, 1, 0)
 	w.seats(two, 0, 0)
 	// Somebody whom nobody gave one gets the one with room.
-	wil, err := w.create(system, accounts.New{Username: "wil", PasswordHash: w.hash(password)})
+	wil, err := w.Create(system, accounts.New{Username: "wil", PasswordHash: w.Hash(password)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.take(wil); err != nil || orgs.LicenceID(w.find(wil.ID).Licence) != two.ID {
-		t.Errorf("chose %s, %v; want %s", w.find(wil.ID).Licence, err, two.ID)
+	if err := w.take(wil); err != nil || orgs.LicenceID(w.Find(wil.ID).Licence) != two.ID {
+		t.Errorf("chose %s, %v; want %s", w.Find(wil.ID).Licence, err, two.ID)
 	}
 
 	var other orgs.Org
-	w.write(func(tx *db.Tx) (err error) {
-		other, err = orgs.Create(t.Context(), tx, system, w.ring, "Other")
+	w.Write(func(tx *db.Tx) (err error) {
+		other, err = orgs.Create(t.Context(), tx, system, w.Ring, "Other")
 		return err
 	})
-	here := w.org
-	w.org = other
-	foreign := w.licence("Foreign", 5, 0)
-	w.org = here
+	here := w.Org
+	w.Org = other
+	foreign := w.Licence("Foreign", 5, 0)
+	w.Org = here
 	for _, id := range []orgs.LicenceID{foreign.ID, "none"} {
 		if err := set(una, id); errs.KindOf(err) != errs.NotFound {
 			t.Errorf("licence %s: %v, want NotFound", id, err)
 		}
-		if _, err := w.create(system, accounts.New{Username: "xenia", Licence: string(id)}); errs.KindOf(err) != errs.NotFound {
+		if _, err := w.Create(system, accounts.New{Username: "xenia", Licence: string(id)}); errs.KindOf(err) != errs.NotFound {
 			t.Errorf("a user with licence %s: %v, want NotFound", id, err)
 		}
 	}
-	if err := w.try(func(tx *db.Tx) error {
-		return accounts.SetLicence(t.Context(), tx, una.Caller(from), w.ring, una.ID, string(two.ID))
+	if err := w.Try(func(tx *db.Tx) error {
+		return accounts.SetLicence(t.Context(), tx, una.Caller(from), w.Ring, una.ID, string(two.ID))
 	}); errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("a user for themselves: %v, want Forbidden", err)
 	}
@@ -331,18 +314,18 @@ func TestReserveOnInvite(t *testing.T) {
 	w := newWorld(t)
 	move := w.clock()
 	w.hard()
-	w.settings(func(s *settings.Settings) { s.Licences.ReserveOnInvite = true })
-	l := w.licence("One", 1, 0)
+	w.Set(func(s *settings.Settings) { s.Licences.ReserveOnInvite = true })
+	l := w.Licence("One", 1, 0)
 	w.in(accounts.Pending, "pending")
 	w.seats(l, 1, 0)
-	if _, err := w.create(system, accounts.New{Username: "more"}); !errs.Is(err, errs.NoFreeSeat) {
+	if _, err := w.Create(system, accounts.New{Username: "more"}); !errs.Is(err, errs.NoFreeSeat) {
 		t.Errorf("inviting one more: %v, want E1301", err)
 	}
-	if _, err := w.create(system, accounts.New{Username: "boss", Kind: access.AdminKind, Role: access.Viewer}); err != nil {
+	if _, err := w.Create(system, accounts.New{Username: "boss", Kind: access.AdminKind, Role: access.Viewer}); err != nil {
 		t.Errorf("an administrator: %v", err)
 	}
 	move(day)
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		_, err := accounts.Forget(t.Context(), tx)
 		return err
 	})
@@ -362,9 +345,9 @@ func TestTheLastSeatUnderARace(t *testing.T) {
 	w.hard()
 	var users []accounts.User
 	for n := range 8 {
-		users = append(users, w.user(fmt.Sprint("u", n)))
+		users = append(users, w.User(fmt.Sprint("u", n)))
 	}
-	l := w.licence("One", 1, 0)
+	l := w.Licence("One", 1, 0)
 	results := make(chan error)
 	for _, u := range users {
 		go func() { results <- w.take(u) }()

@@ -16,7 +16,7 @@ import (
 
 func (w *world) link(u accounts.User, p accounts.Purpose, life time.Duration) (token string) {
 	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
+	w.Write(func(tx *db.Tx) (err error) {
 		token, err = accounts.NewLink(w.Context(), tx, p, u.ID, life, map[string]string{"a": "b"})
 		return err
 	})
@@ -24,7 +24,7 @@ func (w *world) link(u accounts.User, p accounts.Purpose, life time.Duration) (t
 }
 
 func (w *world) use(p accounts.Purpose, token string) (u accounts.User, data json.RawMessage, err error) {
-	err = w.d.Write(w.Context(), func(tx *db.Tx) (err error) {
+	err = w.DB.Write(w.Context(), func(tx *db.Tx) (err error) {
 		u, data, err = accounts.UseLink(w.Context(), tx, p, token)
 		return err
 	})
@@ -32,7 +32,7 @@ func (w *world) use(p accounts.Purpose, token string) (u accounts.User, data jso
 }
 
 func (w *world) peek(p accounts.Purpose, token string) error {
-	return w.d.Read(w.Context(), func(tx *db.Tx) error {
+	return w.DB.Read(w.Context(), func(tx *db.Tx) error {
 		_, _, err := accounts.PeekLink(w.Context(), tx, p, token)
 		return err
 	})
@@ -42,7 +42,7 @@ func TestLink(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	una, vic := w.user("una"), w.user("vic")
+	una, vic := w.User("una"), w.User("vic")
 	token := w.link(una, accounts.ForReset, time.Hour)
 	foreign := w.link(vic, accounts.ForReset, time.Hour)
 	session := w.session(una, accounts.ToPortal, "")
@@ -65,7 +65,7 @@ func TestLink(t *testing.T) {
 	}
 	// A transaction that fails uses nothing.
 	failure := errors.New("no")
-	err := w.d.Write(t.Context(), func(tx *db.Tx) error {
+	err := w.DB.Write(t.Context(), func(tx *db.Tx) error {
 		if _, _, err := accounts.UseLink(t.Context(), tx, accounts.ForReset, token); err != nil {
 			return err
 		}
@@ -100,8 +100,8 @@ func TestLink(t *testing.T) {
 	if err := w.peek(accounts.ForReset, newer); !errs.Is(err, errs.LinkExpired) {
 		t.Errorf("after its life: %v", err)
 	}
-	w.state(una, accounts.Disabled)
-	w.write(func(tx *db.Tx) error { return accounts.Delete(t.Context(), tx, system, una.ID, "not needed any more") })
+	w.Put(una.ID, accounts.Disabled)
+	w.Write(func(tx *db.Tx) error { return accounts.Delete(t.Context(), tx, system, una.ID, "not needed any more") })
 	if err := w.peek(accounts.ForEmailUndo, other); !errs.Is(err, errs.LinkExpired) {
 		t.Errorf("of a deleted account: %v", err)
 	}
@@ -109,8 +109,8 @@ func TestLink(t *testing.T) {
 
 func (w *world) newCode(u accounts.User) (code string) {
 	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
-		code, err = accounts.NewCode(w.Context(), tx, w.ring, accounts.ForEmail, u.ID, 10*time.Minute, "data")
+	w.Write(func(tx *db.Tx) (err error) {
+		code, err = accounts.NewCode(w.Context(), tx, w.Ring, accounts.ForEmail, u.ID, 10*time.Minute, "data")
 		return err
 	})
 	return code
@@ -120,7 +120,7 @@ func (w *world) useCode(u accounts.User, code string, effect func(*db.Tx, json.R
 	if effect == nil {
 		effect = func(*db.Tx, json.RawMessage) error { return nil }
 	}
-	return accounts.UseCode(w.Context(), w.d, w.ring, accounts.ForEmail, u.ID, code, effect)
+	return accounts.UseCode(w.Context(), w.DB, w.Ring, accounts.ForEmail, u.ID, code, effect)
 }
 
 func wrong(code string) string {
@@ -134,7 +134,7 @@ func TestCode(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	una, vic := w.user("una"), w.user("vic")
+	una, vic := w.User("una"), w.User("vic")
 	code := w.newCode(una)
 	if len(code) != 6 || strings.Trim(code, "0123456789") != "" {
 		t.Fatalf("the code is %q", code)
@@ -184,7 +184,7 @@ func TestCode(t *testing.T) {
 func TestCodeAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	una := w.user("una")
+	una := w.User("una")
 	code := w.newCode(una)
 	var mu sync.Mutex
 	count := map[errs.Code]int{}

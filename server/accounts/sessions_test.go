@@ -15,21 +15,16 @@ import (
 
 var from = access.Caller{IP: "192.0.2.1", RequestID: "r"}
 
-func (w *world) state(u accounts.User, to accounts.State) {
-	w.Helper()
-	w.write(func(tx *db.Tx) error { return accounts.SetState(w.Context(), tx, system, u.ID, to, "") })
-}
-
 // clock makes the database's time stand still until it is moved.
 func (w *world) clock() (move func(time.Duration)) {
 	now := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
-	w.d.Now = func() time.Time { return now }
+	w.DB.Now = func() time.Time { return now }
 	return func(d time.Duration) { now = now.Add(d) }
 }
 
 func (w *world) session(u accounts.User, portal accounts.Portal, old string) (token string) {
 	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
+	w.Write(func(tx *db.Tx) (err error) {
 		token, _, err = accounts.StartSession(w.Context(), tx, from, u, accounts.NewSession{Portal: portal, UserAgent: "Browser/1", Old: old})
 		return err
 	})
@@ -38,7 +33,7 @@ func (w *world) session(u accounts.User, portal accounts.Portal, old string) (to
 
 func (w *world) loggedIn(portal accounts.Portal, token string) bool {
 	w.Helper()
-	_, _, err := accounts.FindSession(w.Context(), w.d, portal, token)
+	_, _, err := accounts.FindSession(w.Context(), w.DB, portal, token)
 	if err != nil && errs.KindOf(err) != errs.Unauthenticated {
 		w.Fatal(err)
 	}
@@ -49,9 +44,9 @@ func TestSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.clock()
-	u := w.user("una")
+	u := w.User("una")
 	token := w.session(u, accounts.ToPortal, "")
-	s, got, err := accounts.FindSession(t.Context(), w.d, accounts.ToPortal, token)
+	s, got, err := accounts.FindSession(t.Context(), w.DB, accounts.ToPortal, token)
 	if err != nil || got.ID != u.ID || s.User != u.ID || s.IP != from.IP || s.UserAgent != "Browser/1" {
 		t.Errorf("FindSession = %+v, %v, %v", s, got.ID, err)
 	}
@@ -67,7 +62,7 @@ func TestSession(t *testing.T) {
 	if w.loggedIn(accounts.ToConsole, token) {
 		t.Error("a token of the portal is good at the console")
 	}
-	err = w.d.Write(t.Context(), func(tx *db.Tx) error {
+	err = w.DB.Write(t.Context(), func(tx *db.Tx) error {
 		_, _, err := accounts.StartSession(t.Context(), tx, from, u, accounts.NewSession{Portal: accounts.ToConsole})
 		return err
 	})
@@ -75,7 +70,7 @@ func TestSession(t *testing.T) {
 		t.Error("a user has a session at the console")
 	}
 	// What is stored does not log in, however it is written.
-	err = w.d.Read(t.Context(), func(tx *db.Tx) error {
+	err = w.DB.Read(t.Context(), func(tx *db.Tx) error {
 		var stored []byte
 		if err := tx.QueryRow(t.Context(), "SELECT token FROM login_sessions").Scan(&stored); err != nil {
 			return err
@@ -93,7 +88,7 @@ func TestSession(t *testing.T) {
 func TestSessionRotates(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	planted := w.session(u, accounts.ToPortal, "")
 	other := w.session(u, accounts.ToPortal, "")
 	fresh := w.session(u, accounts.ToPortal, planted)
@@ -123,9 +118,9 @@ func TestSessionLimits(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			move := w.clock()
-			u := w.user("una")
+			u := w.User("una")
 			if c.portal == accounts.ToConsole {
-				u = w.admin("ada", access.ServerAdmin)
+				u = w.Admin("ada", access.ServerAdmin)
 			}
 			token := w.session(u, c.portal, "")
 			for i, step := range c.steps {
@@ -142,16 +137,16 @@ func TestSessionLimits(t *testing.T) {
 func TestSessionsEndWithTheAccount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	for name, end := range map[string]func(){
-		"disabled": func() { w.state(u, accounts.Disabled) },
+		"disabled": func() { w.Put(u.ID, accounts.Disabled) },
 		"password set": func() {
-			w.write(func(tx *db.Tx) error {
-				return accounts.SetPassword(t.Context(), tx, system, u.ID, w.hash(password), true)
+			w.Write(func(tx *db.Tx) error {
+				return accounts.SetPassword(t.Context(), tx, system, u.ID, w.Hash(password), true)
 			})
 		},
 		"ended by an administrator": func() {
-			w.write(func(tx *db.Tx) error {
+			w.Write(func(tx *db.Tx) error {
 				list, err := accounts.Sessions(t.Context(), tx, system, u.ID)
 				if err != nil {
 					return err
@@ -173,8 +168,8 @@ func TestSessionsEndWithTheAccount(t *testing.T) {
 		if w.loggedIn(accounts.ToPortal, token) {
 			t.Errorf("%s: still logged in", name)
 		}
-		if w.find(u.ID).State == accounts.Disabled {
-			w.state(u, accounts.Active)
+		if w.Find(u.ID).State == accounts.Disabled {
+			w.Put(u.ID, accounts.Active)
 			if w.loggedIn(accounts.ToPortal, token) {
 				t.Errorf("%s: logged in again by itself", name)
 			}
@@ -186,9 +181,9 @@ func TestSessionsEndWithTheAccount(t *testing.T) {
 func TestSessionLooksAtTheAccount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	token := w.session(u, accounts.ToPortal, "")
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		_, err := tx.Exec(t.Context(), "UPDATE users SET state = 'disabled' WHERE id = $1", u.ID)
 		return err
 	})
@@ -201,15 +196,15 @@ func TestSessionLooksAtTheAccount(t *testing.T) {
 func TestOwnSessionStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	here, elsewhere := w.session(u, accounts.ToPortal, ""), w.session(u, accounts.ToPortal, "")
-	s, _, err := accounts.FindSession(t.Context(), w.d, accounts.ToPortal, here)
+	s, _, err := accounts.FindSession(t.Context(), w.DB, accounts.ToPortal, here)
 	if err != nil {
 		t.Fatal(err)
 	}
 	by := u.Caller(access.Caller{Session: s.ID})
-	hash := w.hash("Another one 2")
-	w.write(func(tx *db.Tx) error { return accounts.SetPassword(t.Context(), tx, by, u.ID, hash, false) })
+	hash := w.Hash("Another one 2")
+	w.Write(func(tx *db.Tx) error { return accounts.SetPassword(t.Context(), tx, by, u.ID, hash, false) })
 	if !w.loggedIn(accounts.ToPortal, here) || w.loggedIn(accounts.ToPortal, elsewhere) {
 		t.Error("not exactly the other session ended")
 	}
@@ -218,14 +213,14 @@ func TestOwnSessionStays(t *testing.T) {
 func TestEndSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	una, vic := w.user("una"), w.user("vic")
+	una, vic := w.User("una"), w.User("vic")
 	token := w.session(una, accounts.ToPortal, "")
-	s, _, err := accounts.FindSession(t.Context(), w.d, accounts.ToPortal, token)
+	s, _, err := accounts.FindSession(t.Context(), w.DB, accounts.ToPortal, token)
 	if err != nil {
 		t.Fatal(err)
 	}
 	end := func(by access.Caller) error {
-		return w.d.Write(t.Context(), func(tx *db.Tx) error { return accounts.EndSession(t.Context(), tx, by, s.ID) })
+		return w.DB.Write(t.Context(), func(tx *db.Tx) error { return accounts.EndSession(t.Context(), tx, by, s.ID) })
 	}
 	if err := end(vic.Caller(from)); errs.KindOf(err) != errs.NotFound || !w.loggedIn(accounts.ToPortal, token) {
 		t.Errorf("a colleague: %v", err)
@@ -241,7 +236,7 @@ func TestEndSession(t *testing.T) {
 // device puts a row where a user token needs one.
 func (w *world) device(u accounts.User, id string) access.DeviceID {
 	w.Helper()
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		_, err := tx.Exec(w.Context(), `INSERT INTO devices (id, org, user_id, request_id, state, state_at, state_reason, name, name_key, search,
 			machine_id, serial, hostname, os, os_version, arch, os_user, is_system, client_version, signing_key, cert_serial, cert, folders,
 			last_seen_at, last_ip, status, status_code, progress, next_run_at, last_backup_at, last_snapshot, last_status, stored_bytes,
@@ -257,17 +252,17 @@ func TestUserToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	u := w.user("una")
+	u := w.User("una")
 	device, other := w.device(u, "d1"), w.device(u, "d2")
 	issue := func() (token string) {
-		w.write(func(tx *db.Tx) (err error) {
+		w.Write(func(tx *db.Tx) (err error) {
 			token, _, err = accounts.IssueToken(t.Context(), tx, system, u, device, time.Time{})
 			return err
 		})
 		return token
 	}
 	find := func(token string, device access.DeviceID) (c access.Caller, err error) {
-		err = w.d.Read(t.Context(), func(tx *db.Tx) error {
+		err = w.DB.Read(t.Context(), func(tx *db.Tx) error {
 			c, err = accounts.FindToken(t.Context(), tx, token, device, from)
 			return err
 		})
@@ -298,8 +293,8 @@ func TestUserToken(t *testing.T) {
 		t.Errorf("after its end: %v", err)
 	}
 	token = issue()
-	w.state(u, accounts.Disabled)
-	w.state(u, accounts.Active)
+	w.Put(u.ID, accounts.Disabled)
+	w.Put(u.ID, accounts.Active)
 	if _, err := find(token, device); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("after the user was disabled: %v", err)
 	}
@@ -309,12 +304,12 @@ func TestExpire(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	u := w.user("una")
+	u := w.User("una")
 	w.session(u, accounts.ToPortal, "")
 	move(24 * time.Hour)
 	fresh := w.session(u, accounts.ToPortal, "")
 	var n int64
-	w.write(func(tx *db.Tx) (err error) {
+	w.Write(func(tx *db.Tx) (err error) {
 		n, err = accounts.Expire(t.Context(), tx)
 		return err
 	})

@@ -22,15 +22,9 @@ const (
 
 var states = []accounts.State{accounts.Pending, accounts.Invited, accounts.Active, accounts.Disabled, accounts.Preserved, accounts.Deleted, accounts.Purged}
 
-// try does something in a transaction and returns what came of it.
-func (w *world) try(f func(*db.Tx) error) error {
-	w.Helper()
-	return w.d.Write(w.Context(), f)
-}
-
 func (w *world) setState(id accounts.ID, to accounts.State) error {
 	w.Helper()
-	return w.try(func(tx *db.Tx) error { return accounts.SetState(w.Context(), tx, system, id, to, reason) })
+	return w.Try(func(tx *db.Tx) error { return accounts.SetState(w.Context(), tx, system, id, to, reason) })
 }
 
 // in makes a user that is in a state, with a password where there can be one.
@@ -40,13 +34,13 @@ func (w *world) in(state accounts.State, username string) accounts.User {
 	switch state {
 	case accounts.Pending:
 		n.State = accounts.Pending
-		n.PasswordHash = w.hash(password)
+		n.PasswordHash = w.Hash(password)
 	case accounts.Invited:
-		n.PasswordHash, n.Temporary = w.hash(password), day
+		n.PasswordHash, n.Temporary = w.Hash(password), day
 	default:
-		n.PasswordHash = w.hash(password)
+		n.PasswordHash = w.Hash(password)
 	}
-	u, err := w.create(system, n)
+	u, err := w.Create(system, n)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -61,18 +55,18 @@ func (w *world) in(state accounts.State, username string) accounts.User {
 	if err != nil {
 		w.Fatal(err)
 	}
-	if got := w.find(u.ID); got.State != state {
+	if got := w.Find(u.ID); got.State != state {
 		w.Fatalf("%s is %s, want %s", username, got.State, state)
 	}
-	return w.find(u.ID)
+	return w.Find(u.ID)
 }
 
 // purgeNow purges an account as if its window were over.
 func (w *world) purgeNow(id accounts.ID) error {
-	now := w.d.Now
-	defer func() { w.d.Now = now }()
-	w.d.Now = func() time.Time { return now().Add(8 * day) }
-	return w.try(func(tx *db.Tx) error {
+	now := w.DB.Now
+	defer func() { w.DB.Now = now }()
+	w.DB.Now = func() time.Time { return now().Add(8 * day) }
+	return w.Try(func(tx *db.Tx) error {
 		_, err := accounts.Purge(w.Context(), tx)
 		return err
 	})
@@ -93,24 +87,24 @@ func TestSteps(t *testing.T) {
 	for _, from := range states {
 		for n, to := range append(states, "none") {
 			u := w.in(from, fmt.Sprintf("%s-%d", from, n))
-			before := len(w.audit(audit.Filter{Object: "user/" + string(u.ID)}))
+			before := len(w.Audit(audit.Filter{Object: "user/" + string(u.ID)}))
 			err := w.setState(u.ID, to)
-			got := w.find(u.ID)
-			rows := w.audit(audit.Filter{Object: "user/" + string(u.ID)})
+			got := w.Find(u.ID)
+			rows := w.Audit(audit.Filter{Object: "user/" + string(u.ID)})
 			if !slices.Contains(allowed[from], to) {
 				if errs.KindOf(err) != errs.Conflict || got.State != from || len(rows) != before {
 					t.Errorf("%s to %s: %v, is %s, %d new records; want Conflict and nothing", from, to, err, got.State, len(rows)-before)
 				}
 				continue
 			}
-			if err != nil || got.State != to || got.StateReason != reason || !got.StateAt.Equal(w.d.Now()) {
+			if err != nil || got.State != to || got.StateReason != reason || !got.StateAt.Equal(w.DB.Now()) {
 				t.Errorf("%s to %s: %v, is %s for %q at %v", from, to, err, got.State, got.StateReason, got.StateAt)
 			}
 			if len(rows) != before+1 || !slices.Contains(rows[0].Details, audit.Detail{Name: "state", Before: string(from), After: string(to)}) ||
 				!slices.Contains(rows[0].Details, audit.Detail{Name: "reason", After: reason}) {
 				t.Errorf("%s to %s: recorded %+v", from, to, rows[0].Details)
 			}
-			if to == accounts.Deleted && (got.StateBefore != from || !got.PurgeAt.Equal(w.d.Now().Add(7*day))) {
+			if to == accounts.Deleted && (got.StateBefore != from || !got.PurgeAt.Equal(w.DB.Now().Add(7*day))) {
 				t.Errorf("deleted: back to %s until %v", got.StateBefore, got.PurgeAt)
 			}
 		}
@@ -124,7 +118,7 @@ func TestNobodyBeginsElsewhere(t *testing.T) {
 		if s == accounts.Pending {
 			continue
 		}
-		if _, err := w.create(system, accounts.New{Username: "u", State: s}); err == nil || errs.Find(err) != nil {
+		if _, err := w.Create(system, accounts.New{Username: "u", State: s}); err == nil || errs.Find(err) != nil {
 			t.Errorf("created as %s: %v", s, err)
 		}
 	}
@@ -135,10 +129,10 @@ func TestStepsEndSessions(t *testing.T) {
 	t.Parallel()
 	for _, to := range []accounts.State{accounts.Disabled, accounts.Preserved, accounts.Deleted} {
 		w := newWorld(t)
-		u := w.user("una")
+		u := w.User("una")
 		token := w.session(u, accounts.ToPortal, "")
 		var reset string
-		w.write(func(tx *db.Tx) (err error) {
+		w.Write(func(tx *db.Tx) (err error) {
 			reset, err = accounts.NewLink(t.Context(), tx, accounts.ForReset, u.ID, time.Hour, nil)
 			return err
 		})
@@ -155,11 +149,11 @@ func TestStepsEndSessions(t *testing.T) {
 		if to == accounts.Deleted {
 			back = func(tx *db.Tx) error { return accounts.Undelete(t.Context(), tx, system, u.ID, "") }
 		}
-		w.write(back)
+		w.Write(back)
 		if w.loggedIn(accounts.ToPortal, token) {
 			t.Errorf("%s and back: the session of before is good again", to)
 		}
-		err := w.try(func(tx *db.Tx) error {
+		err := w.Try(func(tx *db.Tx) error {
 			_, _, err := accounts.UseLink(t.Context(), tx, accounts.ForReset, reset)
 			return err
 		})
@@ -172,13 +166,13 @@ func TestStepsEndSessions(t *testing.T) {
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	for text, want := range map[string]errs.Kind{
 		"": errs.Invalid, "too short": errs.Invalid, "   too short   ": errs.Invalid, "àéîõü": errs.Invalid,
 		strings.Repeat("x", 151): errs.Invalid, "ten and\x00 more": errs.Invalid, "ten and \xff more": errs.Invalid,
 		"ten of all": 0, "àéîõüàéîõü": 0, strings.Repeat("é", 150): 0,
 	} {
-		err := w.try(func(tx *db.Tx) error {
+		err := w.Try(func(tx *db.Tx) error {
 			if err := accounts.Delete(t.Context(), tx, system, u.ID, text); err != nil {
 				return err
 			}
@@ -189,7 +183,7 @@ func TestReasons(t *testing.T) {
 		}
 	}
 	// Where none is needed, one may be given, but not any.
-	err := w.try(func(tx *db.Tx) error {
+	err := w.Try(func(tx *db.Tx) error {
 		return accounts.Disable(t.Context(), tx, system, u.ID, strings.Repeat("x", 151))
 	})
 	if errs.KindOf(err) != errs.Invalid {
@@ -200,11 +194,11 @@ func TestReasons(t *testing.T) {
 func TestAdministratorsAreNotPreserved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	a := w.admin("viewer", access.Viewer)
+	a := w.Admin("viewer", access.Viewer)
 	if err := w.setState(a.ID, accounts.Preserved); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("got %v, want Conflict", err)
 	}
-	first := w.admin("first", access.ServerAdmin)
+	first := w.Admin("first", access.ServerAdmin)
 	if err := w.setState(first.ID, accounts.Deleted); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("deleting the last: %v, want Conflict", err)
 	}
@@ -214,10 +208,10 @@ func TestLegalHold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	u, vic := w.user("una"), w.user("vic")
+	u, vic := w.User("una"), w.User("vic")
 	hold := func(id accounts.ID, on bool) {
 		t.Helper()
-		w.write(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, system, id, on) })
+		w.Write(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, system, id, on) })
 	}
 	hold(u.ID, true)
 	if err := w.setState(u.ID, accounts.Deleted); !errs.Is(err, errs.LegalHold) {
@@ -236,21 +230,21 @@ func TestLegalHold(t *testing.T) {
 	move(30 * day)
 	purge := func() (n int64) {
 		t.Helper()
-		w.write(func(tx *db.Tx) (err error) {
+		w.Write(func(tx *db.Tx) (err error) {
 			n, err = accounts.Purge(t.Context(), tx)
 			return err
 		})
 		return n
 	}
-	if n := purge(); n != 0 || w.find(vic.ID).State != accounts.Deleted {
+	if n := purge(); n != 0 || w.Find(vic.ID).State != accounts.Deleted {
 		t.Errorf("%d purged under a hold", n)
 	}
 	hold(vic.ID, false)
-	if n := purge(); n != 1 || w.find(vic.ID).State != accounts.Purged {
+	if n := purge(); n != 1 || w.Find(vic.ID).State != accounts.Purged {
 		t.Errorf("%d purged after the hold", n)
 	}
 	// Its user must not learn of it, and somebody without rights not change it.
-	err := w.try(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, u.Caller(from), u.ID, false) })
+	err := w.Try(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, u.Caller(from), u.ID, false) })
 	if errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("a user about themselves: %v", err)
 	}
@@ -261,7 +255,7 @@ func TestUndelete(t *testing.T) {
 	w := newWorld(t)
 	move := w.clock()
 	undelete := func(id accounts.ID) error {
-		return w.try(func(tx *db.Tx) error { return accounts.Undelete(t.Context(), tx, system, id, "a mistake") })
+		return w.Try(func(tx *db.Tx) error { return accounts.Undelete(t.Context(), tx, system, id, "a mistake") })
 	}
 	for _, from := range []accounts.State{accounts.Invited, accounts.Active, accounts.Disabled, accounts.Preserved} {
 		u := w.in(from, string(from))
@@ -275,7 +269,7 @@ func TestUndelete(t *testing.T) {
 		if err := undelete(u.ID); err != nil {
 			t.Errorf("%s: %v", from, err)
 		}
-		if got := w.find(u.ID); got.State != from || !got.PurgeAt.IsZero() || got.StateBefore != "" || got.StateReason != "a mistake" {
+		if got := w.Find(u.ID); got.State != from || !got.PurgeAt.IsZero() || got.StateBefore != "" || got.StateReason != "a mistake" {
 			t.Errorf("%s came back as %+v", from, got)
 		}
 		// To the instant: after the window there is nothing to bring back.
@@ -287,12 +281,12 @@ func TestUndelete(t *testing.T) {
 			t.Errorf("%s, too late: %v, want Gone", from, err)
 		}
 	}
-	u := w.user("una")
-	vic := w.user("vic")
+	u := w.User("una")
+	vic := w.User("vic")
 	if err := w.setState(u.ID, accounts.Deleted); err != nil {
 		t.Fatal(err)
 	}
-	err := w.try(func(tx *db.Tx) error { return accounts.Undelete(t.Context(), tx, vic.Caller(from), u.ID, "") })
+	err := w.Try(func(tx *db.Tx) error { return accounts.Undelete(t.Context(), tx, vic.Caller(from), u.ID, "") })
 	if errs.KindOf(err) != errs.NotFound {
 		t.Errorf("by a colleague: %v, want NotFound", err)
 	}
@@ -306,17 +300,17 @@ func TestAShorterWindowWaits(t *testing.T) {
 	move := w.clock()
 	days := func(n int) {
 		t.Helper()
-		w.write(func(tx *db.Tx) error {
+		w.Write(func(tx *db.Tx) error {
 			return settings.Change(t.Context(), tx, system, func(s *settings.Settings) error { s.Users.RollbackDays = n; return nil })
 		})
 	}
 	window := func(name string) time.Duration {
 		t.Helper()
-		u := w.user(name)
+		u := w.User(name)
 		if err := w.setState(u.ID, accounts.Deleted); err != nil {
 			t.Fatal(err)
 		}
-		return w.find(u.ID).PurgeAt.Sub(w.d.Now())
+		return w.Find(u.ID).PurgeAt.Sub(w.DB.Now())
 	}
 	days(20)
 	if got := window("long"); got != 20*day {
@@ -334,16 +328,7 @@ func TestAShorterWindowWaits(t *testing.T) {
 	if got := window("short"); got != day {
 		t.Errorf("21 days after it was shortened the window is %v, want a day", got)
 	}
-	if got := w.find(w.byName("later").ID).PurgeAt.Sub(w.d.Now()); got != 18*day {
+	if got := w.Find(w.Named("later").ID).PurgeAt.Sub(w.DB.Now()); got != 18*day {
 		t.Errorf("what was deleted before is purged in %v, want 18 days", got)
 	}
-}
-
-func (w *world) byName(username string) (u accounts.User) {
-	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
-		u, err = accounts.FindByUsername(w.Context(), tx, username)
-		return err
-	})
-	return u
 }

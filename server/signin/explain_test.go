@@ -14,7 +14,7 @@ import (
 
 func (w *world) explain(by access.Caller, id accounts.ID) (x signin.Explanation, err error) {
 	w.Helper()
-	err = w.d.Read(w.Context(), func(tx *db.Tx) (err error) {
+	err = w.DB.Read(w.Context(), func(tx *db.Tx) (err error) {
 		x, err = w.g.Explain(w.Context(), tx, by, id)
 		return err
 	})
@@ -25,8 +25,8 @@ func TestExplain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	u := w.user("una")
-	by := w.admin("ada", access.OrgAdmin).Caller(from)
+	u := w.User("una")
+	by := w.Admin("ada", access.OrgAdmin).Caller(from)
 	check := func(name string, ok bool, key string, fix signin.Fix) {
 		t.Helper()
 		x, err := w.explain(by, u.ID)
@@ -70,28 +70,28 @@ func TestExplain(t *testing.T) {
 	if len(x.Attempts) != 10 || x.Attempts[0].Details[1].After != "wrong_password" {
 		t.Errorf("the attempts are %+v", x.Attempts)
 	}
-	w.move(15 * time.Minute)
+	w.Move(15 * time.Minute)
 	check("lock", true, "signin.lock.none", signin.NoFix)
 
-	w.state(u, accounts.Disabled)
+	w.Put(u.ID, accounts.Disabled)
 	check("state", false, "signin.state.disabled", signin.FixActivate)
-	w.state(u, accounts.Preserved)
+	w.Put(u.ID, accounts.Preserved)
 	check("state", false, "signin.state.preserved", signin.FixActivate)
 
 	u = w.invite("ivo", "Bofad-Likum-Zarev-42", time.Hour)
 	check("state", false, "signin.state.invited", signin.FixInvite)
 	check("password", true, "signin.password.temporary", signin.NoFix)
-	w.move(time.Hour)
+	w.Move(time.Hour)
 	check("password", false, "signin.password.temporary_over", signin.FixInvite)
 
-	w.licence(1)
-	u = w.user("vic")
+	w.Licence("Test", 1, 1)
+	u = w.User("vic")
 	check("seat", true, "signin.seat.free", signin.NoFix)
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		_, err := tx.Exec(t.Context(), "UPDATE licences SET over_since = 1")
 		return err
 	})
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		_, err := tx.Exec(t.Context(), "UPDATE users SET seat = 'active', licence = (SELECT id FROM licences) WHERE username = 'una'")
 		return err
 	})
@@ -101,15 +101,15 @@ func TestExplain(t *testing.T) {
 func TestWhoIsExplainedToWhom(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
-	x, err := w.explain(w.admin("vera", access.Viewer).Caller(from), u.ID)
+	u := w.User("una")
+	x, err := w.explain(w.Admin("vera", access.Viewer).Caller(from), u.ID)
 	if err != nil || len(x.Lines) == 0 || x.Attempts != nil {
 		t.Errorf("a viewer: %+v, %v", x, err)
 	}
-	if _, err := w.explain(w.user("vic").Caller(from), u.ID); errs.KindOf(err) != errs.NotFound {
+	if _, err := w.explain(w.User("vic").Caller(from), u.ID); errs.KindOf(err) != errs.NotFound {
 		t.Errorf("a colleague: %v", err)
 	}
-	if x, err := w.explain(system, w.admin("ada", access.OrgAdmin).ID); err != nil || len(x.Lines) != 4 || x.URL != "https://backup.example.org/admin/" {
+	if x, err := w.explain(system, w.Admin("ada", access.OrgAdmin).ID); err != nil || len(x.Lines) != 4 || x.URL != "https://backup.example.org/admin/" {
 		t.Errorf("of an administrator: %+v, %v", x, err)
 	}
 }

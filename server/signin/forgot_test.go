@@ -39,7 +39,7 @@ func TestForgottenPassword(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	u := w.user("una")
+	u := w.User("una")
 	session, known := w.come("una"), ""
 	known = session.Known
 	w.fail("203.0.113.1", "una", 10)
@@ -47,7 +47,7 @@ func TestForgottenPassword(t *testing.T) {
 	if len(mails) != 1 || mails[0].To != "una@example.org" || mails[0].Values["username"] != "una" || mails[0].Values["minutes"] != "30" {
 		t.Fatalf("mailed: %+v", mails)
 	}
-	token := tokenOf(t, mails[0].Values["link"])
+	token := w.Token(mails[0].Values["link"], "/password")
 	if !strings.HasPrefix(mails[0].Values["link"], "https://backup.example.org/password?token=") {
 		t.Errorf("the link is %s", mails[0].Values["link"])
 	}
@@ -84,7 +84,7 @@ func TestForgottenPassword(t *testing.T) {
 			t.Errorf("the page of the link %s: %v", name, err)
 		}
 	}
-	for _, row := range w.audit(audit.Filter{Owner: u.ID, Limit: 500}) {
+	for _, row := range w.Audit(audit.Filter{Owner: u.ID, Limit: 500}) {
 		if strings.Contains(fmt.Sprint(row), token) {
 			t.Error("the token is in the audit")
 		}
@@ -96,18 +96,18 @@ func TestNewestLinkCounts(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	w.user("una")
+	w.User("una")
 	w.forgot("192.0.2.1", "una", mail.Reset)
 	mails := w.forgot("192.0.2.1", "una", mail.Reset)
-	first, second := tokenOf(t, mails[0].Values["link"]), tokenOf(t, mails[1].Values["link"])
+	first, second := w.Token(mails[0].Values["link"], "/password"), w.Token(mails[1].Values["link"], "/password")
 	if err := w.g.SetPasswordByLink(t.Context(), from, first, "Another one 2"); !errs.Is(err, errs.LinkExpired) {
 		t.Errorf("the older link: %v", err)
 	}
-	w.move(30*time.Minute - time.Second)
+	w.Move(30*time.Minute - time.Second)
 	if _, err := w.g.Link(t.Context(), second); err != nil {
 		t.Errorf("just before its end: %v", err)
 	}
-	w.move(time.Second)
+	w.Move(time.Second)
 	if err := w.g.SetPasswordByLink(t.Context(), from, second, "Another one 2"); !errs.Is(err, errs.LinkExpired) {
 		t.Errorf("after its end: %v", err)
 	}
@@ -117,9 +117,9 @@ func TestNewestLinkCounts(t *testing.T) {
 func TestLinkWorksOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.h.Waiting = 200
-	w.user("una")
-	token := tokenOf(t, w.forgot("192.0.2.1", "una", mail.Reset)[0].Values["link"])
+	w.Hasher.Waiting = 200
+	w.User("una")
+	token := w.Token(w.forgot("192.0.2.1", "una", mail.Reset)[0].Values["link"], "/password")
 	var mu sync.Mutex
 	set := 0
 	var all sync.WaitGroup
@@ -147,13 +147,13 @@ func TestForgottenIsNeutral(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	w.state(w.user("disabled"), accounts.Disabled)
-	w.state(w.user("preserved"), accounts.Preserved)
-	if _, err := w.create(system, accounts.New{Username: "pending", Email: "p@example.org", State: accounts.Pending, PasswordHash: w.hash(password)}); err != nil {
+	w.Put(w.User("disabled").ID, accounts.Disabled)
+	w.Put(w.User("preserved").ID, accounts.Preserved)
+	if _, err := w.Create(system, accounts.New{Username: "pending", Email: "p@example.org", State: accounts.Pending, PasswordHash: w.Hash(password)}); err != nil {
 		t.Fatal(err)
 	}
-	deleted := w.user("deleted")
-	w.write(func(tx *db.Tx) error {
+	deleted := w.User("deleted")
+	w.Write(func(tx *db.Tx) error {
 		return accounts.Delete(t.Context(), tx, system, deleted.ID, "not needed any more")
 	})
 	for i, name := range []string{"disabled", "preserved", "pending", "deleted", "nobody", "", "a\x00\xff", strings.Repeat("a", 5000)} {
@@ -170,13 +170,13 @@ func TestForgottenIsNeutral(t *testing.T) {
 	if len(got) != 1 {
 		t.Fatalf("invited: %+v", w.mails())
 	}
-	if err := w.g.SetPasswordByLink(t.Context(), from, tokenOf(t, got[0].Values["link"]), password); err != nil || w.named("ivo").State != accounts.Active {
+	if err := w.g.SetPasswordByLink(t.Context(), from, w.Token(got[0].Values["link"], "/password"), password); err != nil || w.Named("ivo").State != accounts.Active {
 		t.Errorf("the invitation: %v", err)
 	}
 	// A link is worth nothing once its account was stopped.
-	una := w.user("una")
-	token := tokenOf(t, w.forgot("192.0.2.1", "una", mail.Reset)[0].Values["link"])
-	w.state(una, accounts.Disabled)
+	una := w.User("una")
+	token := w.Token(w.forgot("192.0.2.1", "una", mail.Reset)[0].Values["link"], "/password")
+	w.Put(una.ID, accounts.Disabled)
 	if err := w.g.SetPasswordByLink(t.Context(), from, token, "Another one 2"); !errs.Is(err, errs.LinkExpired) {
 		t.Errorf("the link of a disabled account: %v", err)
 	}
@@ -187,20 +187,20 @@ func TestAskingIsLimited(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	w.user("una")
+	w.User("una")
 	for i, name := range []string{"una", "UNA", "una@example.org", "una", "una"} {
 		w.forgot(fmt.Sprintf("192.0.2.%d", i), name, mail.Reset)
 	}
 	if got := len(w.mailsOf(mail.Reset)); got != 3 {
 		t.Errorf("one account got %d mails in an hour", got)
 	}
-	w.move(time.Hour)
+	w.Move(time.Hour)
 	if got := len(w.forgot("192.0.2.1", "una", mail.Reset)); got != 4 {
 		t.Errorf("an hour later it has %d", got)
 	}
 	for i := range 25 {
 		name := fmt.Sprintf("user%d", i)
-		w.user(name)
+		w.User(name)
 		w.forgot("198.51.100.1", name, mail.Reset)
 	}
 	if got := len(w.mailsOf(mail.Reset)); got != 4+20 {
@@ -212,12 +212,12 @@ func TestForgottenUsername(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, name := range []string{"one", "two"} {
-		if _, err := w.create(system, accounts.New{Username: name, Email: "team@example.org", PasswordHash: w.hash(password)}); err != nil {
+		if _, err := w.Create(system, accounts.New{Username: name, Email: "team@example.org", PasswordHash: w.Hash(password)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.state(w.named("two"), accounts.Disabled)
-	if _, err := w.create(system, accounts.New{Username: "three", Email: "TEAM@example.org", PasswordHash: w.hash(password)}); err != nil {
+	w.Put(w.Named("two").ID, accounts.Disabled)
+	if _, err := w.Create(system, accounts.New{Username: "three", Email: "TEAM@example.org", PasswordHash: w.Hash(password)}); err != nil {
 		t.Fatal(err)
 	}
 	for _, address := range []string{" Team@Example.org ", "nobody@example.org", "one", ""} {
@@ -235,9 +235,9 @@ func TestForgottenUsername(t *testing.T) {
 func TestAnswerComesFirst(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	begun, end := make(chan struct{}), make(chan struct{})
-	go w.d.Write(t.Context(), func(tx *db.Tx) error { // nothing else is written meanwhile
+	go w.DB.Write(t.Context(), func(tx *db.Tx) error { // nothing else is written meanwhile
 		close(begun)
 		<-end
 		return nil
@@ -257,7 +257,7 @@ func TestAnswerComesFirst(t *testing.T) {
 	}
 	// More than can wait is told so, whoever is asked about.
 	blocked := make(chan struct{})
-	go w.d.Write(t.Context(), func(tx *db.Tx) error {
+	go w.DB.Write(t.Context(), func(tx *db.Tx) error {
 		close(blocked)
 		time.Sleep(200 * time.Millisecond)
 		return nil
@@ -269,7 +269,7 @@ func TestAnswerComesFirst(t *testing.T) {
 			busy++
 		}
 	}
-	if busy == 0 && w.d.Kind() == "SQLite" {
+	if busy == 0 && w.DB.Kind() == "SQLite" {
 		t.Error("any number of questions can wait")
 	}
 	w.g.Wait()
@@ -279,9 +279,9 @@ func TestAnswerComesFirst(t *testing.T) {
 func TestFloodIsOfOneHost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	begun, end := make(chan struct{}), make(chan struct{})
-	go w.d.Write(t.Context(), func(tx *db.Tx) error {
+	go w.DB.Write(t.Context(), func(tx *db.Tx) error {
 		close(begun)
 		<-end
 		return nil
@@ -293,7 +293,7 @@ func TestFloodIsOfOneHost(t *testing.T) {
 			busy++
 		}
 	}
-	if busy == 0 && w.d.Kind() == "SQLite" {
+	if busy == 0 && w.DB.Kind() == "SQLite" {
 		t.Error("any number of questions can wait")
 	}
 	if err := w.g.ForgotPassword(t.Context(), access.Caller{IP: "203.0.113.77"}, "una"); err != nil {
@@ -306,10 +306,10 @@ func TestFloodIsOfOneHost(t *testing.T) {
 func TestSendReset(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u, vic := w.user("una"), w.user("vic")
-	ada := w.admin("ada", access.OrgAdmin)
+	u, vic := w.User("una"), w.User("vic")
+	ada := w.Admin("ada", access.OrgAdmin)
 	send := func(by access.Caller, noMail bool) (link string, err error) {
-		err = w.d.Write(t.Context(), func(tx *db.Tx) (err error) {
+		err = w.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
 			link, err = w.g.SendReset(t.Context(), tx, by, u.ID, noMail)
 			return err
 		})
@@ -325,10 +325,10 @@ func TestSendReset(t *testing.T) {
 	if err != nil || len(w.mailsOf(mail.Reset)) != 1 {
 		t.Fatalf("to copy: %v", err)
 	}
-	if err := w.g.SetPasswordByLink(t.Context(), from, tokenOf(t, link), "Another one 2"); err != nil {
+	if err := w.g.SetPasswordByLink(t.Context(), from, w.Token(link, "/password"), "Another one 2"); err != nil {
 		t.Error(err)
 	}
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		err := settings.Change(t.Context(), tx, system, func(s *settings.Settings) error {
 			s.Mail = settings.Mail{Host: "mail.example.org", Port: 587, Security: "starttls", From: "backup@example.org"}
 			return nil
@@ -341,7 +341,7 @@ func TestSendReset(t *testing.T) {
 	if link, err := send(ada.Caller(from), true); errs.KindOf(err) != errs.Conflict || link != "" {
 		t.Errorf("to copy while mail works: %v", err)
 	}
-	w.state(u, accounts.Disabled)
+	w.Put(u.ID, accounts.Disabled)
 	if _, err := send(ada.Caller(from), false); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("of a disabled account: %v", err)
 	}
@@ -352,7 +352,7 @@ func TestPoliciesHold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	u := w.user("una")
+	u := w.User("una")
 	s := w.come("una")
 	change := func(old, password string) error {
 		return w.g.ChangePassword(t.Context(), w.by(s), s.Session, old, password)
@@ -361,10 +361,10 @@ func TestPoliciesHold(t *testing.T) {
 		t.Errorf("the own name: %v", err)
 	}
 	// A stricter policy lets in, and has the password changed.
-	w.set(func(set *settings.Settings) { set.SignIn.UserPolicy = "strong-admin"; set.SignIn.History = 2 })
+	w.Set(func(set *settings.Settings) { set.SignIn.UserPolicy = "strong-admin"; set.SignIn.History = 2 })
 	const one, two, three = "Strong one #1", "Strong two #2", "Strong three #3"
-	hash := w.hash("Weaker one 1")
-	w.write(func(tx *db.Tx) error { return accounts.SetPassword(t.Context(), tx, system, u.ID, hash, false) })
+	hash := w.Hash("Weaker one 1")
+	w.Write(func(tx *db.Tx) error { return accounts.SetPassword(t.Context(), tx, system, u.ID, hash, false) })
 	s = w.comeBy(accounts.ToPortal, "una", "Weaker one 1")
 	if s.Session.Stage != accounts.StagePassword {
 		t.Fatalf("with a password of before the policy: %q", s.Session.Stage)
@@ -381,17 +381,17 @@ func TestPoliciesHold(t *testing.T) {
 		ok            bool
 	}{{one, one, false}, {one, two, true}, {two, one, false}, {two, three, true}, {three, one, false}, {three, two, false},
 		{three, "Strong four #4", true}, {"Strong four #4", two, false}, {"Strong four #4", one, true}} {
-		w.move(time.Minute)
+		w.Move(time.Minute)
 		if err := change(c.old, c.password); (err == nil) != c.ok {
 			t.Errorf("from %q to %q: %v, want ok %v", c.old, c.password, err, c.ok)
 		}
 	}
-	w.set(func(set *settings.Settings) { set.SignIn.ExpiryDays = 10 })
-	w.move(10*24*time.Hour - time.Hour)
+	w.Set(func(set *settings.Settings) { set.SignIn.ExpiryDays = 10 })
+	w.Move(10*24*time.Hour - time.Hour)
 	if s := w.comeBy(accounts.ToPortal, "una", one); s.Session.Stage != accounts.StageDone {
 		t.Errorf("on the last day: %q", s.Session.Stage)
 	}
-	w.move(time.Hour)
+	w.Move(time.Hour)
 	if s := w.comeBy(accounts.ToPortal, "una", one); s.Session.Stage != accounts.StagePassword {
 		t.Errorf("after it: %q", s.Session.Stage)
 	}
@@ -401,7 +401,7 @@ func TestPoliciesHold(t *testing.T) {
 func TestChangePassword(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	here, there := w.come("una"), w.come("una")
 	if err := w.g.ChangePassword(t.Context(), w.by(here), here.Session, password, "Another one 2"); err != nil {
 		t.Fatal(err)
@@ -414,7 +414,7 @@ func TestChangePassword(t *testing.T) {
 	}
 	// With a second factor, an old proof is none.
 	w.stop()
-	secret := w.app(w.find(here.Session.User))
+	secret := w.app(w.Find(here.Session.User))
 	err := w.g.ChangePassword(t.Context(), w.by(here), here.Session, "Another one 2", "Another one 3")
 	if e := errs.Find(err); e == nil || e.Key != "login.stepup" {
 		t.Errorf("without the second factor: %v", err)

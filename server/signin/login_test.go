@@ -21,22 +21,15 @@ func (w *world) login(portal accounts.Portal, identifier, password string) (acco
 	return w.g.Login(w.Context(), from, signin.Attempt{Portal: portal, Identifier: identifier, Password: password})
 }
 
-func (w *world) state(u accounts.User, to accounts.State) {
-	w.Helper()
-	w.write(func(tx *db.Tx) error {
-		return accounts.SetState(w.Context(), tx, system, u.ID, to, "for the test of this")
-	})
-}
-
 func TestLogin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	una := w.user("una")
-	w.admin("ada", access.ServerAdmin)
-	w.state(w.user("disabled"), accounts.Disabled)
-	w.state(w.user("preserved"), accounts.Preserved)
-	w.state(w.user("deleted"), accounts.Deleted)
-	if _, err := w.create(system, accounts.New{Username: "invited"}); err != nil {
+	una := w.User("una")
+	w.Admin("ada", access.ServerAdmin)
+	w.Put(w.User("disabled").ID, accounts.Disabled)
+	w.Put(w.User("preserved").ID, accounts.Preserved)
+	w.Put(w.User("deleted").ID, accounts.Deleted)
+	if _, err := w.Create(system, accounts.New{Username: "invited"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -70,9 +63,9 @@ func TestLogin(t *testing.T) {
 		{"deleted", accounts.ToPortal, "deleted", password, errs.AuthFailed, "unknown_account"},
 		{"invited", accounts.ToPortal, "invited", password, errs.AuthFailed, "no_password"},
 	} {
-		w.move(time.Minute) // nobody has to wait
+		w.Move(time.Minute) // nobody has to wait
 		u, err := w.login(c.portal, c.identifier, c.password)
-		rows := w.audit(audit.Filter{Action: access.Login, Limit: 1})
+		rows := w.Audit(audit.Filter{Action: access.Login, Limit: 1})
 		if len(rows) != 1 {
 			t.Fatalf("%s: no audit row", c.name)
 		}
@@ -99,7 +92,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%s: %v, want %s", c.name, err, c.want)
 		}
 	}
-	if w.find(una.ID).LastLoginAt.IsZero() {
+	if w.Find(una.ID).LastLoginAt.IsZero() {
 		t.Error("the login was not noted")
 	}
 }
@@ -110,7 +103,7 @@ func TestLoginBySharedAddress(t *testing.T) {
 	w := newWorld(t)
 	passwords := map[string]string{"one": "Password one 1", "two": "Password two 2", "three": "Password two 2", "team@example.org": "Password four 4"}
 	for _, name := range []string{"one", "two", "three", "team@example.org"} {
-		if _, err := w.create(system, accounts.New{Username: name, Email: "team@example.org", PasswordHash: w.hash(passwords[name])}); err != nil {
+		if _, err := w.Create(system, accounts.New{Username: name, Email: "team@example.org", PasswordHash: w.Hash(passwords[name])}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -138,18 +131,18 @@ func TestLoginBySharedAddress(t *testing.T) {
 		t.Errorf("with none: %v", err)
 	}
 	// A username may look like an address, and be another's or nobody's.
-	if _, err := w.create(system, accounts.New{Username: "six@example.org", Email: "other@example.org", PasswordHash: w.hash(password)}); err != nil {
+	if _, err := w.Create(system, accounts.New{Username: "six@example.org", Email: "other@example.org", PasswordHash: w.Hash(password)}); err != nil {
 		t.Fatal(err)
 	}
 	if u, err := w.login(accounts.ToPortal, "SIX@example.org", password); err != nil || u.Username != "six@example.org" {
 		t.Errorf("by a username with an @: %q, %v", u.Username, err)
 	}
 	// A disabled one beside an active one does not stand in its way.
-	u, err := w.create(system, accounts.New{Username: "five", Email: "team@example.org", PasswordHash: w.hash("Password one 1")})
+	u, err := w.Create(system, accounts.New{Username: "five", Email: "team@example.org", PasswordHash: w.Hash("Password one 1")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.state(u, accounts.Disabled)
+	w.Put(u.ID, accounts.Disabled)
 	if got, err := w.login(accounts.ToPortal, "team@example.org", "Password one 1"); err != nil || got.Username != "one" {
 		t.Errorf("beside a disabled one: %q, %v", got.Username, err)
 	}
@@ -160,7 +153,7 @@ func TestLoginBySharedAddress(t *testing.T) {
 func TestLoginIsPadded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	w.g.PadTo = 150 * time.Millisecond
 	for _, identifier := range []string{"una@example.org", "nobody@example.org"} {
 		start := time.Now()
@@ -189,20 +182,20 @@ func TestPasswords(t *testing.T) {
 		{strings.Repeat("a", 72) + "tail", strings.Repeat("a", 72) + "tale", false}, // nothing is cut off
 		{"bytes \xff\xfe", "bytes \xff\xfe", true},
 	} {
-		u := w.user("user" + time.Now().Format("150405.000000000"))
-		w.write(func(tx *db.Tx) error {
-			return accounts.SetPassword(t.Context(), tx, system, u.ID, w.hash(c.set), false)
+		u := w.User("user" + time.Now().Format("150405.000000000"))
+		w.Write(func(tx *db.Tx) error {
+			return accounts.SetPassword(t.Context(), tx, system, u.ID, w.Hash(c.set), false)
 		})
 		if _, err := w.login(accounts.ToPortal, u.Username, c.try); (err == nil) != c.ok {
 			t.Errorf("set %q, tried %q: %v, want let in %v", c.set, c.try, err, c.ok)
 		}
 	}
 	for _, bad := range []string{"", "1234567", strings.Repeat("a", 257)} {
-		if _, err := w.h.Hash(t.Context(), bad); errs.KindOf(err) != errs.Invalid {
+		if _, err := w.Hasher.Hash(t.Context(), bad); errs.KindOf(err) != errs.Invalid {
 			t.Errorf("Hash(%d characters) = %v, want Invalid", len(bad), err)
 		}
 	}
-	one, two := w.hash(password), w.hash(password)
+	one, two := w.Hash(password), w.Hash(password)
 	if one == two {
 		t.Error("two hashes of one password are the same")
 	}
@@ -214,7 +207,7 @@ func TestPasswords(t *testing.T) {
 func TestConfirmAndChangePassword(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	if _, err := w.g.Confirm(t.Context(), from, accounts.ToClient, u.ID, password, ""); err != nil {
 		t.Error(err)
 	}
@@ -238,7 +231,7 @@ func TestConfirmAndChangePassword(t *testing.T) {
 	if _, err := w.login(accounts.ToPortal, "una", other); err != nil {
 		t.Error(err)
 	}
-	w.state(u, accounts.Disabled)
+	w.Put(u.ID, accounts.Disabled)
 	if _, err := w.g.Confirm(t.Context(), from, accounts.ToClient, u.ID, other, ""); !errs.Is(err, errs.AccountDisabled) {
 		t.Errorf("disabled: %v, want E1102", err)
 	}
@@ -249,9 +242,9 @@ func TestConfirmAndChangePassword(t *testing.T) {
 func TestChosenMustChange(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	hash := w.hash("weakweakweak")
+	hash := w.Hash("weakweakweak")
 	for _, name := range []string{"one", "two"} {
-		if _, err := w.create(system, accounts.New{Username: name, Email: "team@example.org", PasswordHash: hash}); err != nil {
+		if _, err := w.Create(system, accounts.New{Username: name, Email: "team@example.org", PasswordHash: hash}); err != nil {
 			t.Fatal(err)
 		}
 	}

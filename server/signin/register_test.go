@@ -19,18 +19,9 @@ import (
 // open lets people with addresses at example.org register.
 func (w *world) open() {
 	w.Helper()
-	w.set(func(s *settings.Settings) {
-		s.Registration.Mode, s.Registration.Domains, s.Registration.Org = settings.RegistrationOpen, []string{"example.org"}, w.org.ID
+	w.Set(func(s *settings.Settings) {
+		s.Registration.Mode, s.Registration.Domains, s.Registration.Org = settings.RegistrationOpen, []string{"example.org"}, w.Org.ID
 	})
-}
-
-func (w *world) licence(seats int) (l orgs.Licence) {
-	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
-		l, err = orgs.CreateLicence(w.Context(), tx, system, w.ring, orgs.NewLicence{Org: w.org.ID, Name: "Test", SeatsActive: seats, SeatsPreserved: 1})
-		return err
-	})
-	return l
 }
 
 func asked(name string) signin.Registration {
@@ -56,15 +47,15 @@ func TestRegisterByLink(t *testing.T) {
 	if err != nil || pending != "" {
 		t.Fatalf("Register = %q, %v", pending, err)
 	}
-	u := w.named("una")
-	if u.State != accounts.Invited || u.Email != "una@example.org" || u.Org != w.org.ID || u.Kind != access.UserKind || u.Language != "fr" {
+	u := w.Named("una")
+	if u.State != accounts.Invited || u.Email != "una@example.org" || u.Org != w.Org.ID || u.Kind != access.UserKind || u.Language != "fr" {
 		t.Errorf("made %+v", u)
 	}
 	mails := w.mails()
 	if len(mails) != 1 || mails[0].Template != mail.Activation || mails[0].Values["secret"] != "" {
 		t.Fatalf("mailed %+v", mails)
 	}
-	if err := w.g.SetPasswordByLink(t.Context(), from, tokenOf(t, mails[0].Values["link"]), password); err != nil {
+	if err := w.g.SetPasswordByLink(t.Context(), from, w.Token(mails[0].Values["link"], "/password"), password); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.login(accounts.ToPortal, "una", password); err != nil {
@@ -136,7 +127,7 @@ func TestRegisterByCode(t *testing.T) {
 	if err != nil || pending == "" {
 		t.Fatalf("Register = %q, %v", pending, err)
 	}
-	u := w.named("una@example.org")
+	u := w.Named("una@example.org")
 	if u.State != accounts.Pending {
 		t.Fatalf("made %+v", u)
 	}
@@ -169,7 +160,7 @@ func TestRegisterByCode(t *testing.T) {
 	if err := confirm(pending, code); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.find(u.ID); got.State != accounts.Active {
+	if got := w.Find(u.ID); got.State != accounts.Active {
 		t.Errorf("then the account is %s", got.State)
 	}
 	if _, err := w.login(accounts.ToClient, "UNA@example.org", password); err != nil {
@@ -187,7 +178,7 @@ func TestTakenIsNotSeen(t *testing.T) {
 	w := newWorld(t)
 	w.stop()
 	w.open()
-	w.user("una")
+	w.User("una")
 	taken := byClient("free")
 	taken.Username = "una"
 	real, err := w.register("192.0.2.1", byClient("new"))
@@ -222,17 +213,17 @@ func TestTakenIsNotSeen(t *testing.T) {
 	code := wrong(w.codeFor("new@example.org"))
 	compare("a first wrong code", say(real, code), say(fake, code))
 	compare("resending at once", resend(real), resend(fake))
-	w.move(time.Minute)
+	w.Move(time.Minute)
 	compare("resending", resend(real), resend(fake))
 	code = wrong(w.codeFor("new@example.org"))
 	for i := range 7 {
 		compare(fmt.Sprintf("wrong code %d", i+1), say(real, code), say(fake, code))
 	}
-	w.move(time.Minute)
+	w.Move(time.Minute)
 	compare("resending then", resend(real), resend(fake))
 	code = wrong(w.codeFor("new@example.org"))
 	compare("a wrong code then", say(real, code), say(fake, code))
-	w.move(11 * time.Minute)
+	w.Move(11 * time.Minute)
 	compare("a code that ended", say(real, code), say(fake, code))
 }
 
@@ -254,7 +245,7 @@ func TestResending(t *testing.T) {
 	if err := resend(); !errs.Is(err, errs.TooManyAttempts) || errs.Find(err).Args["n"] != 60 {
 		t.Errorf("at once: %v", err)
 	}
-	w.move(time.Minute)
+	w.Move(time.Minute)
 	if err := resend(); err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +256,7 @@ func TestResending(t *testing.T) {
 	}
 	sent := 2
 	for range 20 {
-		w.move(time.Minute)
+		w.Move(time.Minute)
 		if resend() == nil {
 			sent++
 		}
@@ -274,8 +265,8 @@ func TestResending(t *testing.T) {
 		t.Errorf("%d codes to one address within an hour", sent)
 	}
 	for range 200 {
-		w.move(10 * time.Minute)
-		if w.past > 20*time.Hour {
+		w.Move(10 * time.Minute)
+		if w.Past() > 20*time.Hour {
 			break
 		}
 		if resend() == nil {
@@ -297,9 +288,9 @@ func TestRegisteringAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, code := w.named("una@example.org"), w.codeFor("una@example.org")
+	old, code := w.Named("una@example.org"), w.codeFor("una@example.org")
 	second, err := w.register("192.0.2.1", byClient("una"))
-	if err != nil || w.named("una@example.org").ID == old.ID {
+	if err != nil || w.Named("una@example.org").ID == old.ID {
 		t.Fatalf("not replaced: %v", err)
 	}
 	if _, err := w.g.ConfirmRegistration(t.Context(), from, first, code); err == nil {
@@ -309,7 +300,7 @@ func TestRegisteringAgain(t *testing.T) {
 		t.Error(err)
 	}
 	// An account that is there is no registration.
-	if _, err := w.register("192.0.2.1", byClient("una")); err != nil || w.named("una@example.org").State != accounts.Active {
+	if _, err := w.register("192.0.2.1", byClient("una")); err != nil || w.Named("una@example.org").State != accounts.Active {
 		t.Errorf("over an active account: %v", err)
 	}
 }
@@ -318,8 +309,8 @@ func TestRegisterBySerial(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	l := w.licence(1)
-	w.set(func(s *settings.Settings) { s.Registration.Mode = settings.RegistrationSerial })
+	l := w.Licence("Test", 1, 1)
+	w.Set(func(s *settings.Settings) { s.Registration.Mode = settings.RegistrationSerial })
 	r := asked("una")
 	for serial, want := range map[string]errs.Code{"": errs.BadSerial, "ABCDE-ABCDE-ABCDE-ABCDE-ABCDE": errs.BadSerial} {
 		r.Serial = serial
@@ -331,10 +322,10 @@ func TestRegisterBySerial(t *testing.T) {
 	if _, err := w.register("192.0.2.1", r); err != nil {
 		t.Fatal(err)
 	}
-	if u := w.named("una"); u.Licence != string(l.ID) || u.Org != l.Org {
+	if u := w.Named("una"); u.Licence != string(l.ID) || u.Org != l.Org {
 		t.Errorf("made %+v", u)
 	}
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		_, err := tx.Exec(t.Context(), "UPDATE users SET seat = 'active' WHERE username = 'una'")
 		return err
 	})
@@ -353,7 +344,7 @@ func TestRegisterBySerial(t *testing.T) {
 	if _, err := w.register("192.0.2.2", r); !errs.Is(err, errs.NoFreeSeat) {
 		t.Errorf("from elsewhere: %v", err)
 	}
-	w.move(time.Hour)
+	w.Move(time.Hour)
 	if _, err := w.register("192.0.2.1", r); !errs.Is(err, errs.NoFreeSeat) {
 		t.Errorf("an hour later: %v", err)
 	}

@@ -18,7 +18,7 @@ import (
 // in reports whether a token opens the portal's pages.
 func (w *world) in(portal accounts.Portal, token string) bool {
 	w.Helper()
-	_, _, err := accounts.FindSession(w.Context(), w.d, portal, token)
+	_, _, err := accounts.FindSession(w.Context(), w.DB, portal, token)
 	if err != nil && errs.KindOf(err) != errs.Unauthenticated {
 		w.Fatal(err)
 	}
@@ -26,12 +26,12 @@ func (w *world) in(portal accounts.Portal, token string) bool {
 }
 
 func (w *world) by(s signin.Started) access.Caller {
-	return w.find(s.Session.User).Caller(access.Caller{IP: "192.0.2.1", Session: s.Session.ID})
+	return w.Find(s.Session.User).Caller(access.Caller{IP: "192.0.2.1", Session: s.Session.ID})
 }
 
 func (w *world) fresh(s signin.Started) bool {
 	w.Helper()
-	err := w.d.Read(w.Context(), func(tx *db.Tx) error { return w.g.Fresh(w.Context(), tx, s.Session) })
+	err := w.DB.Read(w.Context(), func(tx *db.Tx) error { return w.g.Fresh(w.Context(), tx, s.Session) })
 	if e := errs.Find(err); err != nil && (e == nil || e.Key != "login.stepup") {
 		w.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func (w *world) fresh(s signin.Started) bool {
 // invite makes an account with a temporary secret.
 func (w *world) invite(username, secret string, life time.Duration) accounts.User {
 	w.Helper()
-	u, err := w.create(system, accounts.New{Username: username, Email: username + "@example.org", PasswordHash: w.hash(secret), Temporary: life})
+	u, err := w.Create(system, accounts.New{Username: username, Email: username + "@example.org", PasswordHash: w.Hash(secret), Temporary: life})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestFirstPassword(t *testing.T) {
 	if s.Session.Stage != accounts.StagePassword || w.in(accounts.ToPortal, s.Token) {
 		t.Fatalf("stage %q, lets in: %v", s.Session.Stage, w.in(accounts.ToPortal, s.Token))
 	}
-	staged, _, err := accounts.FindStaged(t.Context(), w.d, accounts.ToPortal, s.Token)
+	staged, _, err := accounts.FindStaged(t.Context(), w.DB, accounts.ToPortal, s.Token)
 	if err != nil || staged.Stage != accounts.StagePassword {
 		t.Fatalf("FindStaged = %+v, %v", staged, err)
 	}
@@ -80,7 +80,7 @@ func TestFirstPassword(t *testing.T) {
 	if !w.in(accounts.ToPortal, done.Token) || w.in(accounts.ToPortal, s.Token) {
 		t.Error("not exactly the new token is good")
 	}
-	if got := w.find(u.ID); got.State != accounts.Active || !got.TemporaryUntil.IsZero() || got.MustChangePassword {
+	if got := w.Find(u.ID); got.State != accounts.Active || !got.TemporaryUntil.IsZero() || got.MustChangePassword {
 		t.Errorf("the account is %+v", got)
 	}
 	if _, err := w.login(accounts.ToPortal, "una", secret); !errs.Is(err, errs.AuthFailed) {
@@ -96,11 +96,11 @@ func TestTemporarySecretEnds(t *testing.T) {
 	w := newWorld(t)
 	w.stop()
 	w.invite("una", "Bofad-Likum-Zarev-42", time.Hour)
-	w.move(time.Hour - time.Second)
+	w.Move(time.Hour - time.Second)
 	if _, err := w.login(accounts.ToPortal, "una", "Bofad-Likum-Zarev-42"); err != nil {
 		t.Errorf("just before its end: %v", err)
 	}
-	w.move(time.Second)
+	w.Move(time.Second)
 	if _, err := w.login(accounts.ToPortal, "una", "Bofad-Likum-Zarev-42"); !errs.Is(err, errs.AuthFailed) {
 		t.Errorf("after its end: %v", err)
 	}
@@ -134,13 +134,13 @@ func TestSecondFactor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	u := w.user("una")
+	u := w.User("una")
 	secret := w.app(u)
 	s := w.come("una")
 	if s.Session.Stage != accounts.StageFactor || s.Known != "" || w.in(accounts.ToPortal, s.Token) || w.fresh(s) {
 		t.Fatalf("after the password: %+v", s)
 	}
-	if !w.find(u.ID).LastLoginAt.IsZero() {
+	if !w.Find(u.ID).LastLoginAt.IsZero() {
 		t.Error("half a login counts as one")
 	}
 	if _, err := w.g.Prove(t.Context(), w.by(s), s.Session, "123456", ""); errs.KindOf(err) != errs.Unauthenticated {
@@ -153,7 +153,7 @@ func TestSecondFactor(t *testing.T) {
 	if !w.in(accounts.ToPortal, done.Token) || w.in(accounts.ToPortal, s.Token) || !w.fresh(done) {
 		t.Error("not exactly the new token is good")
 	}
-	if w.find(u.ID).LastLoginAt.IsZero() {
+	if w.Find(u.ID).LastLoginAt.IsZero() {
 		t.Error("the login was not noted")
 	}
 	// The code was used, in this session and in others.
@@ -173,7 +173,7 @@ func TestSecondFactor(t *testing.T) {
 	if err := client("123456"); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("at the client with a wrong one: %v", err)
 	}
-	w.move(time.Minute)
+	w.Move(time.Minute)
 	if err := client(w.code(secret)); err != nil {
 		t.Errorf("at the client with the code: %v", err)
 	}
@@ -184,10 +184,10 @@ func TestFactorThenPassword(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	u := w.user("una")
+	u := w.User("una")
 	secret := w.app(u)
-	hash := w.hash("Temporary one 1")
-	w.write(func(tx *db.Tx) error { return accounts.SetPassword(t.Context(), tx, system, u.ID, hash, true) })
+	hash := w.Hash("Temporary one 1")
+	w.Write(func(tx *db.Tx) error { return accounts.SetPassword(t.Context(), tx, system, u.ID, hash, true) })
 	s := w.comeBy(accounts.ToPortal, "una", "Temporary one 1")
 	if s.Session.Stage != accounts.StageFactor {
 		t.Fatalf("first %q", s.Session.Stage)
@@ -211,20 +211,20 @@ func TestSecondFactorIsDemanded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	ada := w.admin("ada", access.OrgAdmin)
+	ada := w.Admin("ada", access.OrgAdmin)
 	stage := func() accounts.Stage {
 		w.Helper()
 		return w.comeBy(accounts.ToConsole, "ada", password).Session.Stage
 	}
-	w.move(30 * 24 * time.Hour) // before the first login nothing runs
+	w.Move(30 * 24 * time.Hour) // before the first login nothing runs
 	if got := stage(); got != accounts.StageDone {
 		t.Errorf("at the first login: %q", got)
 	}
-	w.move(7*24*time.Hour - time.Minute)
+	w.Move(7*24*time.Hour - time.Minute)
 	if got := stage(); got != accounts.StageDone {
 		t.Errorf("on the seventh day: %q", got)
 	}
-	w.move(time.Minute)
+	w.Move(time.Minute)
 	s := w.comeBy(accounts.ToConsole, "ada", password)
 	if s.Session.Stage != accounts.StageEnrol || w.in(accounts.ToConsole, s.Token) {
 		t.Fatalf("after it: %q", s.Session.Stage)
@@ -237,13 +237,13 @@ func TestSecondFactorIsDemanded(t *testing.T) {
 	if err != nil || done.Session.Stage != accounts.StageDone || !w.in(accounts.ToConsole, done.Token) || !w.fresh(done) {
 		t.Errorf("with one: %+v, %v", done, err)
 	}
-	w.set(func(s *settings.Settings) { s.SignIn.AdminFactorDays = 0 })
-	w.admin("bob", access.Viewer)
+	w.Set(func(s *settings.Settings) { s.SignIn.AdminFactorDays = 0 })
+	w.Admin("bob", access.Viewer)
 	if got := w.comeBy(accounts.ToConsole, "bob", password).Session.Stage; got != accounts.StageEnrol {
 		t.Errorf("with no days: %q", got)
 	}
 
-	w.user("una")
+	w.User("una")
 	if got := w.come("una").Session.Stage; got != accounts.StageDone {
 		t.Errorf("a user: %q", got)
 	}
@@ -259,8 +259,8 @@ func TestSecondFactorIsDemanded(t *testing.T) {
 
 func (w *world) profile(edit func(*profile.Settings)) {
 	w.Helper()
-	w.write(func(tx *db.Tx) error {
-		p, err := profiles.Default(w.Context(), tx, w.org.ID)
+	w.Write(func(tx *db.Tx) error {
+		p, err := profiles.Default(w.Context(), tx, w.Org.ID)
 		if err != nil {
 			return err
 		}
@@ -276,16 +276,16 @@ func TestStepUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	u := w.user("una")
+	u := w.User("una")
 	s := w.come("una")
 	if !w.fresh(s) {
 		t.Error("a login is no proof")
 	}
-	w.move(5*time.Minute - time.Second)
+	w.Move(5*time.Minute - time.Second)
 	if !w.fresh(s) {
 		t.Error("the proof ends early")
 	}
-	w.move(time.Second)
+	w.Move(time.Second)
 	if w.fresh(s) {
 		t.Error("the proof does not end")
 	}
@@ -313,32 +313,32 @@ func TestSessionLimitsAreSettings(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	w.set(func(s *settings.Settings) { s.SignIn.UserIdleMinutes, s.SignIn.UserAbsoluteMinutes = 10, 25 })
-	w.user("una")
+	w.Set(func(s *settings.Settings) { s.SignIn.UserIdleMinutes, s.SignIn.UserAbsoluteMinutes = 10, 25 })
+	w.User("una")
 	s := w.come("una")
 	for _, c := range []struct {
 		after time.Duration
 		want  bool
 	}{{9 * time.Minute, true}, {9 * time.Minute, true}, {6 * time.Minute, true}, {time.Minute, false}} {
-		w.move(c.after)
+		w.Move(c.after)
 		if got := w.in(accounts.ToPortal, s.Token); got != c.want {
 			t.Errorf("another %v later: in %v, want %v", c.after, got, c.want)
 		}
 	}
 	s = w.come("una")
-	w.move(10 * time.Minute)
+	w.Move(10 * time.Minute)
 	if w.in(accounts.ToPortal, s.Token) {
 		t.Error("an idle session goes on")
 	}
 	// A shorter limit holds for sessions that there are.
-	w.set(func(s *settings.Settings) { s.SignIn.UserIdleMinutes, s.SignIn.UserAbsoluteMinutes = 60, 600 })
+	w.Set(func(s *settings.Settings) { s.SignIn.UserIdleMinutes, s.SignIn.UserAbsoluteMinutes = 60, 600 })
 	s = w.come("una")
-	w.set(func(s *settings.Settings) { s.SignIn.UserIdleMinutes, s.SignIn.UserAbsoluteMinutes = 20, 30 })
-	w.move(15 * time.Minute)
+	w.Set(func(s *settings.Settings) { s.SignIn.UserIdleMinutes, s.SignIn.UserAbsoluteMinutes = 20, 30 })
+	w.Move(15 * time.Minute)
 	if !w.in(accounts.ToPortal, s.Token) {
 		t.Error("ended early")
 	}
-	w.move(15 * time.Minute)
+	w.Move(15 * time.Minute)
 	if w.in(accounts.ToPortal, s.Token) {
 		t.Error("a session outlives a shorter limit")
 	}
@@ -349,11 +349,11 @@ func TestListedSessions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.stop()
-	u := w.user("una")
+	u := w.User("una")
 	w.come("una")
-	w.move(8 * time.Hour) // idle for too long
+	w.Move(8 * time.Hour) // idle for too long
 	second := w.come("una")
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		list, err := accounts.Sessions(t.Context(), tx, u.Caller(from), u.ID)
 		if len(list) != 1 || list[0].ID != second.Session.ID {
 			t.Errorf("listed: %+v", list)
@@ -367,7 +367,7 @@ func TestListedSessions(t *testing.T) {
 func TestStartReplaces(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	old := w.come("una")
 	s, err := w.g.Start(t.Context(), from, u, accounts.ToPortal, "Browser/1", old.Token, old.Known, "fr")
 	if err != nil || w.in(accounts.ToPortal, old.Token) || !w.in(accounts.ToPortal, s.Token) {
@@ -376,7 +376,7 @@ func TestStartReplaces(t *testing.T) {
 	if s.Known == old.Known {
 		t.Error("the browser keeps its token")
 	}
-	if w.find(u.ID).Language != "fr" {
+	if w.Find(u.ID).Language != "fr" {
 		t.Error("the language was not kept")
 	}
 }

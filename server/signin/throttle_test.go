@@ -40,7 +40,7 @@ func (w *world) fail(ip, identifier string, n int) {
 			if wait == 0 || wait > 600 {
 				w.Fatalf("%s from %s: %v", identifier, ip, err)
 			}
-			w.move(time.Duration(wait) * time.Second)
+			w.Move(time.Duration(wait) * time.Second)
 		}
 	}
 }
@@ -48,16 +48,13 @@ func (w *world) fail(ip, identifier string, n int) {
 // mails are what waits to be sent, oldest first, with its values.
 func (w *world) mails() (list []mail.Mail) {
 	w.Helper()
-	list, err := readMails(w)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return list
+	w.g.Wait()
+	return w.Mails()
 }
 
 func (w *world) reasons(n int) (reasons []string) {
 	w.Helper()
-	for _, row := range w.audit(audit.Filter{Action: access.Login, Limit: n}) {
+	for _, row := range w.Audit(audit.Filter{Action: access.Login, Limit: n}) {
 		for _, d := range row.Details {
 			if d.Name == "reason" {
 				reasons = append(reasons, d.After.(string))
@@ -75,7 +72,7 @@ func TestDelaysAndLock(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.user("una")
+			w.User("una")
 			w.stop()
 			for i, want := range []int{0, 0, 0, 0, 1, 2, 4, 8, 16, 32} {
 				wait, err := w.try("192.0.2.1", "", name, "wrong")
@@ -83,11 +80,11 @@ func TestDelaysAndLock(t *testing.T) {
 					if wait != want {
 						t.Fatalf("attempt %d has to wait %d s (%v), want %d", i+1, wait, err, want)
 					}
-					w.move(time.Duration(want)*time.Second - time.Microsecond)
+					w.Move(time.Duration(want)*time.Second - time.Microsecond)
 					if wait, _ := w.try("192.0.2.1", "", name, "wrong"); wait != 1 {
 						t.Fatalf("attempt %d is let in too early", i+1)
 					}
-					w.move(time.Microsecond)
+					w.Move(time.Microsecond)
 					_, err = w.try("192.0.2.1", "", name, "wrong")
 				}
 				if !errs.Is(err, errs.AuthFailed) {
@@ -100,11 +97,11 @@ func TestDelaysAndLock(t *testing.T) {
 					t.Errorf("from %s after ten failures: %v, want E1104 for 900 s", ip, err)
 				}
 			}
-			w.move(15*time.Minute - time.Second)
+			w.Move(15*time.Minute - time.Second)
 			if wait, err := w.try("192.0.2.1", "", name, "wrong"); wait != 1 {
 				t.Errorf("just before the end of the lock: %v", err)
 			}
-			w.move(time.Second)
+			w.Move(time.Second)
 			// Then the count begins anew.
 			for i := range 4 {
 				if _, err := w.try("192.0.2.1", "", name, "wrong"); !errs.Is(err, errs.AuthFailed) {
@@ -122,7 +119,7 @@ func TestDelaysAndLock(t *testing.T) {
 func TestVariantsShareACount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	w.stop()
 	variants := []string{"una", "UNA", " Una ", "una@example.org", "UNA@Example.org", "una", "uNa", "Una@example.org", "una", "una"}
 	for i, name := range variants {
@@ -139,8 +136,8 @@ func TestVariantsShareACount(t *testing.T) {
 	if wait, err := w.try("192.0.2.1", "", "nobody ", "wrong"); wait != 1 {
 		t.Errorf("nobody's fifth attempt: %v", err)
 	}
-	got := w.find(w.named("una").ID)
-	if !got.LockedUntil.After(w.d.Now()) {
+	got := w.Find(w.Named("una").ID)
+	if !got.LockedUntil.After(w.DB.Now()) {
 		t.Error("the lock does not show on the account")
 	}
 }
@@ -149,7 +146,7 @@ func TestVariantsShareACount(t *testing.T) {
 func TestDelayIsOfTheNetwork(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	w.stop()
 	w.fail("192.0.2.1", "una", 5)
 	for ip, want := range map[string]int{"192.0.2.200": 2, "192.0.3.1": 0, "2001:db8:0:100::1": 0} {
@@ -172,7 +169,7 @@ func TestDelayIsOfTheNetwork(t *testing.T) {
 func TestNetworksOfIPv6(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	w.stop()
 	w.fail("2001:db8:1:1::1", "una", 5)
 	if wait, _ := w.try("2001:db8:1:ff::1", "", "una", "wrong"); wait != 2 {
@@ -187,7 +184,7 @@ func TestNetworksOfIPv6(t *testing.T) {
 func TestNetworkIsStopped(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	w.stop()
 	known := w.come("una").Known
 	for i := range 100 {
@@ -202,7 +199,7 @@ func TestNetworkIsStopped(t *testing.T) {
 	if _, err := w.try("198.51.100.1", "", "una", password); err != nil {
 		t.Errorf("another network: %v", err)
 	}
-	w.move(time.Hour)
+	w.Move(time.Hour)
 	if _, err := w.try("192.0.2.250", "", "una", password); err != nil {
 		t.Errorf("an hour later: %v", err)
 	}
@@ -213,8 +210,8 @@ func TestNetworkIsStopped(t *testing.T) {
 func TestKnownBrowserPassesTheLock(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
-	w.user("vic")
+	w.User("una")
+	w.User("vic")
 	w.stop()
 	known, foreign := w.come("una").Known, w.come("vic").Known
 	if known == "" || known == foreign {
@@ -239,7 +236,7 @@ func TestKnownBrowserPassesTheLock(t *testing.T) {
 			if errs.Is(err, errs.AuthFailed) {
 				break
 			}
-			w.move(time.Duration(wait) * time.Second)
+			w.Move(time.Duration(wait) * time.Second)
 		}
 	}
 	if wait, err := w.try("198.51.100.1", known, "una", password); wait != 900 {
@@ -248,7 +245,7 @@ func TestKnownBrowserPassesTheLock(t *testing.T) {
 	if _, err := w.try("198.51.100.2", "", "una", password); err != nil {
 		t.Errorf("others then: %v", err)
 	}
-	w.move(signin.KnownLife)
+	w.Move(signin.KnownLife)
 	lock()
 	if wait, _ := w.try("198.51.100.1", known, "una", password); wait == 0 {
 		t.Error("the browser is known for ever")
@@ -259,7 +256,7 @@ func TestKnownBrowserPassesTheLock(t *testing.T) {
 func TestGuessesAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	var mu sync.Mutex
 	tried := 0
 	var all sync.WaitGroup
@@ -289,11 +286,11 @@ func TestGuessesAtOnce(t *testing.T) {
 func TestServersAgree(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	w.stop()
 	w.fail("192.0.2.1", "una", 10)
 	other := *w
-	other.g = &signin.Gate{DB: w.d, Hasher: w.h, Keys: w.ring, URL: w.g.URL, PadTo: -1, Factors: w.g.Factors}
+	other.g = &signin.Gate{DB: w.DB, Hasher: w.Hasher, Keys: w.Ring, URL: w.g.URL, PadTo: -1, Factors: w.g.Factors}
 	if wait, err := other.try("198.51.100.1", "", "una", password); wait != 900 {
 		t.Errorf("another server: %v", err)
 	}
@@ -304,7 +301,7 @@ func TestServersAgree(t *testing.T) {
 func TestOwnerIsTold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	w.stop()
 	w.fail("192.0.2.1", "una", 4)
 	w.come("una")
@@ -322,14 +319,14 @@ func TestOwnerIsTold(t *testing.T) {
 	if len(got) != 2 || got[1].Template != mail.Locked || got[1].Values["minutes"] != "15" {
 		t.Fatalf("after a lock: %+v", got)
 	}
-	token := tokenOf(t, got[1].Values["link"])
+	token := w.Token(got[1].Values["link"], "/password")
 	if err := w.g.SetPasswordByLink(t.Context(), from, token, "Another one 2"); err != nil {
 		t.Fatalf("the link in it: %v", err)
 	}
 	if _, err := w.try("192.0.2.1", "", "una", "Another one 2"); err != nil {
 		t.Errorf("after the link: %v", err)
 	}
-	if !w.named("una").LockedUntil.IsZero() {
+	if !w.Named("una").LockedUntil.IsZero() {
 		t.Error("the account still shows the lock")
 	}
 }
@@ -337,7 +334,7 @@ func TestOwnerIsTold(t *testing.T) {
 func TestAuditOfThrottling(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.user("una")
+	w.User("una")
 	w.stop()
 	w.fail("192.0.2.1", "una", 10)
 	if got := w.reasons(1); len(got) != 1 || got[0] != "wrong_password" {
@@ -346,15 +343,15 @@ func TestAuditOfThrottling(t *testing.T) {
 	if wait, _ := w.try("192.0.2.1", "", "una", password); wait == 0 {
 		t.Fatal("not locked")
 	}
-	rows := w.audit(audit.Filter{Action: access.Login, Limit: 1})
+	rows := w.Audit(audit.Filter{Action: access.Login, Limit: 1})
 	if got := w.reasons(1); len(got) != 1 || got[0] != "throttled" || rows[0].Code != string(errs.TooManyAttempts) {
 		t.Errorf("during the lock: %v %+v", got, rows[0])
 	}
-	before := len(w.audit(audit.Filter{Action: access.Login, Limit: 500}))
+	before := len(w.Audit(audit.Filter{Action: access.Login, Limit: 500}))
 	for range 60 {
 		w.try("192.0.2.1", "", "una", password)
 	}
-	if after := len(w.audit(audit.Filter{Action: access.Login, Limit: 500})); after > before+20 {
+	if after := len(w.Audit(audit.Filter{Action: access.Login, Limit: 500})); after > before+20 {
 		t.Errorf("60 attempts during a lock made %d rows", after-before)
 	}
 }
@@ -364,7 +361,7 @@ func TestAuditOfThrottling(t *testing.T) {
 func TestDevicePassesTheLock(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	w.stop()
 	w.fail("203.0.113.1", "una", 10)
 	by := access.Caller{Kind: access.DeviceKind, User: u.ID, Org: u.Org, Device: "d1", IP: "198.51.100.1"}
@@ -376,16 +373,16 @@ func TestDevicePassesTheLock(t *testing.T) {
 func TestUnlock(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u, vic := w.user("una"), w.user("vic")
+	u, vic := w.User("una"), w.User("vic")
 	w.stop()
 	w.fail("203.0.113.1", "una", 10)
 	unlock := func(by access.Caller) error {
-		return w.d.Write(t.Context(), func(tx *db.Tx) error { return w.g.Unlock(t.Context(), tx, by, u.ID) })
+		return w.DB.Write(t.Context(), func(tx *db.Tx) error { return w.g.Unlock(t.Context(), tx, by, u.ID) })
 	}
 	if err := unlock(vic.Caller(from)); errs.KindOf(err) != errs.NotFound {
 		t.Errorf("a colleague: %v", err)
 	}
-	if err := unlock(w.admin("ada", access.OrgAdmin).Caller(from)); err != nil {
+	if err := unlock(w.Admin("ada", access.OrgAdmin).Caller(from)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.try("203.0.113.1", "", "una", password); err != nil {
@@ -397,7 +394,7 @@ func TestUnlock(t *testing.T) {
 func TestGuessingCodes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	w.stop()
 	secret := w.app(u)
 	s := w.come("una")
@@ -419,7 +416,7 @@ func TestGuessingCodes(t *testing.T) {
 		if locked = wait > 600; locked {
 			break
 		}
-		w.move(time.Duration(wait) * time.Second)
+		w.Move(time.Duration(wait) * time.Second)
 	}
 	if !locked {
 		t.Fatal("codes can be guessed for ever")
@@ -427,7 +424,7 @@ func TestGuessingCodes(t *testing.T) {
 	if _, err := w.g.Prove(t.Context(), by, s.Session, w.code(secret), ""); !errs.Is(err, errs.TooManyAttempts) {
 		t.Errorf("the right code during the lock: %v", err)
 	}
-	w.move(16 * time.Minute)
+	w.Move(16 * time.Minute)
 	s = w.come("una")
 	started, err := w.g.Prove(t.Context(), by, s.Session, w.code(secret), "")
 	if err != nil || started.Session.Factor != factors.ByTOTP {
@@ -440,7 +437,7 @@ func TestGuessingCodes(t *testing.T) {
 func TestGuessingCodesAtADevice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	w.stop()
 	secret := w.app(u)
 	by := access.Caller{Kind: access.DeviceKind, User: u.ID, Org: u.Org, Device: "d1", IP: "198.51.100.1"}
@@ -461,7 +458,7 @@ func TestGuessingCodesAtADevice(t *testing.T) {
 		if locked = wait > 600; locked {
 			break
 		}
-		w.move(time.Duration(wait) * time.Second)
+		w.Move(time.Duration(wait) * time.Second)
 	}
 	if !locked {
 		t.Fatal("codes can be guessed for ever")
@@ -469,7 +466,7 @@ func TestGuessingCodesAtADevice(t *testing.T) {
 	if err := guess(w.code(secret)); !errs.Is(err, errs.TooManyAttempts) {
 		t.Errorf("the right code during the lock: %v", err)
 	}
-	w.move(16 * time.Minute)
+	w.Move(16 * time.Minute)
 	if err := guess(w.code(secret)); err != nil {
 		t.Errorf("after the lock: %v", err)
 	}
@@ -480,7 +477,7 @@ func TestGuessingCodesAtADevice(t *testing.T) {
 func TestGuessedCodesLockNoKnownBrowser(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	w.stop()
 	secret := w.app(u)
 	s := w.come("una")
@@ -488,7 +485,7 @@ func TestGuessedCodesLockNoKnownBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.move(time.Minute)
+	w.Move(time.Minute)
 	thief, known := w.come("una"), w.come("una")
 	prove := func(s signin.Started, code, browser string) error {
 		_, err := w.g.Prove(t.Context(), w.by(s), s.Session, code, browser)
@@ -504,7 +501,7 @@ func TestGuessedCodesLockNoKnownBrowser(t *testing.T) {
 			if wait > 600 {
 				break
 			}
-			w.move(time.Duration(wait) * time.Second)
+			w.Move(time.Duration(wait) * time.Second)
 		}
 	}
 	for range 30 {
@@ -524,7 +521,7 @@ func TestGuessedCodesLockNoKnownBrowser(t *testing.T) {
 	if err := prove(known, w.code(secret), mine.Known); err != nil {
 		t.Errorf("the owner's browser during the lock: %v", err)
 	}
-	w.move(time.Minute)
+	w.Move(time.Minute)
 	if _, err := w.g.StepUp(t.Context(), w.by(mine), mine.Session, "", w.code(secret)); err != nil {
 		t.Errorf("the owner's session during the lock: %v", err)
 	}
@@ -534,7 +531,7 @@ func TestGuessedCodesLockNoKnownBrowser(t *testing.T) {
 func TestRefusedPasskeysAreNoFlood(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.app(w.user("una"))
+	w.app(w.User("una"))
 	s := w.come("una")
 	for range 30 {
 		if _, err := w.g.ProvePasskey(t.Context(), w.by(s), s.Session, []byte("{}")); err == nil {
@@ -550,10 +547,10 @@ func TestRefusedPasskeysAreNoFlood(t *testing.T) {
 func TestLockKeepsALink(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	u := w.user("una")
+	u := w.User("una")
 	w.stop()
 	var token string
-	w.write(func(tx *db.Tx) (err error) {
+	w.Write(func(tx *db.Tx) (err error) {
 		token, err = accounts.NewLink(t.Context(), tx, accounts.ForReset, u.ID, 30*time.Minute, nil)
 		return err
 	})
