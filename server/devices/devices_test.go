@@ -15,48 +15,33 @@ import (
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/accounts/accountstest"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/db/dbtest"
 	"github.com/backstay/backstay/server/devices"
-	"github.com/backstay/backstay/server/keys"
-	"github.com/backstay/backstay/server/orgs"
-	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/wire"
 )
 
 var (
-	system = access.System("test")
+	system = accountstest.System
 	from   = access.Caller{IP: "192.0.2.9", RequestID: "r"}
 	store  = backup.UUID{1, 2, 3}
 )
 
-// world is an organisation with a profile and a user.
+// world is one with a profile and a user.
 type world struct {
-	*testing.T
-	d       *db.DB
-	dsn     string
-	ring    *keys.Ring
-	dir     string // of the ring
-	org     orgs.Org
+	*accountstest.World
 	profile profiles.Profile
 	una     accounts.User
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, dsn: dbtest.DSN(t), dir: t.TempDir()}
-	w.d = dbtest.Open(t, w.dsn)
-	var err error
-	if w.ring, err = keys.Open(w.dir); err != nil {
-		t.Fatal(err)
-	}
-	w.write(func(tx *db.Tx) error {
-		if w.org, err = orgs.Create(t.Context(), tx, system, w.ring, "Example"); err != nil {
-			return err
-		}
-		w.profile, err = profiles.Create(t.Context(), tx, system, w.org.ID, "Default", "", profile.Defaults())
+	w := &world{World: accountstest.New(t)}
+	w.Write(func(tx *db.Tx) (err error) {
+		w.profile, err = profiles.Create(t.Context(), tx, system, w.Org.ID, "Default", "", profile.Defaults())
 		return err
 	})
 	w.una = w.user("una")
@@ -65,37 +50,13 @@ func newWorld(t *testing.T) *world {
 
 // clock makes the database's time stand still until it is moved.
 func (w *world) clock() (move func(time.Duration)) {
-	now := time.Now().UTC().Truncate(time.Microsecond).Add(time.Minute)
-	w.d.Now = func() time.Time { return now }
-	return func(d time.Duration) { now = now.Add(d) }
+	w.Stop(time.Now().UTC().Truncate(time.Microsecond).Add(time.Minute))
+	return w.Move
 }
 
-func (w *world) write(f func(*db.Tx) error) {
+func (w *world) user(name string) accounts.User {
 	w.Helper()
-	if err := w.d.Write(w.Context(), f); err != nil {
-		w.Fatal(err)
-	}
-}
-
-func (w *world) read(f func(*db.Tx) error) {
-	w.Helper()
-	if err := w.d.Read(w.Context(), f); err != nil {
-		w.Fatal(err)
-	}
-}
-
-func (w *world) user(name string) (u accounts.User) {
-	w.Helper()
-	hash, err := (&passwords.Hasher{Time: 1, Memory: 8}).Hash(w.Context(), "Correct horse 1")
-	if err != nil {
-		w.Fatal(err)
-	}
-	w.write(func(tx *db.Tx) (err error) {
-		u, err = accounts.Create(w.Context(), tx, system, w.ring, accounts.New{Org: w.org.ID, Kind: access.UserKind, Username: name,
-			FirstName: "First", LastName: strings.ToUpper(name), PasswordHash: hash})
-		return err
-	})
-	return u
+	return w.Made(accounts.New{Username: name, FirstName: "First", LastName: strings.ToUpper(name), PasswordHash: w.Hash(accountstest.Password)})
 }
 
 // computer is one that can be activated.
@@ -122,8 +83,8 @@ func (w *world) computer(name string) computer {
 
 func (w *world) activate(u accounts.User, c computer) (a devices.Activated, err error) {
 	w.Helper()
-	err = w.d.Write(w.Context(), func(tx *db.Tx) (err error) {
-		a, err = devices.Activate(w.Context(), tx, u.Caller(from), w.ring, u, c.activation)
+	err = w.DB.Write(w.Context(), func(tx *db.Tx) (err error) {
+		a, err = devices.Activate(w.Context(), tx, u.Caller(from), w.Ring, u, c.activation)
 		return err
 	})
 	return a, err
@@ -142,7 +103,7 @@ func (w *world) device(u accounts.User, name string) (devices.Device, computer) 
 
 func (w *world) find(id devices.ID) (d devices.Device) {
 	w.Helper()
-	w.read(func(tx *db.Tx) (err error) {
+	w.Read(func(tx *db.Tx) (err error) {
 		d, err = devices.Find(w.Context(), tx, id)
 		return err
 	})
@@ -151,21 +112,21 @@ func (w *world) find(id devices.ID) (d devices.Device) {
 
 func (w *world) setState(by access.Caller, id devices.ID, to devices.State) error {
 	w.Helper()
-	return w.d.Write(w.Context(), func(tx *db.Tx) error { return devices.SetState(w.Context(), tx, by, id, to, "because") })
+	return w.DB.Write(w.Context(), func(tx *db.Tx) error { return devices.SetState(w.Context(), tx, by, id, to, "because") })
 }
 
 func (w *world) settings(change func(*profile.Settings)) {
 	w.Helper()
 	s := w.profile.Settings
 	change(&s)
-	w.write(func(tx *db.Tx) (err error) {
+	w.Write(func(tx *db.Tx) (err error) {
 		w.profile, err = profiles.Save(w.Context(), tx, system, w.profile.ID, w.profile.Revision, profiles.Changes{Settings: &s})
 		return err
 	})
 }
 
 func admin(w *world, role access.Role) access.Caller {
-	return access.Caller{Kind: access.AdminKind, User: "a", Org: w.org.ID, Role: role, Name: "ada"}
+	return access.Caller{Kind: access.AdminKind, User: "a", Org: w.Org.ID, Role: role, Name: "ada"}
 }
 
 func TestActivate(t *testing.T) {
@@ -178,11 +139,11 @@ func TestActivate(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := w.find(a.Device.ID)
-	if d.State != devices.Active || d.Name != "Laptop" || d.User != w.una.ID || d.Org != w.org.ID || d.Hardware != c.activation.Hardware ||
+	if d.State != devices.Active || d.Name != "Laptop" || d.User != w.una.ID || d.Org != w.Org.ID || d.Hardware != c.activation.Hardware ||
 		!d.System || d.LastIP != from.IP || d.CertSerial != 1 || d.ActivatedAt.IsZero() || !d.LastBackupAt.IsZero() {
 		t.Errorf("found %+v", d)
 	}
-	w.read(func(tx *db.Tx) error {
+	w.Read(func(tx *db.Tx) error {
 		set, err := devices.SetOf(t.Context(), tx, d.ID)
 		if err != nil || set != a.Set {
 			t.Errorf("SetOf = %s, %v; want %s", set, err, a.Set)
@@ -200,7 +161,7 @@ func TestActivate(t *testing.T) {
 	if err != nil || secrets.KeyGen != 1 || secrets.Epoch != a.Epoch {
 		t.Errorf("secrets %d/%d, %v", secrets.KeyGen, secrets.Epoch, err)
 	}
-	org, err := snapshot.DecodeOrgRecord(w.org.Record)
+	org, err := snapshot.DecodeOrgRecord(w.Org.Record)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,7 +226,7 @@ func TestActivateRefuses(t *testing.T) {
 	vic := w.user("vic")
 	disabled := w.user("disabled")
 	// By somebody else, after the log-in that brought the account here.
-	w.write(func(tx *db.Tx) error { return accounts.Disable(t.Context(), tx, system, disabled.ID, "") })
+	w.Write(func(tx *db.Tx) error { return accounts.Disable(t.Context(), tx, system, disabled.ID, "") })
 	for _, c := range []struct {
 		name   string
 		by     access.Caller
@@ -287,8 +248,8 @@ func TestActivateRefuses(t *testing.T) {
 	} {
 		computer := w.computer("new")
 		c.change(&computer.activation)
-		err := w.d.Write(t.Context(), func(tx *db.Tx) error {
-			_, err := devices.Activate(t.Context(), tx, c.by, w.ring, w.una, computer.activation)
+		err := w.DB.Write(t.Context(), func(tx *db.Tx) error {
+			_, err := devices.Activate(t.Context(), tx, c.by, w.Ring, w.una, computer.activation)
 			return err
 		})
 		if errs.KindOf(err) != c.kind {
@@ -299,7 +260,7 @@ func TestActivateRefuses(t *testing.T) {
 		t.Errorf("a disabled user: %v", err)
 	}
 	// Nothing of all that is left.
-	w.read(func(tx *db.Tx) error {
+	w.Read(func(tx *db.Tx) error {
 		n, err := devices.Count(t.Context(), tx, system, devices.Filter{})
 		if n != 1 {
 			t.Errorf("%d devices, want 1", n)
@@ -345,7 +306,7 @@ func TestActivateAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.settings(func(s *profile.Settings) { s.MaxDevices = 5 })
-	second := dbtest.Open(t, w.dsn)
+	second := dbtest.Open(t, w.DSN)
 	results := make(chan error)
 	const tries = 8
 	computers := make([]computer, tries)
@@ -354,10 +315,10 @@ func TestActivateAtOnce(t *testing.T) {
 		computers[i].activation.RenameIfTaken = true
 	}
 	for i, c := range computers {
-		d := []*db.DB{w.d, second}[i%2]
+		d := []*db.DB{w.DB, second}[i%2]
 		go func() {
 			results <- d.Write(t.Context(), func(tx *db.Tx) error {
-				_, err := devices.Activate(t.Context(), tx, w.una.Caller(from), w.ring, w.una, c.activation)
+				_, err := devices.Activate(t.Context(), tx, w.una.Caller(from), w.Ring, w.una, c.activation)
 				return err
 			})
 		}()
@@ -418,7 +379,7 @@ func TestCommitted(t *testing.T) {
 	w := newWorld(t)
 	d, _ := w.device(w.una, "one")
 	at := time.Now().UTC().Truncate(time.Microsecond)
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		return devices.Committed(t.Context(), tx, d.ID, devices.Backup{Snapshot: "0123456789abcdef", Status: "complete", At: at, Bytes: 1 << 40, Files: 9})
 	})
 	got := w.find(d.ID)

@@ -25,7 +25,7 @@ func TestList(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := func(by access.Caller, f devices.Filter) (names, after string, err error) {
-		err = w.d.Read(t.Context(), func(tx *db.Tx) error {
+		err = w.DB.Read(t.Context(), func(tx *db.Tx) error {
 			all, next, err := devices.List(t.Context(), tx, by, f)
 			if err != nil {
 				return err
@@ -49,8 +49,8 @@ func TestList(t *testing.T) {
 		want string
 	}{
 		{"all", system, devices.Filter{}, "vic:A una:b_1 una:bx1 vic:bx1 "},
-		{"an organisation's", admin(w, access.Viewer), devices.Filter{Org: w.org.ID}, "vic:A una:b_1 una:bx1 vic:bx1 "},
-		{"a user's", admin(w, access.Viewer), devices.Filter{Org: w.org.ID, User: vic.ID}, "vic:A vic:bx1 "},
+		{"an organisation's", admin(w, access.Viewer), devices.Filter{Org: w.Org.ID}, "vic:A una:b_1 una:bx1 vic:bx1 "},
+		{"a user's", admin(w, access.Viewer), devices.Filter{Org: w.Org.ID, User: vic.ID}, "vic:A vic:bx1 "},
 		{"one's own", vic.Caller(from), devices.Filter{User: vic.ID}, "vic:A vic:bx1 "},
 		{"deleted ones", system, devices.Filter{State: devices.Deleted}, "vic:gone "},
 		{"by name", system, devices.Filter{Search: "B_1"}, "una:b_1 "},
@@ -83,7 +83,7 @@ func TestList(t *testing.T) {
 	}{
 		"a colleague's":      {vic.Caller(from), devices.Filter{User: w.una.ID}},
 		"everybody's":        {vic.Caller(from), devices.Filter{}},
-		"another's":          {access.Caller{Kind: access.AdminKind, User: "a", Org: "other", Role: access.OrgAdmin}, devices.Filter{Org: w.org.ID}},
+		"another's":          {access.Caller{Kind: access.AdminKind, User: "a", Org: "other", Role: access.OrgAdmin}, devices.Filter{Org: w.Org.ID}},
 		"the whole server's": {admin(w, access.OrgAdmin), devices.Filter{}},
 	} {
 		if _, _, err := list(c.by, c.f); errs.KindOf(err) != errs.NotFound {
@@ -100,13 +100,13 @@ func TestSums(t *testing.T) {
 	two, _ := w.device(w.una, "two")
 	w.device(w.una, "three")
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		if err := devices.Committed(t.Context(), tx, one.ID, devices.Backup{At: now, Bytes: 5}); err != nil {
 			return err
 		}
 		return devices.Committed(t.Context(), tx, two.ID, devices.Backup{At: now.Add(-48 * time.Hour), Bytes: 6})
 	})
-	w.read(func(tx *db.Tx) error {
+	w.Read(func(tx *db.Tx) error {
 		all, err := devices.Summaries(t.Context(), tx, []accounts.ID{w.una.ID, vic.ID})
 		if err != nil || len(all) != 1 || all[w.una.ID] != (devices.Summary{Devices: 3, LastBackupAt: now, StoredBytes: 11}) {
 			t.Errorf("Summaries = %+v, %v", all, err)
@@ -115,7 +115,7 @@ func TestSums(t *testing.T) {
 			t.Errorf("Summaries of nobody = %+v, %v", none, err)
 		}
 		want := devices.Totals{Devices: 3, Recent: 1, Never: 1, StoredBytes: 11}
-		for _, org := range []orgs.ID{w.org.ID, ""} {
+		for _, org := range []orgs.ID{w.Org.ID, ""} {
 			if got, err := devices.Sum(t.Context(), tx, system, org); err != nil || got != want {
 				t.Errorf("Sum(%q) = %+v, %v; want %+v", org, got, err, want)
 			}

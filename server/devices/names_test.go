@@ -76,7 +76,7 @@ func TestRename(t *testing.T) {
 	one, _ := w.device(w.una, "one")
 	w.device(w.una, "two")
 	rename := func(by access.Caller, name string) error {
-		return w.d.Write(t.Context(), func(tx *db.Tx) error { return devices.Rename(t.Context(), tx, by, one.ID, name) })
+		return w.DB.Write(t.Context(), func(tx *db.Tx) error { return devices.Rename(t.Context(), tx, by, one.ID, name) })
 	}
 	for _, c := range []struct {
 		by   access.Caller
@@ -87,7 +87,7 @@ func TestRename(t *testing.T) {
 		{w.una.Caller(from), "", errs.Invalid},
 		{admin(w, access.Viewer), "x", errs.Forbidden},
 		{w.user("vic").Caller(from), "x", errs.NotFound},
-		{access.Caller{Kind: access.DeviceKind, User: w.una.ID, Org: w.org.ID, Device: one.ID}, "x", errs.Forbidden},
+		{access.Caller{Kind: access.DeviceKind, User: w.una.ID, Org: w.Org.ID, Device: one.ID}, "x", errs.Forbidden},
 	} {
 		if err := rename(c.by, c.name); errs.KindOf(err) != c.kind {
 			t.Errorf("to %q by %s %s: %v, want kind %d", c.name, c.by.Kind, c.by.Role, err, c.kind)

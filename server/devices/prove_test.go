@@ -22,7 +22,7 @@ import (
 )
 
 func (w *world) challenge(id devices.ID) []byte {
-	return devices.NewChallenge(w.ring, w.d.Now(), id)
+	return devices.NewChallenge(w.Ring, w.DB.Now(), id)
 }
 
 func sign(key ed25519.PrivateKey, device devices.ID, store backup.UUID, challenge []byte) []byte {
@@ -32,7 +32,7 @@ func sign(key ed25519.PrivateKey, device devices.ID, store backup.UUID, challeng
 
 func (w *world) prove(id devices.ID, challenge, signature []byte) (string, error) {
 	w.Helper()
-	token, _, err := devices.Prove(w.Context(), w.d, w.ring, store, id, challenge, signature, from)
+	token, _, err := devices.Prove(w.Context(), w.DB, w.Ring, store, id, challenge, signature, from)
 	return token, err
 }
 
@@ -62,8 +62,8 @@ func TestProve(t *testing.T) {
 	d, c := w.device(w.una, "one")
 	other, oc := w.device(w.una, "two")
 	token := w.token(d, c)
-	got, err := verify(t, w.d, token)
-	want := access.Caller{Kind: access.DeviceKind, User: w.una.ID, Org: w.org.ID, Device: d.ID, Name: "one", IP: from.IP, RequestID: from.RequestID}
+	got, err := verify(t, w.DB, token)
+	want := access.Caller{Kind: access.DeviceKind, User: w.una.ID, Org: w.Org.ID, Device: d.ID, Name: "one", IP: from.IP, RequestID: from.RequestID}
 	if err != nil || got != want {
 		t.Errorf("Verify = %+v, %v; want %+v", got, err, want)
 	}
@@ -111,7 +111,7 @@ func TestProve(t *testing.T) {
 			t.Errorf("a signature %s: %v, want Unauthenticated", name, err)
 		}
 	}
-	w.read(func(tx *db.Tx) error {
+	w.Read(func(tx *db.Tx) error {
 		rows, err := audit.List(t.Context(), tx, system, audit.Filter{Object: "device/" + string(d.ID), Action: access.Login, Outcome: audit.Refuse})
 		if err != nil || len(rows) == 0 || rows[0].IP != from.IP {
 			t.Errorf("audit: %d rows, %v", len(rows), err)
@@ -132,7 +132,7 @@ func TestUsedChallengesStayUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, state := range []devices.State{devices.Disabled, devices.Active} {
-		w.write(func(tx *db.Tx) error { return devices.SetState(t.Context(), tx, system, d.ID, state, "test") })
+		w.Write(func(tx *db.Tx) error { return devices.SetState(t.Context(), tx, system, d.ID, state, "test") })
 	}
 	if _, err := w.prove(d.ID, used, signature); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("a used challenge after the device was stopped and started: %v, want Unauthenticated", err)
@@ -141,7 +141,7 @@ func TestUsedChallengesStayUsed(t *testing.T) {
 		w.challenge(d.ID)
 	}
 	var kept int
-	w.read(func(tx *db.Tx) error {
+	w.Read(func(tx *db.Tx) error {
 		return tx.QueryRow(t.Context(), "SELECT count(*) FROM device_challenges").Scan(&kept)
 	})
 	if kept != 1 {
@@ -166,15 +166,15 @@ func TestTimesOfProof(t *testing.T) {
 	}
 	token := w.token(d, c)
 	move(15*time.Minute - time.Microsecond)
-	if _, err := verify(t, w.d, token); err != nil {
+	if _, err := verify(t, w.DB, token); err != nil {
 		t.Errorf("a token just before its end: %v", err)
 	}
 	move(time.Microsecond)
-	if _, err := verify(t, w.d, token); errs.KindOf(err) != errs.Unauthenticated {
+	if _, err := verify(t, w.DB, token); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("a token after its end: %v", err)
 	}
 	var n int64
-	w.write(func(tx *db.Tx) (err error) {
+	w.Write(func(tx *db.Tx) (err error) {
 		n, err = devices.Expire(t.Context(), tx)
 		return err
 	})
@@ -188,15 +188,15 @@ func TestChallengeIsForOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	d, c := w.device(w.una, "one")
-	second := dbtest.Open(t, w.dsn)
+	second := dbtest.Open(t, w.DSN)
 	challenge := w.challenge(d.ID)
 	signature := sign(c.signing, d.ID, store, challenge)
 	var given atomic.Int64
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
-			on := []*db.DB{w.d, second}[i%2]
-			_, _, err := devices.Prove(t.Context(), on, w.ring, store, d.ID, challenge, signature, from)
+			on := []*db.DB{w.DB, second}[i%2]
+			_, _, err := devices.Prove(t.Context(), on, w.Ring, store, d.ID, challenge, signature, from)
 			switch {
 			case err == nil:
 				given.Add(1)
@@ -220,7 +220,7 @@ func TestWrongTokens(t *testing.T) {
 		t.Errorf("the token is %q", token)
 	}
 	var stored []byte
-	w.read(func(tx *db.Tx) error {
+	w.Read(func(tx *db.Tx) error {
 		return tx.QueryRow(t.Context(), "SELECT token FROM device_tokens").Scan(&stored)
 	})
 	last := token[len(token)-1]
@@ -230,7 +230,7 @@ func TestWrongTokens(t *testing.T) {
 		"as it is stored":             "bsa_" + base64.RawURLEncoding.EncodeToString(stored),
 		"another spelling of the end": token[:46] + string("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[alphabet(last)^1]),
 	} {
-		if _, err := verify(t, w.d, bad); errs.KindOf(err) != errs.Unauthenticated {
+		if _, err := verify(t, w.DB, bad); errs.KindOf(err) != errs.Unauthenticated {
 			t.Errorf("a token %s: %v, want Unauthenticated", name, err)
 		}
 	}
@@ -265,11 +265,11 @@ func TestRevocation(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			second := dbtest.Open(t, w.dsn)
+			second := dbtest.Open(t, w.DSN)
 			d, computer := w.device(w.una, "one")
 			token := w.token(d, computer)
 			var userToken string
-			w.write(func(tx *db.Tx) (err error) {
+			w.Write(func(tx *db.Tx) (err error) {
 				userToken, _, err = accounts.IssueToken(t.Context(), tx, system, w.una, d.ID, time.Time{})
 				return err
 			})
@@ -295,7 +295,7 @@ func TestRevocation(t *testing.T) {
 			if _, err := w.prove(d.ID, open, sign(computer.signing, d.ID, store, open)); err == nil {
 				t.Error("a challenge of before gave a token")
 			}
-			w.read(func(tx *db.Tx) error {
+			w.Read(func(tx *db.Tx) error {
 				if _, err := accounts.FindToken(t.Context(), tx, userToken, d.ID, from); errs.KindOf(err) != errs.Unauthenticated {
 					t.Errorf("its user's token: %v, want Unauthenticated", err)
 				}
@@ -316,7 +316,7 @@ func TestRevocation(t *testing.T) {
 
 func userState(to accounts.State) func(*world, devices.Device) error {
 	return func(w *world, d devices.Device) error {
-		return w.d.Write(w.Context(), func(tx *db.Tx) error {
+		return w.DB.Write(w.Context(), func(tx *db.Tx) error {
 			return accounts.SetState(w.Context(), tx, system, d.User, to, "for the test of this")
 		})
 	}
@@ -333,7 +333,7 @@ func TestOldTokenStaysDead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := verify(t, w.d, token); errs.KindOf(err) != errs.Unauthenticated {
+	if _, err := verify(t, w.DB, token); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("got %v, want Unauthenticated", err)
 	}
 }

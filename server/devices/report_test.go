@@ -24,18 +24,18 @@ func TestReport(t *testing.T) {
 	w := newWorld(t)
 	move := w.clock()
 	d, c := w.device(w.una, "one")
-	next := w.d.Now().Add(time.Hour)
+	next := w.DB.Now().Add(time.Hour)
 	s := wire.Status{State: wire.StateRunning, Code: "E1001", Folders: []string{"/home/una", "/srv"}, NextRun: &next,
 		Progress: &wire.Progress{Files: 5, Bytes: 6, Folder: "/home/una/secret"}, Hardware: c.activation.Hardware, ClientVersion: "0.2"}
 	s.Hardware.Hostname, s.Hardware.MachineID = "renamed", ""
 	move(time.Second)
-	if err := devices.Report(t.Context(), w.d, caller(d), s); err != nil {
+	if err := devices.Report(t.Context(), w.DB, caller(d), s); err != nil {
 		t.Fatal(err)
 	}
 	got := w.find(d.ID)
 	if got.Status != wire.StateRunning || got.StatusCode != "E1001" || len(got.Folders) != 2 || !got.NextRunAt.Equal(next) || got.Progress == nil ||
 		got.Progress.Files != 5 || got.Hardware.Hostname != "renamed" || got.Hardware.MachineID != "m-one" || got.ClientVersion != "0.2" ||
-		got.Name != "one" || !got.LastSeenAt.Equal(w.d.Now()) {
+		got.Name != "one" || !got.LastSeenAt.Equal(w.DB.Now()) {
 		t.Errorf("found %+v", got)
 	}
 	if got.Progress.Folder != "" {
@@ -43,21 +43,21 @@ func TestReport(t *testing.T) {
 	}
 	seen := got.LastSeenAt
 	move(time.Minute)
-	if err := devices.Report(t.Context(), w.d, caller(d), s); err != nil {
+	if err := devices.Report(t.Context(), w.DB, caller(d), s); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.find(d.ID); !got.LastSeenAt.Equal(seen) {
 		t.Error("a report with nothing new was written")
 	}
 	move(3 * time.Minute)
-	if err := devices.Report(t.Context(), w.d, caller(d), s); err != nil {
+	if err := devices.Report(t.Context(), w.DB, caller(d), s); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.find(d.ID); !got.LastSeenAt.Equal(w.d.Now()) {
+	if got := w.find(d.ID); !got.LastSeenAt.Equal(w.DB.Now()) {
 		t.Error("after four minutes a report with nothing new was not written")
 	}
 	s.State, s.Progress, s.NextRun, s.Code, s.Folders = wire.StateIdle, nil, nil, "", nil
-	if err := devices.Report(t.Context(), w.d, caller(d), s); err != nil {
+	if err := devices.Report(t.Context(), w.DB, caller(d), s); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.find(d.ID); got.Status != wire.StateIdle || got.Progress != nil || !got.NextRunAt.IsZero() || len(got.Folders) != 0 {
@@ -73,11 +73,11 @@ func TestReport(t *testing.T) {
 	} {
 		r := s
 		bad(&r)
-		if err := devices.Report(t.Context(), w.d, caller(d), r); errs.KindOf(err) != errs.Invalid {
+		if err := devices.Report(t.Context(), w.DB, caller(d), r); errs.KindOf(err) != errs.Invalid {
 			t.Errorf("%s: %v, want Invalid", name, err)
 		}
 	}
-	if err := devices.Report(t.Context(), w.d, w.una.Caller(from), s); errs.KindOf(err) != errs.Forbidden {
+	if err := devices.Report(t.Context(), w.DB, w.una.Caller(from), s); errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("a user reports: %v", err)
 	}
 }
@@ -88,21 +88,21 @@ func TestRequests(t *testing.T) {
 	d, _ := w.device(w.una, "one")
 	other, _ := w.device(w.una, "two")
 	ask := func(by access.Caller, kind string) (n int64, err error) {
-		err = w.d.Write(t.Context(), func(tx *db.Tx) (err error) {
+		err = w.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
 			n, err = devices.Ask(t.Context(), tx, by, d.ID, kind, nil)
 			return err
 		})
 		return n, err
 	}
 	next := func(d devices.Device, after int64) (n wire.Next, news bool) {
-		w.read(func(tx *db.Tx) (err error) {
+		w.Read(func(tx *db.Tx) (err error) {
 			n, news, err = devices.Next(t.Context(), tx, caller(d), after)
 			return err
 		})
 		return n, news
 	}
 	answer := func(d devices.Device, number int64, state string) error {
-		return w.d.Write(t.Context(), func(tx *db.Tx) error {
+		return w.DB.Write(t.Context(), func(tx *db.Tx) error {
 			return devices.Answer(t.Context(), tx, caller(d), number, wire.Outcome{State: state})
 		})
 	}
@@ -110,7 +110,7 @@ func TestRequests(t *testing.T) {
 	if !news || len(n.Requests) != 0 || n.ProfileVersion == 0 {
 		t.Errorf("before its profile was fetched: %+v, news %v", n, news)
 	}
-	w.write(func(tx *db.Tx) error { return devices.Fetched(t.Context(), tx, caller(d), n.ProfileVersion) })
+	w.Write(func(tx *db.Tx) error { return devices.Fetched(t.Context(), tx, caller(d), n.ProfileVersion) })
 	if _, news := next(d, 0); news {
 		t.Error("there are news without any")
 	}
@@ -157,7 +157,7 @@ func TestRequests(t *testing.T) {
 			t.Errorf("after %s: %+v", state, n)
 		}
 	}
-	w.read(func(tx *db.Tx) error {
+	w.Read(func(tx *db.Tx) error {
 		var state string
 		if err := tx.QueryRow(t.Context(), "SELECT state FROM device_requests WHERE number = $1", first).Scan(&state); err != nil || state != "done" {
 			t.Errorf("the first outcome is %s, %v; want done", state, err)
@@ -184,18 +184,18 @@ func TestChanged(t *testing.T) {
 	two, _ := w.device(w.una, "two")
 	three, _ := w.device(vic, "three")
 	var lab profiles.Profile
-	w.write(func(tx *db.Tx) (err error) {
-		lab, err = profiles.Create(t.Context(), tx, system, w.org.ID, "Laboratory", "", profile.Defaults())
+	w.Write(func(tx *db.Tx) (err error) {
+		lab, err = profiles.Create(t.Context(), tx, system, w.Org.ID, "Laboratory", "", profile.Defaults())
 		return err
 	})
 	changed := func(what string, do func(), want ...devices.ID) {
 		t.Helper()
 		move(time.Second)
-		since := w.d.Now()
+		since := w.DB.Now()
 		move(time.Second)
 		do()
 		got := map[devices.ID]bool{}
-		w.read(func(tx *db.Tx) error {
+		w.Read(func(tx *db.Tx) error {
 			list, err := devices.Changed(t.Context(), tx, since)
 			for _, c := range list {
 				got[c.Device] = true
@@ -214,14 +214,14 @@ func TestChanged(t *testing.T) {
 			}
 		}
 	}
-	write := func(f func(*db.Tx) error) func() { return func() { w.write(f) } }
+	write := func(f func(*db.Tx) error) func() { return func() { w.Write(f) } }
 	changed("nothing", func() {})
 	changed("a request", write(func(tx *db.Tx) error {
 		_, err := devices.Ask(t.Context(), tx, system, one.ID, wire.RequestBackup, nil)
 		return err
 	}), one.ID)
 	changed("a report", func() {
-		if err := devices.Report(t.Context(), w.d, caller(one), wire.Status{State: wire.StateRunning}); err != nil {
+		if err := devices.Report(t.Context(), w.DB, caller(one), wire.Status{State: wire.StateRunning}); err != nil {
 			t.Error(err)
 		}
 	})

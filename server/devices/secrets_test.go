@@ -92,7 +92,7 @@ func TestNoSecretsInTheDatabase(t *testing.T) {
 	d, c := w.device(w.una, "one")
 	token := w.token(d, c)
 	var session, userToken string
-	w.write(func(tx *db.Tx) (err error) {
+	w.Write(func(tx *db.Tx) (err error) {
 		if session, _, err = accounts.StartSession(t.Context(), tx, from, w.una, accounts.NewSession{Portal: accounts.ToPortal}); err != nil {
 			return err
 		}
@@ -102,33 +102,33 @@ func TestNoSecretsInTheDatabase(t *testing.T) {
 	// A snapshot is opened, too.
 	root := backup.Key{}
 	copy(root[:], "a root key that must not be seen")
-	record, err := snapshot.DecodeOrgRecord(w.org.Record)
+	record, err := snapshot.DecodeOrgRecord(w.Org.Record)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := &snapshot.Manifest{}
-	m.Org, _ = backup.ParseUUID(string(w.org.ID))
+	m.Org, _ = backup.ParseUUID(string(w.Org.ID))
 	m.User, _ = backup.ParseUUID(string(w.una.ID))
 	if err := m.Seal(snapshot.ToOrg, record.PublicKey, &snapshot.Private{RootKey: root}); err != nil {
 		t.Fatal(err)
 	}
 	m.Sign(c.signing)
-	w.write(func(tx *db.Tx) error {
-		private, err := w.ring.OpenSnapshot(t.Context(), tx, w.una.Caller(from), m)
+	w.Write(func(tx *db.Tx) error {
+		private, err := w.Ring.OpenSnapshot(t.Context(), tx, w.una.Caller(from), m)
 		if err == nil && !bytes.Contains(private, root[:]) {
 			t.Error("the snapshot has another root key")
 		}
 		return err
 	})
-	slog.New(slog.NewTextHandler(&log, nil)).Info("all done", "user", w.una, "device", d, "caller", caller(d), "ring", w.ring,
-		"printed", fmt.Sprintf("%v %+v %#v", w.ring, w.ring, w.ring))
-	slog.Info("all done", "user", w.una, "device", d, "caller", caller(d), "ring", w.ring)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("all done", "user", w.una, "device", d, "caller", caller(d), "ring", w.Ring,
+		"printed", fmt.Sprintf("%v %+v %#v", w.Ring, w.Ring, w.Ring))
+	slog.Info("all done", "user", w.una, "device", d, "caller", caller(d), "ring", w.Ring)
 
-	keyFile, err := os.ReadFile(filepath.Join(w.dir, "keyfile"))
+	keyFile, err := os.ReadFile(filepath.Join(w.KeyDir, "keyfile"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrapped, err := os.ReadFile(filepath.Join(w.dir, string(w.org.ID)+"-1.key"))
+	wrapped, err := os.ReadFile(filepath.Join(w.KeyDir, string(w.Org.ID)+"-1.key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestNoSecretsInTheDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	everything := append(dump(t, w.dsn), log.Bytes()...)
+	everything := append(dump(t, w.DSN), log.Bytes()...)
 	for _, known := range []string{"una", string(d.ID), "snapshot"} {
 		if !bytes.Contains(everything, []byte(known)) {
 			t.Fatalf("the dump lacks %q: it is no dump", known)

@@ -13,34 +13,21 @@ import (
 	"github.com/backstay/backstay/server/settings"
 )
 
-const reason = "because it is a test"
-
-func (w *world) setUser(id accounts.ID, to accounts.State) {
-	w.Helper()
-	w.write(func(tx *db.Tx) error { return accounts.SetState(w.Context(), tx, system, id, to, reason) })
-}
-
 func (w *world) setDevice(id devices.ID, to devices.State) {
 	w.Helper()
-	w.write(func(tx *db.Tx) error { return devices.SetState(w.Context(), tx, system, id, to, "") })
+	w.Write(func(tx *db.Tx) error { return devices.SetState(w.Context(), tx, system, id, to, "") })
 }
 
 // hard is a licence of which nobody takes more seats than it has.
-func (w *world) hard(seats int) (l orgs.Licence) {
+func (w *world) hard(seats int) orgs.Licence {
 	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
-		err = settings.Change(w.Context(), tx, system, func(s *settings.Settings) error { s.Licences.GraceDays = 0; return nil })
-		if err == nil {
-			l, err = orgs.CreateLicence(w.Context(), tx, system, w.ring, orgs.NewLicence{Org: w.org.ID, Name: "Hard", SeatsActive: seats, SeatsPreserved: 1})
-		}
-		return err
-	})
-	return l
+	w.Set(func(s *settings.Settings) { s.Licences.GraceDays = 0 })
+	return w.Licence("Hard", seats, 1)
 }
 
 func (w *world) taken(l orgs.Licence) (n int) {
 	w.Helper()
-	w.read(func(tx *db.Tx) (err error) {
+	w.Read(func(tx *db.Tx) (err error) {
 		n, _, err = orgs.Seats(w.Context(), tx, l.ID)
 		return err
 	})
@@ -60,8 +47,8 @@ func TestDevicesFollowTheirUser(t *testing.T) {
 		to   accounts.State
 		told errs.Code
 	}{{accounts.Disabled, errs.AccountDisabled}, {accounts.Preserved, errs.AccountPreserved}} {
-		w.setUser(w.una.ID, c.to)
-		if _, err := verify(t, w.d, tokenA); !errs.Is(err, c.told) {
+		w.Put(w.una.ID, c.to)
+		if _, err := verify(t, w.DB, tokenA); !errs.Is(err, c.told) {
 			t.Errorf("%s: %v, want %s", c.to, err, c.told)
 		}
 		if got := w.find(a.ID); got.State != devices.Active || got.DisabledBy() != "user" || got.Owner != c.to {
@@ -70,8 +57,8 @@ func TestDevicesFollowTheirUser(t *testing.T) {
 		if got := w.find(b.ID); got.DisabledBy() != "device" {
 			t.Errorf("%s: the one that was disabled before, by %q", c.to, got.DisabledBy())
 		}
-		w.setUser(w.una.ID, accounts.Active)
-		if _, err := verify(t, w.d, w.token(a, computerA)); err != nil || w.find(a.ID).DisabledBy() != "" {
+		w.Put(w.una.ID, accounts.Active)
+		if _, err := verify(t, w.DB, w.token(a, computerA)); err != nil || w.find(a.ID).DisabledBy() != "" {
 			t.Errorf("%s and back: %v", c.to, err)
 		}
 		if got := w.find(b.ID); got.State != devices.Disabled || got.DisabledBy() != "device" {
@@ -81,12 +68,12 @@ func TestDevicesFollowTheirUser(t *testing.T) {
 	w.setDevice(b.ID, devices.Active)
 	gone, _ := w.device(w.una, "gone")
 	w.setDevice(gone.ID, devices.Deactivated)
-	w.setUser(w.una.ID, accounts.Disabled)
+	w.Put(w.una.ID, accounts.Disabled)
 	if got := w.find(gone.ID); got.DisabledBy() != "" {
 		t.Errorf("a revoked device is disabled by %q", got.DisabledBy())
 	}
-	w.setUser(w.una.ID, accounts.Active)
-	if _, err := verify(t, w.d, w.token(b, computerB)); err != nil {
+	w.Put(w.una.ID, accounts.Active)
+	if _, err := verify(t, w.DB, w.token(b, computerB)); err != nil {
 		t.Errorf("enabled by itself: %v", err)
 	}
 }
@@ -99,7 +86,7 @@ func TestADeletedUserHidesTheDevices(t *testing.T) {
 	d, computer := w.device(w.una, "laptop")
 	count := func(f devices.Filter) (n int) {
 		t.Helper()
-		w.read(func(tx *db.Tx) (err error) {
+		w.Read(func(tx *db.Tx) (err error) {
 			n, err = devices.Count(t.Context(), tx, system, f)
 			return err
 		})
@@ -107,8 +94,8 @@ func TestADeletedUserHidesTheDevices(t *testing.T) {
 	}
 	active := func() (n int) {
 		t.Helper()
-		w.read(func(tx *db.Tx) error {
-			s, err := devices.Sum(t.Context(), tx, system, w.org.ID)
+		w.Read(func(tx *db.Tx) error {
+			s, err := devices.Sum(t.Context(), tx, system, w.Org.ID)
 			n = s.Devices
 			return err
 		})
@@ -117,21 +104,21 @@ func TestADeletedUserHidesTheDevices(t *testing.T) {
 	if count(devices.Filter{}) != 1 || active() != 1 {
 		t.Fatal("the device is not listed")
 	}
-	w.setUser(w.una.ID, accounts.Deleted)
+	w.Put(w.una.ID, accounts.Deleted)
 	if count(devices.Filter{}) != 0 || count(devices.Filter{State: devices.Active}) != 0 || active() != 0 {
 		t.Error("the device of a deleted user is listed")
 	}
 	if count(devices.Filter{User: w.una.ID}) != 1 {
 		t.Error("who decides on bringing the user back does not see the device")
 	}
-	w.write(func(tx *db.Tx) error { return accounts.Undelete(t.Context(), tx, system, w.una.ID, "") })
+	w.Write(func(tx *db.Tx) error { return accounts.Undelete(t.Context(), tx, system, w.una.ID, "") })
 	if count(devices.Filter{}) != 1 {
 		t.Error("the device did not come back")
 	}
-	if _, err := verify(t, w.d, w.token(d, computer)); err != nil {
+	if _, err := verify(t, w.DB, w.token(d, computer)); err != nil {
 		t.Errorf("the device does not work: %v", err)
 	}
-	w.setUser(w.una.ID, accounts.Disabled)
+	w.Put(w.una.ID, accounts.Disabled)
 	if active() != 0 || count(devices.Filter{}) != 1 {
 		t.Error("the device of a disabled user counts as one that should back up, or is hidden")
 	}
@@ -151,7 +138,7 @@ func TestSeatGoesWithTheDevices(t *testing.T) {
 	if _, err := w.activate(vic, w.computer("v")); !errs.Is(err, errs.NoFreeSeat) {
 		t.Errorf("a second user: %v, want E1301", err)
 	}
-	w.read(func(tx *db.Tx) error {
+	w.Read(func(tx *db.Tx) error {
 		if n, err := devices.Count(t.Context(), tx, system, devices.Filter{User: vic.ID}); n != 0 || err != nil {
 			t.Errorf("%d devices were made without a seat, %v", n, err)
 		}
@@ -166,7 +153,7 @@ func TestSeatGoesWithTheDevices(t *testing.T) {
 	if n := w.taken(l); n != 0 {
 		t.Errorf("without a device %d seats are taken", n)
 	}
-	w.read(func(tx *db.Tx) error {
+	w.Read(func(tx *db.Tx) error {
 		u, err := accounts.Find(t.Context(), tx, w.una.ID)
 		if u.State != accounts.Active {
 			t.Errorf("without a device the user is %s", u.State)
@@ -218,10 +205,10 @@ func TestPurge(t *testing.T) {
 	d, computer := w.device(w.una, "Unas-Laptop")
 	other, _ := w.device(w.user("vic"), "vics")
 	token := w.token(d, computer)
-	w.setUser(w.una.ID, accounts.Deleted)
+	w.Put(w.una.ID, accounts.Deleted)
 	purge := func() (n int64) {
 		t.Helper()
-		w.write(func(tx *db.Tx) (err error) {
+		w.Write(func(tx *db.Tx) (err error) {
 			if _, err = accounts.Purge(t.Context(), tx); err != nil {
 				return err
 			}
@@ -245,10 +232,10 @@ func TestPurge(t *testing.T) {
 	if got.State != devices.Purged || got.Name != string(d.ID) || h.Hostname+h.Serial+h.MachineID+h.OSUser+got.LastIP != "" || len(got.Folders) > 0 {
 		t.Errorf("left is %+v", got)
 	}
-	if _, err := verify(t, w.d, token); errs.KindOf(err) != errs.Unauthenticated {
+	if _, err := verify(t, w.DB, token); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("its token: %v, want Unauthenticated", err)
 	}
-	w.read(func(tx *db.Tx) error {
+	w.Read(func(tx *db.Tx) error {
 		var left int
 		err := tx.QueryRow(t.Context(), "SELECT count(*) FROM device_tokens WHERE device = $1", d.ID).Scan(&left)
 		if left != 0 {

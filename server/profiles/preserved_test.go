@@ -1,7 +1,6 @@
 package profiles_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,31 +11,23 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/profiles"
 )
 
 const day = 24 * time.Hour
 
 // preserved makes a preserved user and an administrator who is told.
-func (w *world) preserved(name string) (u accounts.User) {
+func (w *world) preserved(name string) accounts.User {
 	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
-		u, err = accounts.Create(w.Context(), tx, system, w.ring, accounts.New{Org: w.org.ID, Kind: access.UserKind, Username: name, PasswordHash: "x"})
-		if err == nil {
-			err = accounts.Preserve(w.Context(), tx, system, u.ID, "")
-		}
-		return err
-	})
+	u := w.Made(accounts.New{Username: name, PasswordHash: "x"})
+	w.Put(u.ID, accounts.Preserved)
 	return u
 }
 
 func (w *world) boss() {
 	w.Helper()
-	w.write(func(tx *db.Tx) error {
-		_, err := accounts.Create(w.Context(), tx, system, w.ring, accounts.New{Org: w.org.ID, Kind: access.AdminKind, Role: access.OrgAdmin,
-			Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
-		return err
-	})
+	w.Made(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
 }
 
 // job runs the timer twice, since it must do nothing twice, and returns the
@@ -44,36 +35,17 @@ func (w *world) boss() {
 func (w *world) job() (warned []string) {
 	w.Helper()
 	for range 2 {
-		w.write(func(tx *db.Tx) error {
-			_, err := profiles.DeletePreserved(w.Context(), tx, w.ring)
+		w.Write(func(tx *db.Tx) error {
+			_, err := profiles.DeletePreserved(w.Context(), tx, w.Ring)
 			return err
 		})
 	}
-	w.write(func(tx *db.Tx) error {
-		warned = nil
-		rows, err := tx.Query(w.Context(), "SELECT body FROM outbox WHERE template = 'preserved_expiring' ORDER BY number")
-		if err != nil {
-			return err
+	for _, m := range w.Mails() {
+		if m.Template == mail.PreservedExpiring {
+			warned = append(warned, m.Values["days"]+": "+strings.ReplaceAll(m.Values["users"], "\n", " "))
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var body []byte
-			var values map[string]string
-			if err := rows.Scan(&body); err != nil {
-				return err
-			}
-			text, err := w.ring.Unseal("mail", body)
-			if err == nil {
-				err = json.Unmarshal(text, &values)
-			}
-			if err != nil {
-				return err
-			}
-			warned = append(warned, values["days"]+": "+strings.ReplaceAll(values["users"], "\n", " "))
-		}
-		return rows.Err()
-	})
-	w.write(func(tx *db.Tx) error {
+	}
+	w.Write(func(tx *db.Tx) error {
 		_, err := tx.Exec(w.Context(), "DELETE FROM outbox")
 		return err
 	})
@@ -91,45 +63,36 @@ func (w *world) deleteAfter(days int) {
 	w.first = p
 }
 
-func (w *world) state(id accounts.ID) (u accounts.User) {
-	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
-		u, err = accounts.Find(w.Context(), tx, id)
-		return err
-	})
-	return u
-}
-
 func TestDeletePreserved(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	now := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
-	w.d.Now = func() time.Time { return now }
+	w.DB.Now = func() time.Time { return now }
 	w.boss()
 	una, vic, held := w.preserved("una"), w.preserved("vic"), w.preserved("held")
-	w.write(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, system, held.ID, true) })
+	w.Write(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, system, held.ID, true) })
 	now = now.Add(1000 * day)
-	if warned := w.job(); len(warned) > 0 || w.state(una.ID).State != accounts.Preserved {
-		t.Errorf("without a limit in the profile: %q, %s", warned, w.state(una.ID).State)
+	if warned := w.job(); len(warned) > 0 || w.Find(una.ID).State != accounts.Preserved {
+		t.Errorf("without a limit in the profile: %q, %s", warned, w.Find(una.ID).State)
 	}
 
 	// Switched on long after: they are warned of first.
 	w.deleteAfter(60)
-	if warned := w.job(); !slices.Equal(warned, []string{"1: una vic"}) || w.state(una.ID).State != accounts.Preserved {
-		t.Errorf("at once: %q, una is %s", warned, w.state(una.ID).State)
+	if warned := w.job(); !slices.Equal(warned, []string{"1: una vic"}) || w.Find(una.ID).State != accounts.Preserved {
+		t.Errorf("at once: %q, una is %s", warned, w.Find(una.ID).State)
 	}
-	w.write(func(tx *db.Tx) error { return accounts.Activate(t.Context(), tx, system, vic.ID, "") })
+	w.Write(func(tx *db.Tx) error { return accounts.Activate(t.Context(), tx, system, vic.ID, "") })
 	now = now.Add(day - time.Second)
-	if warned := w.job(); len(warned) > 0 || w.state(una.ID).State != accounts.Preserved {
-		t.Errorf("within a day: %q, una is %s", warned, w.state(una.ID).State)
+	if warned := w.job(); len(warned) > 0 || w.Find(una.ID).State != accounts.Preserved {
+		t.Errorf("within a day: %q, una is %s", warned, w.Find(una.ID).State)
 	}
 	now = now.Add(time.Second)
 	w.job()
-	if u := w.state(una.ID); u.State != accounts.Deleted || u.StateReason != "preserved for 60 days, as profile Default says" || !u.PurgeAt.Equal(now.Add(7*day)) {
+	if u := w.Find(una.ID); u.State != accounts.Deleted || u.StateReason != "preserved for 60 days, as profile Default says" || !u.PurgeAt.Equal(now.Add(7*day)) {
 		t.Errorf("a day later una is %s: %q, until %v", u.State, u.StateReason, u.PurgeAt)
 	}
-	if w.state(held.ID).State != accounts.Preserved || w.state(vic.ID).State != accounts.Active {
-		t.Errorf("held is %s, vic %s", w.state(held.ID).State, w.state(vic.ID).State)
+	if w.Find(held.ID).State != accounts.Preserved || w.Find(vic.ID).State != accounts.Active {
+		t.Errorf("held is %s, vic %s", w.Find(held.ID).State, w.Find(vic.ID).State)
 	}
 
 	// As it is meant: warnings 30, 7 and one day before.
@@ -142,7 +105,7 @@ func TestDeletePreserved(t *testing.T) {
 		for _, said := range w.job() {
 			warned = append(warned, fmt.Sprintf("day %d, %s", d, said))
 		}
-		if got := w.state(wil.ID).State; (got == accounts.Deleted) != (d == 60) {
+		if got := w.Find(wil.ID).State; (got == accounts.Deleted) != (d == 60) {
 			t.Errorf("on day %d wil is %s", d, got)
 		}
 	}
@@ -150,9 +113,9 @@ func TestDeletePreserved(t *testing.T) {
 		t.Errorf("warned %q, want %q", warned, want)
 	}
 	// Free again, it begins with a warning.
-	w.write(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, system, held.ID, false) })
-	if warned := w.job(); !slices.Equal(warned, []string{"1: held"}) || w.state(held.ID).State != accounts.Preserved {
-		t.Errorf("after the hold: %q, held is %s", warned, w.state(held.ID).State)
+	w.Write(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, system, held.ID, false) })
+	if warned := w.job(); !slices.Equal(warned, []string{"1: held"}) || w.Find(held.ID).State != accounts.Preserved {
+		t.Errorf("after the hold: %q, held is %s", warned, w.Find(held.ID).State)
 	}
 }
 

@@ -8,50 +8,33 @@ import (
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/accounts/accountstest"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
-	"github.com/backstay/backstay/server/db/dbtest"
-	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
 )
 
-var system = access.System("test")
+var system = accountstest.System
 
+// world is one with a default profile.
 type world struct {
-	*testing.T
-	d     *db.DB
-	ring  *keys.Ring
-	org   orgs.Org
+	*accountstest.World
 	first profiles.Profile
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	ring, err := keys.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{T: t, d: dbtest.New(t), ring: ring}
-	w.write(func(tx *db.Tx) error {
-		if w.org, err = orgs.Create(t.Context(), tx, system, ring, "Example"); err != nil {
-			return err
-		}
-		w.first, err = profiles.Create(t.Context(), tx, system, w.org.ID, "Default", "", profile.Defaults())
+	w := &world{World: accountstest.New(t)}
+	w.Write(func(tx *db.Tx) (err error) {
+		w.first, err = profiles.Create(t.Context(), tx, system, w.Org.ID, "Default", "", profile.Defaults())
 		return err
 	})
 	return w
 }
 
-func (w *world) write(f func(*db.Tx) error) {
-	w.Helper()
-	if err := w.d.Write(w.Context(), f); err != nil {
-		w.Fatal(err)
-	}
-}
-
 func (w *world) create(by access.Caller, org orgs.ID, name string, s profile.Settings) (p profiles.Profile, err error) {
-	err = w.d.Write(w.Context(), func(tx *db.Tx) (err error) {
+	err = w.DB.Write(w.Context(), func(tx *db.Tx) (err error) {
 		p, err = profiles.Create(w.Context(), tx, by, org, name, "", s)
 		return err
 	})
@@ -59,25 +42,21 @@ func (w *world) create(by access.Caller, org orgs.ID, name string, s profile.Set
 }
 
 func (w *world) save(by access.Caller, id profiles.ID, revision int64, c profiles.Changes) (p profiles.Profile, err error) {
-	err = w.d.Write(w.Context(), func(tx *db.Tx) (err error) {
+	err = w.DB.Write(w.Context(), func(tx *db.Tx) (err error) {
 		p, err = profiles.Save(w.Context(), tx, by, id, revision, c)
 		return err
 	})
 	return p, err
 }
 
-func (w *world) user(name string) (u accounts.User) {
+func (w *world) user(name string) accounts.User {
 	w.Helper()
-	w.write(func(tx *db.Tx) (err error) {
-		u, err = accounts.Create(w.Context(), tx, system, w.ring, accounts.New{Org: w.org.ID, Kind: access.UserKind, Username: name})
-		return err
-	})
-	return u
+	return w.Made(accounts.New{Username: name})
 }
 
 func (w *world) of(id accounts.ID) (e profiles.Effective) {
 	w.Helper()
-	err := w.d.Read(w.Context(), func(tx *db.Tx) error {
+	err := w.DB.Read(w.Context(), func(tx *db.Tx) error {
 		u, err := accounts.Find(w.Context(), tx, id)
 		if err != nil {
 			return err
@@ -101,7 +80,7 @@ func TestCreate(t *testing.T) {
 	if !w.first.Default || w.first.Revision != 1 {
 		t.Errorf("the first profile is %+v", w.first)
 	}
-	second, err := w.create(admin(w.org.ID, access.OrgAdmin), w.org.ID, "  Laboratory ", profile.Defaults())
+	second, err := w.create(admin(w.Org.ID, access.OrgAdmin), w.Org.ID, "  Laboratory ", profile.Defaults())
 	if err != nil || second.Default || second.Name != "Laboratory" {
 		t.Errorf("the second is %+v, %v", second, err)
 	}
@@ -115,12 +94,12 @@ func TestCreate(t *testing.T) {
 		s    profile.Settings
 		want errs.Kind
 	}{
-		{"a name in another case", system, w.org.ID, "LABORATORY", profile.Defaults(), errs.Conflict},
-		{"no name", system, w.org.ID, " ", profile.Defaults(), errs.Invalid},
-		{"a control character", system, w.org.ID, "a\x00", profile.Defaults(), errs.Invalid},
-		{"wrong settings", system, w.org.ID, "x", wrong, errs.Invalid},
-		{"a viewer", admin(w.org.ID, access.Viewer), w.org.ID, "x", profile.Defaults(), errs.Forbidden},
-		{"from another organisation", admin("other", access.OrgAdmin), w.org.ID, "x", profile.Defaults(), errs.NotFound},
+		{"a name in another case", system, w.Org.ID, "LABORATORY", profile.Defaults(), errs.Conflict},
+		{"no name", system, w.Org.ID, " ", profile.Defaults(), errs.Invalid},
+		{"a control character", system, w.Org.ID, "a\x00", profile.Defaults(), errs.Invalid},
+		{"wrong settings", system, w.Org.ID, "x", wrong, errs.Invalid},
+		{"a viewer", admin(w.Org.ID, access.Viewer), w.Org.ID, "x", profile.Defaults(), errs.Forbidden},
+		{"from another organisation", admin("other", access.OrgAdmin), w.Org.ID, "x", profile.Defaults(), errs.NotFound},
 	} {
 		if _, err := w.create(c.by, c.org, c.p, c.s); errs.KindOf(err) != c.want {
 			t.Errorf("%s: %v, want kind %d", c.name, err, c.want)
@@ -131,7 +110,7 @@ func TestCreate(t *testing.T) {
 func TestSave(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	by := admin(w.org.ID, access.OrgAdmin)
+	by := admin(w.Org.ID, access.OrgAdmin)
 	s := profile.Defaults()
 	s.WebRestore = false
 	s.Folders = []profile.Folder{{Path: "/srv", Mandatory: true}}
@@ -139,7 +118,7 @@ func TestSave(t *testing.T) {
 	if err != nil || saved.Revision != 2 || !saved.UpdatedAt.After(w.first.UpdatedAt) {
 		t.Fatalf("saved %+v, %v", saved, err)
 	}
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		got, err := profiles.View(t.Context(), tx, by, w.first.ID)
 		if err != nil || got.Settings.WebRestore || len(got.Settings.Folders) != 1 || got.Revision != 2 {
 			t.Errorf("found %+v, %v", got, err)
@@ -163,7 +142,7 @@ func TestSave(t *testing.T) {
 	if _, err := w.save(system, w.first.ID, 1, profiles.Changes{Name: &name}); errs.KindOf(err) != errs.Conflict || errs.Find(err).Args["author"] != "ada" {
 		t.Errorf("upon an old revision: %v, want Conflict that names ada", err)
 	}
-	if _, err := w.create(system, w.org.ID, "Taken", profile.Defaults()); err != nil {
+	if _, err := w.create(system, w.Org.ID, "Taken", profile.Defaults()); err != nil {
 		t.Fatal(err)
 	}
 	name = "taken"
@@ -173,8 +152,8 @@ func TestSave(t *testing.T) {
 	for _, c := range []struct {
 		by   access.Caller
 		want errs.Kind
-	}{{admin(w.org.ID, access.Viewer), errs.Forbidden}, {admin("other", access.OrgAdmin), errs.NotFound},
-		{access.Caller{Kind: access.UserKind, User: "u", Org: w.org.ID}, errs.NotFound}} {
+	}{{admin(w.Org.ID, access.Viewer), errs.Forbidden}, {admin("other", access.OrgAdmin), errs.NotFound},
+		{access.Caller{Kind: access.UserKind, User: "u", Org: w.Org.ID}, errs.NotFound}} {
 		if _, err := w.save(c.by, w.first.ID, 2, profiles.Changes{Settings: &s}); errs.KindOf(err) != c.want {
 			t.Errorf("by %s %s: %v, want kind %d", c.by.Kind, c.by.Role, err, c.want)
 		}
@@ -187,9 +166,9 @@ func TestOf(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	w.d.Now = func() time.Time { return now }
+	w.DB.Now = func() time.Time { return now }
 	u := w.user("una")
-	lab, err := w.create(system, w.org.ID, "Laboratory", profile.Defaults())
+	lab, err := w.create(system, w.Org.ID, "Laboratory", profile.Defaults())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +185,7 @@ func TestOf(t *testing.T) {
 		last = got.Version
 	}
 	assign := func(id profiles.ID) {
-		w.write(func(tx *db.Tx) error { return profiles.Assign(t.Context(), tx, system, u.ID, id) })
+		w.Write(func(tx *db.Tx) error { return profiles.Assign(t.Context(), tx, system, u.ID, id) })
 	}
 	// The default was made by the real clock, which is later than this one.
 	assign(lab.ID)
@@ -234,8 +213,8 @@ func TestAssign(t *testing.T) {
 	w := newWorld(t)
 	u := w.user("una")
 	var foreign profiles.Profile
-	w.write(func(tx *db.Tx) error {
-		other, err := orgs.Create(t.Context(), tx, system, w.ring, "Other")
+	w.Write(func(tx *db.Tx) error {
+		other, err := orgs.Create(t.Context(), tx, system, w.Ring, "Other")
 		if err != nil {
 			return err
 		}
@@ -251,7 +230,7 @@ func TestAssign(t *testing.T) {
 		{system, "none", errs.NotFound},
 		{u.Caller(access.Caller{}), w.first.ID, errs.Forbidden},
 	} {
-		err := w.d.Write(t.Context(), func(tx *db.Tx) error { return profiles.Assign(t.Context(), tx, c.by, u.ID, c.id) })
+		err := w.DB.Write(t.Context(), func(tx *db.Tx) error { return profiles.Assign(t.Context(), tx, c.by, u.ID, c.id) })
 		if errs.KindOf(err) != c.want {
 			t.Errorf("Assign(%s) by %s = %v, want kind %d", c.id, c.by.Kind, err, c.want)
 		}
@@ -261,24 +240,24 @@ func TestAssign(t *testing.T) {
 func TestList(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	lab, err := w.create(system, w.org.ID, "a laboratory", profile.Defaults())
+	lab, err := w.create(system, w.Org.ID, "a laboratory", profile.Defaults())
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.user("one")
 	two, gone := w.user("two"), w.user("gone")
-	w.write(func(tx *db.Tx) error {
+	w.Write(func(tx *db.Tx) error {
 		if err := profiles.Assign(t.Context(), tx, system, two.ID, lab.ID); err != nil {
 			return err
 		}
 		return accounts.SetState(t.Context(), tx, system, gone.ID, accounts.Deleted, "left the company")
 	})
-	w.write(func(tx *db.Tx) error {
-		list, err := profiles.List(t.Context(), tx, admin(w.org.ID, access.Viewer), w.org.ID)
+	w.Write(func(tx *db.Tx) error {
+		list, err := profiles.List(t.Context(), tx, admin(w.Org.ID, access.Viewer), w.Org.ID)
 		if err != nil || len(list) != 2 || list[0].ID != lab.ID || list[0].Users != 1 || list[1].Users != 1 {
 			t.Errorf("list %+v, %v", list, err)
 		}
-		if _, err := profiles.List(t.Context(), tx, admin("other", access.OrgAdmin), w.org.ID); errs.KindOf(err) != errs.NotFound {
+		if _, err := profiles.List(t.Context(), tx, admin("other", access.OrgAdmin), w.Org.ID); errs.KindOf(err) != errs.NotFound {
 			t.Errorf("from another organisation: %v", err)
 		}
 		return nil
