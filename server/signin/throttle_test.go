@@ -2,7 +2,6 @@ package signin_test
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
-	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/signin"
 )
@@ -205,53 +203,6 @@ func TestNetworkIsStopped(t *testing.T) {
 	}
 }
 
-// A lock that others caused does not keep out a browser in which the account
-// was before, and that browser does not get more tries than others.
-func TestKnownBrowserPassesTheLock(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.User("una")
-	w.User("vic")
-	w.stop()
-	known, foreign := w.come("una").Known, w.come("vic").Known
-	if known == "" || known == foreign {
-		t.Fatal("no browser became known")
-	}
-	lock := func() {
-		w.fail("203.0.113.1", "una", 10)
-	}
-	lock()
-	for name, token := range map[string]string{"none": "", "of somebody else": foreign, "cut": known[:len(known)-1], "made up": "bsk_" + strings.Repeat("A", 43)} {
-		if wait, _ := w.try("198.51.100.1", token, "una", password); wait == 0 {
-			t.Errorf("with a token %s the lock does not hold", name)
-		}
-	}
-	if _, err := w.try("198.51.100.1", known, "una", password); err != nil {
-		t.Errorf("the known browser: %v", err)
-	}
-	// What the browser itself fails is counted for it alone.
-	for range 10 {
-		for {
-			wait, err := w.try("198.51.100.1", known, "una", "wrong")
-			if errs.Is(err, errs.AuthFailed) {
-				break
-			}
-			w.Move(time.Duration(wait) * time.Second)
-		}
-	}
-	if wait, err := w.try("198.51.100.1", known, "una", password); wait != 900 {
-		t.Errorf("the known browser after ten failures: %v", err)
-	}
-	if _, err := w.try("198.51.100.2", "", "una", password); err != nil {
-		t.Errorf("others then: %v", err)
-	}
-	w.Move(signin.KnownLife)
-	lock()
-	if wait, _ := w.try("198.51.100.1", known, "una", password); wait == 0 {
-		t.Error("the browser is known for ever")
-	}
-}
-
 // Many guesses at once are no more guesses.
 func TestGuessesAtOnce(t *testing.T) {
 	t.Parallel()
@@ -356,20 +307,6 @@ func TestAuditOfThrottling(t *testing.T) {
 	}
 }
 
-// A device is known like a browser: who locks the account from elsewhere does
-// not keep its owner from restoring.
-func TestDevicePassesTheLock(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	u := w.User("una")
-	w.stop()
-	w.fail("203.0.113.1", "una", 10)
-	by := access.Caller{Kind: access.DeviceKind, User: u.ID, Org: u.Org, Device: "d1", IP: "198.51.100.1"}
-	if _, err := w.g.Confirm(t.Context(), by, accounts.ToClient, u.ID, password, ""); err != nil {
-		t.Errorf("at the device: %v", err)
-	}
-}
-
 func TestUnlock(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -387,159 +324,6 @@ func TestUnlock(t *testing.T) {
 	}
 	if _, err := w.try("203.0.113.1", "", "una", password); err != nil {
 		t.Errorf("after unlocking: %v", err)
-	}
-}
-
-// Codes of a second factor are guessed no more often than passwords.
-func TestGuessingCodes(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	u := w.User("una")
-	w.stop()
-	secret := w.app(u)
-	s := w.come("una")
-	if s.Session.Stage != accounts.StageFactor {
-		t.Fatalf("the stage is %q", s.Session.Stage)
-	}
-	by := u.Caller(access.Caller{IP: "192.0.2.1", Session: s.Session.ID})
-	locked := false
-	for range 40 {
-		_, err := w.g.Prove(t.Context(), by, s.Session, "000000", "")
-		e := errs.Find(err)
-		if e == nil {
-			t.Fatal(err)
-		}
-		if e.Code != errs.TooManyAttempts {
-			continue
-		}
-		wait := e.Args["n"].(int)
-		if locked = wait > 600; locked {
-			break
-		}
-		w.Move(time.Duration(wait) * time.Second)
-	}
-	if !locked {
-		t.Fatal("codes can be guessed for ever")
-	}
-	if _, err := w.g.Prove(t.Context(), by, s.Session, w.code(secret), ""); !errs.Is(err, errs.TooManyAttempts) {
-		t.Errorf("the right code during the lock: %v", err)
-	}
-	w.Move(16 * time.Minute)
-	s = w.come("una")
-	started, err := w.g.Prove(t.Context(), by, s.Session, w.code(secret), "")
-	if err != nil || started.Session.Factor != factors.ByTOTP {
-		t.Errorf("after the lock: %+v, %v", started, err)
-	}
-}
-
-// The password of a device's user, shown with each guess, begins no new count of
-// codes.
-func TestGuessingCodesAtADevice(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	u := w.User("una")
-	w.stop()
-	secret := w.app(u)
-	by := access.Caller{Kind: access.DeviceKind, User: u.ID, Org: u.Org, Device: "d1", IP: "198.51.100.1"}
-	guess := func(code string) error {
-		_, err := w.g.Confirm(t.Context(), by, accounts.ToClient, u.ID, password, code)
-		return err
-	}
-	locked := false
-	for range 40 {
-		e := errs.Find(guess("000000"))
-		if e == nil {
-			t.Fatal("a guess is right")
-		}
-		if e.Code != errs.TooManyAttempts {
-			continue
-		}
-		wait := e.Args["n"].(int)
-		if locked = wait > 600; locked {
-			break
-		}
-		w.Move(time.Duration(wait) * time.Second)
-	}
-	if !locked {
-		t.Fatal("codes can be guessed for ever")
-	}
-	if err := guess(w.code(secret)); !errs.Is(err, errs.TooManyAttempts) {
-		t.Errorf("the right code during the lock: %v", err)
-	}
-	w.Move(16 * time.Minute)
-	if err := guess(w.code(secret)); err != nil {
-		t.Errorf("after the lock: %v", err)
-	}
-}
-
-// Whoever has only the password locks the owner out of no browser that they came
-// in by, and fills no audit.
-func TestGuessedCodesLockNoKnownBrowser(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	u := w.User("una")
-	w.stop()
-	secret := w.app(u)
-	s := w.come("una")
-	mine, err := w.g.Prove(t.Context(), w.by(s), s.Session, w.code(secret), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Move(time.Minute)
-	thief, known := w.come("una"), w.come("una")
-	prove := func(s signin.Started, code, browser string) error {
-		_, err := w.g.Prove(t.Context(), w.by(s), s.Session, code, browser)
-		return err
-	}
-	for range 40 {
-		e := errs.Find(prove(thief, "000000", ""))
-		if e == nil {
-			t.Fatal("a guess is right")
-		}
-		if e.Code == errs.TooManyAttempts {
-			wait := e.Args["n"].(int)
-			if wait > 600 {
-				break
-			}
-			w.Move(time.Duration(wait) * time.Second)
-		}
-	}
-	for range 30 {
-		if err := prove(thief, w.code(secret), "bsk_forged"); !errs.Is(err, errs.TooManyAttempts) {
-			t.Fatalf("during the lock: %v", err)
-		}
-	}
-	throttled := 0
-	for _, reason := range w.reasons(100) {
-		if reason == "throttled" {
-			throttled++
-		}
-	}
-	if throttled == 0 || throttled > 20 {
-		t.Errorf("the audit has %d rows of one who has to wait", throttled)
-	}
-	if err := prove(known, w.code(secret), mine.Known); err != nil {
-		t.Errorf("the owner's browser during the lock: %v", err)
-	}
-	w.Move(time.Minute)
-	if _, err := w.g.StepUp(t.Context(), w.by(mine), mine.Session, "", w.code(secret)); err != nil {
-		t.Errorf("the owner's session during the lock: %v", err)
-	}
-}
-
-// A browser that answers for a passkey what it likes fills no audit.
-func TestRefusedPasskeysAreNoFlood(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.app(w.User("una"))
-	s := w.come("una")
-	for range 30 {
-		if _, err := w.g.ProvePasskey(t.Context(), w.by(s), s.Session, []byte("{}")); err == nil {
-			t.Fatal("nothing is a passkey")
-		}
-	}
-	if n := len(w.reasons(100)); n == 0 || n > 20 {
-		t.Errorf("the audit has %d rows of refused passkeys", n)
 	}
 }
 
