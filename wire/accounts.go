@@ -37,6 +37,28 @@ type PasswordRule struct {
 	Data map[string]any `json:"data,omitempty"`
 }
 
+// How people sign in.
+const MethodPassword = "password"
+
+// Discover asks how somebody signs in.
+type Discover struct {
+	Identifier string `json:"identifier"` // an e-mail address or username
+}
+
+// Discovered is how people of a realm sign in: what is meant for them, and what
+// else they may choose. It is the realm's of the identifier's domain, and says
+// nothing about any account.
+type Discovered struct {
+	SignInMethod
+	Alternatives []SignInMethod `json:"alternatives"`
+}
+
+// SignInMethod is a way to sign in.
+type SignInMethod struct {
+	Method string `json:"method"`
+	Issuer string `json:"issuer,omitempty"` // who else says who somebody is
+}
+
 // Register asks for an account. Username is the e-mail address when empty.
 type Register struct {
 	Email     string `json:"email"`
@@ -175,6 +197,13 @@ func (c *Client) once(ctx context.Context, path string, in, out any) error {
 func (c *Client) SignIn(ctx context.Context) (SignIn, error) {
 	var out SignIn
 	return out, c.json(ctx, call{method: http.MethodGet, path: "sign-in"}, &out)
+}
+
+// Discover asks how somebody signs in, by the domain of their address alone.
+// E1104 says how long to wait.
+func (c *Client) Discover(ctx context.Context, identifier string) (Discovered, error) {
+	var out Discovered
+	return out, c.once(ctx, "discover", Discover{Identifier: identifier}, &out)
 }
 
 // Register begins a registration. A code is mailed; the answer is the same when

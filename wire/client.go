@@ -24,6 +24,12 @@ type Config struct {
 	// a certificate in the server's chain. It takes the place of the system's
 	// trusted roots; name and dates are checked all the same.
 	Fingerprint string
+	// Proxy is how proxies are passed.
+	Proxy Proxy
+	// FindProxy asks the proxy script at an address which ways lead to target,
+	// and returns what the script says: "PROXY a:3128; DIRECT". The mode pac
+	// needs it.
+	FindProxy func(ctx context.Context, script string, target *url.URL) (string, error)
 	// DeviceID and Sign make device tokens; both are empty before activation.
 	// Sign signs a challenge as protocol.md, POST token, has it.
 	DeviceID string

@@ -47,6 +47,20 @@ func line(key string, args []any) wire.PasswordRule {
 	return wire.PasswordRule{Key: key, Data: errs.New(errs.Invalid, key, args...).Args}
 }
 
+func (a *API) discover(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	var in wire.Discover
+	if err := read(w, r, &in); err != nil {
+		return err
+	}
+	method, err := a.Gate.Discover(r.Context(), by, in.Identifier)
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, wire.Discovered{
+		SignInMethod: wire.SignInMethod{Method: method}, Alternatives: []wire.SignInMethod{},
+	})
+}
+
 func (a *API) register(w http.ResponseWriter, r *http.Request, by access.Caller) error {
 	var in wire.Register
 	if err := read(w, r, &in); err != nil {

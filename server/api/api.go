@@ -81,6 +81,7 @@ func New(c Config) *API {
 func (a *API) routes() {
 	a.handle(access.Anyone, "GET hello", a.hello)
 	a.handle(access.Anyone, "GET sign-in", a.signIn)
+	a.handle(access.Anyone, "POST discover", a.discover)
 	a.handle(access.Anyone, "POST register", a.register)
 	a.handle(access.Anyone, "POST register/resend", a.resendCode)
 	a.handle(access.Anyone, "POST register/confirm", a.confirmRegistration)
