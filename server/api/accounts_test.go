@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/version"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 func TestSignInTellsTheRules(t *testing.T) {
@@ -72,7 +73,7 @@ func TestRoutesAreGuarded(t *testing.T) {
 	h := newHost(t)
 	for _, route := range h.Routes() {
 		method, path, _ := strings.Cut(route.Pattern, " ")
-		path = strings.NewReplacer("{number}", "1", "{session}", "x", "{put}", putID(), "{hash}", "x").Replace(path)
+		path = strings.NewReplacer("{number}", "1", "{session}", "x", "{put}", wiretest.PutID(), "{hash}", "x").Replace(path)
 		media := "application/json"
 		answer, _ := h.rawAt(method, path, media, strings.NewReader("{}"))
 		if route.Guard == access.Anyone {

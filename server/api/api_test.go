@@ -20,6 +20,7 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 func TestWholeWay(t *testing.T) {
@@ -31,14 +32,14 @@ func TestWholeWay(t *testing.T) {
 	}
 	alice := h.newUser("alice")
 	d := h.activate("alice")
-	if d.id.UserID != string(alice.ID) || d.id.DeviceName != "laptop" || d.id.Profile.Version == 0 || len(d.id.Profile.Settings) == 0 {
-		t.Errorf("Activate answers %+v", d.id)
+	if d.UserID != string(alice.ID) || d.DeviceName != "laptop" || d.Activated.Profile.Version == 0 || len(d.Activated.Profile.Settings) == 0 {
+		t.Errorf("Activate answers %+v", d.Activated)
 	}
 	d.checkCerts()
 	committed, root, chunk := d.backup("the content")
 
 	list, err := d.Snapshots(t.Context())
-	if err != nil || len(list) != 1 || list[0].Hash != committed.Hash || list[0].Status != "complete" || list[0].Bytes != 99 {
+	if err != nil || len(list) != 1 || list[0].Hash != committed.Hash || list[0].Status != "complete" || list[0].Bytes != 1000 {
 		t.Errorf("Snapshots = %+v, %v", list, err)
 	}
 	u, err := d.Login(t.Context(), password, nil)
@@ -76,44 +77,44 @@ func TestWholeWay(t *testing.T) {
 		if id == root.Ref.ID {
 			ref = root.Ref
 		}
-		text, err := crypt.Open(nil, d.scope, kind, ref, sealed)
+		text, err := crypt.Open(nil, d.Scope(), kind, ref, sealed)
 		got[id] = string(text)
 		return err
 	})
 	if err != nil || got[chunk.Ref.ID] != "the content" || got[root.Ref.ID] != "page of the content" || got[backup.ID{1}] != "missing" {
 		t.Errorf("Read gives %v, %v", got, err)
 	}
-	if n := h.received.Load(); n != int64(len(records(root))+len(records(chunk))) {
+	if n := h.received.Load(); n != int64(len(wiretest.Records(root))+len(wiretest.Records(chunk))) {
 		t.Errorf("%d bytes of puts were counted", n)
 	}
 	var dev devices.Device
 	h.DB.Read(t.Context(), func(tx *db.Tx) (err error) {
-		dev, err = devices.Find(t.Context(), tx, devices.ID(d.id.DeviceID))
+		dev, err = devices.Find(t.Context(), tx, devices.ID(d.DeviceID))
 		return err
 	})
-	if dev.LastSnapshot != committed.Snapshot || dev.StoredBytes != 99 || dev.LastBackupAt.IsZero() {
+	if dev.LastSnapshot != committed.Snapshot || dev.StoredBytes != 1000 || dev.LastBackupAt.IsZero() {
 		t.Errorf("the device's last backup is %q, %d bytes, %v", dev.LastSnapshot, dev.StoredBytes, dev.LastBackupAt)
 	}
 }
 
 func (d *machine) checkCerts() {
 	d.h.t.Helper()
-	org, err := snapshot.DecodeOrgRecord(d.id.OrgRecord)
+	org, err := snapshot.DecodeOrgRecord(d.OrgRecord)
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
-	user, err := snapshot.DecodeUserCert(d.id.UserCert)
+	user, err := snapshot.DecodeUserCert(d.UserCert)
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
-	device, err := snapshot.DecodeDeviceCert(d.id.DeviceCert)
+	device, err := snapshot.DecodeDeviceCert(d.DeviceCert)
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
 	if err := snapshot.VerifyChain(org, user, device); err != nil {
 		d.h.t.Error(err)
 	}
-	if !bytes.Equal(device.Key[:], d.signing.Public().(ed25519.PublicKey)) {
+	if !bytes.Equal(device.Key[:], d.Signing.Public().(ed25519.PublicKey)) {
 		d.h.t.Error("the certificate is for another key")
 	}
 }
@@ -148,8 +149,8 @@ func TestRefusals(t *testing.T) {
 		{"no session", "POST", "sessions/x/have", bytesType, strings.Repeat("a", 32), bearer, 404, "", "session.unknown"},
 		{"half an id", "POST", "sessions/x/have", bytesType, "abc", bearer, 400, "", "request.body"},
 		{"too many ids", "POST", "sessions/x/have", bytesType, strings.Repeat("a", 32*1001), bearer, 413, "", "request.size"},
-		{"no class", "PUT", "sessions/x/packs/" + putID(), bytesType, "", bearer, 400, "", "put.class"},
-		{"put nowhere", "PUT", "sessions/x/packs/" + putID() + "?class=data", bytesType, "", bearer, 404, "", "session.unknown"},
+		{"no class", "PUT", "sessions/x/packs/" + wiretest.PutID(), bytesType, "", bearer, 400, "", "put.class"},
+		{"put nowhere", "PUT", "sessions/x/packs/" + wiretest.PutID() + "?class=data", bytesType, "", bearer, 404, "", "session.unknown"},
 		{"commit of nothing", "POST", "sessions/x/commit", bytesType, "", bearer, 400, "", "put.body"},
 		{"wrong password", "POST", "user-token", jsonType, `{"password":"wrong"}`, bearer, 401, "E1101", "error.E1101"},
 		{"activation with a wrong password", "POST", "activate", jsonType, `{"username":"alice","password":"wrong"}`, nil, 401, "E1101", "error.E1101"},
@@ -183,7 +184,7 @@ func TestActivateAgain(t *testing.T) {
 	h := newHost(t)
 	h.newUser("alice")
 	c := h.client("", nil)
-	in, _, _ := request("alice")
+	in := request(t, "alice")
 	first, err := c.Activate(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
@@ -192,12 +193,12 @@ func TestActivateAgain(t *testing.T) {
 	if err != nil || again.DeviceID != first.DeviceID || again.SetID != first.SetID {
 		t.Errorf("repeated, Activate = %s, %v, want %s", again.DeviceID, err, first.DeviceID)
 	}
-	other, _, _ := request("alice")
+	other := request(t, "alice")
 	other.RequestID = in.RequestID
 	if _, err := c.Activate(t.Context(), other); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("with another key, Activate = %v, want Conflict", err)
 	}
-	taken, _, _ := request("alice")
+	taken := request(t, "alice")
 	taken.RenameIfTaken = false
 	_, err = c.Activate(t.Context(), taken)
 	if !errs.Is(err, errs.SameDeviceName) || errs.Find(err).Args["device"] == nil {
@@ -211,7 +212,7 @@ func TestProfile(t *testing.T) {
 	h.newUser("alice")
 	d := h.activate("alice")
 	p, _, err := d.Profile(t.Context(), 0)
-	if err != nil || p.Version != d.id.Profile.Version || p.Name != "Default" {
+	if err != nil || p.Version != d.Activated.Profile.Version || p.Name != "Default" {
 		t.Errorf("Profile = %+v, %v", p, err)
 	}
 	bearer := "Bearer " + d.deviceToken()
@@ -231,7 +232,7 @@ func TestStatus(t *testing.T) {
 	in := wire.Status{State: wire.StateRunning, Progress: &wire.Progress{Files: 3, Folder: "/home/alice/secret"}, Folders: []string{"/home"},
 		Hardware: wire.Hardware{Hostname: "laptop", OS: "linux"}, ClientVersion: "0.1"}
 	out, err := d.PutStatus(t.Context(), in)
-	if err != nil || out.ProfileVersion != d.id.Profile.Version || time.Since(out.ServerTime).Abs() > time.Minute {
+	if err != nil || out.ProfileVersion != d.Activated.Profile.Version || time.Since(out.ServerTime).Abs() > time.Minute {
 		t.Errorf("PutStatus = %+v, %v", out, err)
 	}
 	in.State = "dancing"
@@ -248,7 +249,7 @@ func TestRevokedWithinSeconds(t *testing.T) {
 	second := h.beside()
 	h.newUser("alice")
 	d := h.activate("alice").on(second)
-	s, err := d.OpenSession(t.Context(), d.id.SetID)
+	s, err := d.OpenSession(t.Context(), d.SetID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,15 +272,15 @@ func TestRevokedWithinSeconds(t *testing.T) {
 	body, feed := io.Pipe()
 	put := make(chan error, 1)
 	go func() {
-		_, err := d.Put(t.Context(), s.SessionID, putID(), backup.ClassData, body)
+		_, err := d.Put(t.Context(), s.SessionID, wiretest.PutID(), backup.ClassData, body)
 		put <- err
 	}()
-	one := records(d.seal(backup.Data, "late"))
+	one := wiretest.Records(d.Seal(backup.Data, "late"))
 	if _, err := feed.Write(one[:10]); err != nil {
 		t.Fatal(err)
 	}
 	revoked := time.Now()
-	h.setState(d.id.DeviceID, devices.Deactivated)
+	h.setState(d.DeviceID, devices.Deactivated)
 	if _, err := d.Snapshots(t.Context()); !errs.Is(err, errs.DeviceDeactivated) {
 		t.Errorf("the next request on the second server = %v, want E1208", err)
 	}
@@ -295,7 +296,7 @@ func TestRevokedWithinSeconds(t *testing.T) {
 	if err := <-put; !errs.Is(err, errs.DeviceDeactivated) {
 		t.Errorf("the put that was on its way = %v, want E1208", err)
 	}
-	if n := h.denied(access.Backup, d.id.DeviceID); n == 0 {
+	if n := h.denied(access.Backup, d.DeviceID); n == 0 {
 		t.Error("the refusals are not recorded")
 	}
 }
@@ -323,7 +324,7 @@ func TestRequestsArrive(t *testing.T) {
 	}
 	began := time.Now()
 	err := h.DB.Write(t.Context(), func(tx *db.Tx) error {
-		_, err := devices.Ask(t.Context(), tx, access.System("test"), devices.ID(d.id.DeviceID), wire.RequestBackup, nil)
+		_, err := devices.Ask(t.Context(), tx, access.System("test"), devices.ID(d.DeviceID), wire.RequestBackup, nil)
 		return err
 	})
 	if err != nil {
@@ -376,7 +377,7 @@ func TestReadIsForTheUserOnly(t *testing.T) {
 	if _, err := a.OpenSnapshot(t.Context(), bobs.Token, committed.Hash, public); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("bob's token on alice's device: %v, want Unauthenticated", err)
 	}
-	if n := h.denied(access.ReadOwnData, a.id.DeviceID); n == 0 {
+	if n := h.denied(access.ReadOwnData, a.DeviceID); n == 0 {
 		t.Error("the refusal is not recorded")
 	}
 	if list, err := b.Snapshots(t.Context()); err != nil || len(list) != 0 {
@@ -397,7 +398,7 @@ func TestReceivedCountsUnfinishedPuts(t *testing.T) {
 	h := newHost(t)
 	h.newUser("alice")
 	d := h.activate("alice")
-	s, err := d.OpenSession(t.Context(), d.id.SetID)
+	s, err := d.OpenSession(t.Context(), d.SetID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -406,7 +407,7 @@ func TestReceivedCountsUnfinishedPuts(t *testing.T) {
 		feed.Write(make([]byte, 100<<10)) // no record at all
 		feed.CloseWithError(errors.New("the line broke"))
 	}()
-	if _, err := d.Put(t.Context(), s.SessionID, putID(), backup.ClassData, body); err == nil {
+	if _, err := d.Put(t.Context(), s.SessionID, wiretest.PutID(), backup.ClassData, body); err == nil {
 		t.Error("half a put worked")
 	}
 	deadline := time.Now().Add(5 * time.Second)

@@ -44,7 +44,7 @@ func TestSecondFactor(t *testing.T) {
 	code := func() string { return factorstest.Code(t, secret, h.DB.Now()) }
 	c := h.client("", nil)
 
-	in, _, _ := request("alice")
+	in := request(t, "alice")
 	_, err := c.Activate(t.Context(), in)
 	if methods := wire.FactorMethods(err); !wire.NeedsCode(err) || len(methods) != 1 || methods[0] != wire.FactorTOTP {
 		t.Errorf("activating without a code = %v", err)
@@ -61,7 +61,7 @@ func TestSecondFactor(t *testing.T) {
 	if _, err := c.Activate(t.Context(), in); err != nil {
 		t.Errorf("activating with the code = %v", err)
 	}
-	other, _, _ := request("alice")
+	other := request(t, "alice")
 	other.SecondFactor = in.SecondFactor
 	if _, err := c.Activate(t.Context(), other); !wire.NeedsCode(err) {
 		t.Errorf("activating with a used code = %v", err)
@@ -135,7 +135,7 @@ func TestSecondFactorIsDemanded(t *testing.T) {
 	h.newUser("alice")
 	d := h.activate("alice")
 	h.demandFactor()
-	in, _, _ := request("alice")
+	in := request(t, "alice")
 	_, err := h.client("", nil).Activate(t.Context(), in)
 	if e := errs.Find(err); e == nil || e.Key != "login.second_factor.missing" || e.Kind != errs.Forbidden {
 		t.Errorf("activating = %v", err)

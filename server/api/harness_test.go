@@ -3,9 +3,6 @@ package api
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -16,11 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/backstay/backstay/backup"
-	"github.com/backstay/backstay/backup/crypt"
-	"github.com/backstay/backstay/backup/pack"
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
@@ -37,6 +30,7 @@ import (
 	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 const password = "Right-Password-1"
@@ -157,142 +151,62 @@ func (h *host) newUser(name string) accounts.User {
 
 // machine is an activated computer.
 type machine struct {
+	*wiretest.Device
 	*wire.Client
-	h       *host
-	id      wire.Activated
-	signing ed25519.PrivateKey
-	secrets crypt.Secrets
-	scope   backup.UUID
-	sealer  *crypt.Sealer
+	h *host
 }
 
-func request(name string) (wire.Activate, ed25519.PrivateKey, []byte) {
-	public, private, _ := ed25519.GenerateKey(rand.Reader)
-	once, oncePublic, _ := crypt.GenerateKey()
-	return wire.Activate{
-		Username: name, Password: password, RequestID: uuid.NewString(), Name: "laptop", RenameIfTaken: true,
-		Hardware:      wire.Hardware{Hostname: "laptop", OS: "linux", Arch: "amd64"},
-		ClientVersion: "0.1", SigningKey: public, EnrolmentKey: oncePublic,
-	}, private, once
+// request is a new computer's, to be activated.
+func request(t *testing.T, name string) wire.Activate {
+	t.Helper()
+	return ask(wiretest.NewComputer(t), name)
+}
+
+func ask(c *wiretest.Computer, name string) wire.Activate {
+	in := c.Asks(name, password, "laptop")
+	in.RenameIfTaken = true
+	return in
 }
 
 func (h *host) activate(name string) *machine {
 	h.t.Helper()
-	in, signing, once := request(name)
-	id, err := h.client("", nil).Activate(h.t.Context(), in)
+	c := wiretest.NewComputer(h.t)
+	answer, err := h.client("", nil).Activate(h.t.Context(), ask(c, name))
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	d := &machine{h: h, id: id, signing: signing}
-	d.scope, _ = backup.ParseUUID(id.ScopeID)
-	device, _ := backup.ParseUUID(id.DeviceID)
-	if d.secrets, err = crypt.OpenEnrolment(once, d.scope, device, in.SigningKey, id.SealedSecrets); err != nil {
-		h.t.Fatal(err)
-	}
-	d.sealer = crypt.NewSealer(d.secrets.Scope, d.scope, crypt.Profile1)
-	d.Client = h.client(id.DeviceID, d.sign)
-	return d
-}
-
-func (d *machine) sign(challenge []byte) ([]byte, error) {
-	device, _ := backup.ParseUUID(d.id.DeviceID)
-	store, err := hex.DecodeString(d.id.StoreID)
-	if err != nil {
-		return nil, err
-	}
-	message := append(append(device[:], store...), challenge...)
-	return crypt.Sign(d.signing, "token", message), nil
+	d := c.Device(h.t, answer)
+	return &machine{Device: d, Client: h.client(d.DeviceID, d.Prove), h: h}
 }
 
 // on is the same device, talking to another server.
 func (d *machine) on(h *host) *machine {
 	other := *d
-	other.h, other.Client = h, h.client(d.id.DeviceID, d.sign)
+	other.h, other.Client = h, h.client(d.DeviceID, d.Prove)
 	return &other
-}
-
-func (d *machine) seal(kind backup.Kind, text string) backup.Object {
-	d.h.t.Helper()
-	o, err := d.sealer.Seal(kind, []byte(text))
-	if err != nil {
-		d.h.t.Fatal(err)
-	}
-	return o
-}
-
-func records(objects ...backup.Object) []byte {
-	var b []byte
-	for _, o := range objects {
-		b = append(pack.AppendHead(b, o.Kind, o.Ref.ID, len(o.Sealed)), o.Sealed...)
-	}
-	return b
-}
-
-func putID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
 }
 
 func (d *machine) put(s wire.Session, objects ...backup.Object) {
 	d.h.t.Helper()
-	a, err := d.Put(d.h.t.Context(), s.SessionID, putID(), objects[0].Kind.Class(), bytes.NewReader(records(objects...)))
+	a, err := d.Put(d.h.t.Context(), s.SessionID, wiretest.PutID(), objects[0].Kind.Class(), bytes.NewReader(wiretest.Records(objects...)))
 	if err != nil || a.Records != len(objects) || len(a.Rejected) > 0 {
 		d.h.t.Fatalf("Put = %+v, %v", a, err)
 	}
 }
 
-// manifest makes the manifest and refs of a snapshot of all, the first of which
-// is its root page.
-func (d *machine) manifest(s wire.Session, all ...backup.Object) (manifest, refs []byte) {
-	d.h.t.Helper()
-	var ids []backup.ID
-	for _, o := range all {
-		ids = append(ids, o.Ref.ID)
-	}
-	ids = snapshot.SortIDs(ids)
-	list := snapshot.Refs{Added: ids}
-	refs = list.Encode()
-	m := &snapshot.Manifest{Header: snapshot.Header{
-		User: d.scope, Seq: 1, Time: uint64(time.Now().UnixMicro()), Status: snapshot.Complete, Entries: 2, Files: 1, Bytes: 99,
-		RootID: all[0].Ref.ID, RefsID: snapshot.RefsID(refs), RefsRoot: snapshot.MerkleRoot(ids), RefsCount: uint64(len(ids)),
-		KeyGen: d.id.KeyGen, DedupScope: snapshot.ScopeUser, Scope: d.scope, Epoch: d.id.Epoch, Chunker: 1, Profile: 1,
-	}}
-	m.Org, _ = backup.ParseUUID(d.id.OrgID)
-	m.Device, _ = backup.ParseUUID(d.id.DeviceID)
-	m.Set, _ = backup.ParseUUID(d.id.SetID)
-	hex.Decode(m.Store[:], []byte(s.StoreID))
-	copy(m.Nonce[:], s.Nonce)
-	if s.Head != nil {
-		m.Seq = s.Head.Seq + 1
-		m.Prev, _ = backup.ParseHash(s.Head.Hash)
-	}
-	org, err := snapshot.DecodeOrgRecord(d.id.OrgRecord)
-	if err != nil {
-		d.h.t.Fatal(err)
-	}
-	private := &snapshot.Private{RootKey: all[0].Ref.Key, RootLen: all[0].Ref.Len, Host: "laptop"}
-	for to, key := range map[snapshot.Recipient][]byte{snapshot.ToUser: d.id.UserKey, snapshot.ToOrg: org.PublicKey} {
-		if err := m.Seal(to, key, private); err != nil {
-			d.h.t.Fatal(err)
-		}
-	}
-	m.Sign(d.signing)
-	return m.Encode(), refs
-}
-
 // backup sends a whole snapshot of one chunk.
 func (d *machine) backup(text string) (wire.Committed, backup.Object, backup.Object) {
 	d.h.t.Helper()
-	s, err := d.OpenSession(d.h.t.Context(), d.id.SetID)
+	s, err := d.OpenSession(d.h.t.Context(), d.SetID)
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
-	root, chunk := d.seal(backup.Page, "page of "+text), d.seal(backup.Data, text)
+	root, chunk := d.Seal(backup.Page, "page of "+text), d.Seal(backup.Data, text)
 	d.put(s, root)
 	d.put(s, chunk)
-	manifest, refs := d.manifest(s, root, chunk)
-	c, err := d.Commit(d.h.t.Context(), s.SessionID, manifest, refs)
+	ids := wiretest.IDs(root, chunk)
+	refs := &snapshot.Refs{Added: ids}
+	c, err := d.Commit(d.h.t.Context(), s.SessionID, d.Manifest(s, time.Now(), root, ids, refs).Encode(), refs.Encode())
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
@@ -370,12 +284,12 @@ func (h *host) rawAt(method, path, media string, body io.Reader, header ...strin
 // deviceToken gets a token by hand.
 func (d *machine) deviceToken() string {
 	d.h.t.Helper()
-	challenge := devices.NewChallenge(d.h.Keys, d.h.DB.Now(), devices.ID(d.id.DeviceID))
-	signature, err := d.sign(challenge)
+	challenge := devices.NewChallenge(d.h.Keys, d.h.DB.Now(), devices.ID(d.DeviceID))
+	signature, err := d.Prove(challenge)
 	if err != nil {
 		d.h.t.Fatal(err)
 	}
-	token, _, err := devices.Prove(d.h.t.Context(), d.h.DB, d.h.Keys, d.h.Vault.StoreID(), devices.ID(d.id.DeviceID), challenge, signature, access.Caller{})
+	token, _, err := devices.Prove(d.h.t.Context(), d.h.DB, d.h.Keys, d.h.Vault.StoreID(), devices.ID(d.DeviceID), challenge, signature, access.Caller{})
 	if err != nil {
 		d.h.t.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func TestReplaceTemporary(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := h.client("", nil)
-	in, _, _ := request("cleo")
+	in := request(t, "cleo")
 	in.Password = "Bofad-Likum-42"
 	if _, err := c.Activate(t.Context(), in); !errs.Is(err, errs.PasswordChange) {
 		t.Errorf("activating with a temporary password = %v, want E1105", err)
@@ -207,7 +207,7 @@ func TestChoiceAtActivation(t *testing.T) {
 		}
 	}
 	c := h.client("", nil)
-	in, _, _ := request("both@example.org")
+	in := request(t, "both@example.org")
 	_, err := c.Activate(t.Context(), in)
 	if names := wire.Choice(err); len(names) != 2 || names[0] != "ann" || names[1] != "bea" {
 		t.Errorf("the names are %v, of %v", names, err)

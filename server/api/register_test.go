@@ -34,7 +34,7 @@ func TestRegister(t *testing.T) {
 	if m.Code == "" || !strings.Contains(m.Text, "ann@example.org") || !strings.Contains(m.Text, "Bonjour") && m.Header.Get("Content-Language") != "fr" {
 		t.Errorf("the mail says %q", m.Text)
 	}
-	in, _, _ := request("ann@example.org")
+	in := request(t, "ann@example.org")
 	in.Password = ann().Password
 	if _, err := c.Activate(t.Context(), in); !errs.Is(err, errs.AuthFailed) {
 		t.Errorf("activating before the code = %v, want E1101", err)
@@ -70,7 +70,7 @@ func TestRegister(t *testing.T) {
 	if _, err := c.ConfirmRegistration(t.Context(), r.Pending, newer.Code); !errs.Is(err, errs.LinkExpired) {
 		t.Errorf("the code again = %v, want E1107", err)
 	}
-	in, _, _ = request("ANN@example.org")
+	in = request(t, "ANN@example.org")
 	in.Password = ann().Password
 	if got, err := c.Activate(t.Context(), in); err != nil || got.Username != "ann@example.org" {
 		t.Errorf("Activate = %q, %v", got.Username, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 // fakes are n objects that are not sealed but hash to their ids, which is all
@@ -46,9 +47,9 @@ func benchmarkPut(b *testing.B, n, size int) {
 	b.SetBytes(int64(n * size))
 	for b.Loop() {
 		b.StopTimer()
-		body := records(fakes(n, size)...)
+		body := wiretest.Records(fakes(n, size)...)
 		b.StartTimer()
-		if _, err := w.Put(b.Context(), d.caller, s.SessionID, putID(), backup.ClassData, bytes.NewReader(body)); err != nil {
+		if _, err := w.Put(b.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(body)); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -60,7 +61,7 @@ func filled(b *testing.B, n int) (*world, *machine, []backup.ID) {
 	w := newWorld(b)
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	root := d.seal(backup.Page, "root")
+	root := d.Seal(backup.Page, "root")
 	d.put(s, backup.ClassMetadata, root)
 	all := make([]backup.ID, n, n+1)
 	for i := range all {
@@ -84,7 +85,7 @@ func filled(b *testing.B, n int) (*world, *machine, []backup.ID) {
 				return err
 			}
 			_, err = tx.Exec(b.Context(), `INSERT INTO puts (session, put_id, answer, created_at, refs) VALUES ($1, $2, '{}', 1, $3)`,
-				s.SessionID, putID(), raw)
+				s.SessionID, wiretest.PutID(), raw)
 			return err
 		})
 		if err != nil {
@@ -115,7 +116,7 @@ func BenchmarkHave(b *testing.B) {
 // BenchmarkCommitFull commits a million objects, listed in full.
 func BenchmarkCommitFull(b *testing.B) {
 	_, d, all := filled(b, many)
-	root := d.seal(backup.Page, "root")
+	root := d.Seal(backup.Page, "root")
 	for b.Loop() {
 		d.all = nil // no base
 		s := d.begin()
@@ -129,7 +130,7 @@ func BenchmarkCommitDelta(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		s := d.begin()
-		root := d.seal(backup.Page, "root")
+		root := d.Seal(backup.Page, "root")
 		d.put(s, backup.ClassData, fakes(1, 100)...)
 		a := d.prepare(s, snapshot.Complete, root, all)
 		b.StartTimer()
@@ -142,13 +143,13 @@ func BenchmarkRead(b *testing.B) {
 	w := newWorld(b)
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	root := d.seal(backup.Page, "root")
+	root := d.Seal(backup.Page, "root")
 	d.put(s, backup.ClassMetadata, root)
 	objects := fakes(100, 1<<20)
 	d.put(s, backup.ClassData, objects[:50]...)
 	d.put(s, backup.ClassData, objects[50:]...)
-	d.commit(s, d.prepare(s, snapshot.Complete, root, ids(append(objects, root)...)))
-	list := ids(objects...)
+	d.commit(s, d.prepare(s, snapshot.Complete, root, wiretest.IDs(append(objects, root)...)))
+	list := wiretest.IDs(objects...)
 	b.SetBytes(100 << 20)
 	for b.Loop() {
 		if err := w.Read(b.Context(), d.caller, list, io.Discard); err != nil {

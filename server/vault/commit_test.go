@@ -14,6 +14,7 @@ import (
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 // missingOf is what a refused commit lists, nil when err is something else.
@@ -28,7 +29,7 @@ func missingOf(err error) []string {
 
 func hexes(objects ...backup.Object) []string {
 	var list []string
-	for _, id := range ids(objects...) {
+	for _, id := range wiretest.IDs(objects...) {
 		list = append(list, id.String())
 	}
 	return list
@@ -65,9 +66,9 @@ func TestCommitIsIdempotent(t *testing.T) {
 	w := newWorld(t)
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	root := d.seal(backup.Page, "root")
+	root := d.Seal(backup.Page, "root")
 	d.put(s, backup.ClassMetadata, root)
-	a := d.prepare(s, snapshot.Complete, root, ids(root))
+	a := d.prepare(s, snapshot.Complete, root, wiretest.IDs(root))
 	var first wire.Committed
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -119,10 +120,10 @@ func TestCommitRefusesForgery(t *testing.T) {
 	d, other := alice.newDevice(), alice.newDevice()
 	d.backup("before")
 	s := d.begin()
-	root, data := d.seal(backup.Page, "root"), d.seal(backup.Data, "data")
+	root, data := d.Seal(backup.Page, "root"), d.Seal(backup.Data, "data")
 	d.put(s, backup.ClassMetadata, root)
 	d.put(s, backup.ClassData, data)
-	all := ids(root, data)
+	all := wiretest.IDs(root, data)
 	_, stranger, _ := ed25519.GenerateKey(rand.Reader)
 	for _, c := range []struct {
 		name  string
@@ -131,38 +132,38 @@ func TestCommitRefusesForgery(t *testing.T) {
 	}{
 		{"signature", func(a *attempt) { a.m.Signature[5] ^= 1 }, errs.Invalid},
 		{"signed by a stranger", func(a *attempt) { a.m.Sign(stranger) }, errs.Invalid},
-		{"signed by another device", func(a *attempt) { a.m.Sign(other.signing) }, errs.Invalid},
+		{"signed by another device", func(a *attempt) { a.m.Sign(other.Signing) }, errs.Invalid},
 		{"changed after signing", func(a *attempt) { a.m.Bytes++ }, errs.Invalid},
-		{"organisation", func(a *attempt) { a.m.Org[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
-		{"user", func(a *attempt) { a.m.User[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
-		{"device", func(a *attempt) { a.m.Device[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
-		{"set", func(a *attempt) { a.m.Set[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
-		{"store", func(a *attempt) { a.m.Store[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
-		{"nonce", func(a *attempt) { a.m.Nonce[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
-		{"scope", func(a *attempt) { a.m.Scope[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
-		{"scope of the organisation", func(a *attempt) { a.m.DedupScope = snapshot.ScopeOrg; a.m.Sign(d.signing) }, errs.Invalid},
-		{"generation", func(a *attempt) { a.m.KeyGen++; a.m.Sign(d.signing) }, errs.Invalid},
+		{"organisation", func(a *attempt) { a.m.Org[0] ^= 1; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"user", func(a *attempt) { a.m.User[0] ^= 1; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"device", func(a *attempt) { a.m.Device[0] ^= 1; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"set", func(a *attempt) { a.m.Set[0] ^= 1; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"store", func(a *attempt) { a.m.Store[0] ^= 1; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"nonce", func(a *attempt) { a.m.Nonce[0] ^= 1; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"scope", func(a *attempt) { a.m.Scope[0] ^= 1; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"scope of the organisation", func(a *attempt) { a.m.DedupScope = snapshot.ScopeOrg; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"generation", func(a *attempt) { a.m.KeyGen++; a.m.Sign(d.Signing) }, errs.Invalid},
 		{"not sealed to the organisation", func(a *attempt) {
 			a.m.Sealed = slices.DeleteFunc(a.m.Sealed, func(s snapshot.SealedRoot) bool { return s.Recipient == snapshot.ToOrg })
-			a.m.Sign(d.signing)
+			a.m.Sign(d.Signing)
 		}, errs.Invalid},
-		{"sealed to another key", func(a *attempt) { a.m.Sealed[0].KeyID[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
-		{"sealed twice", func(a *attempt) { a.m.Sealed = append(a.m.Sealed, a.m.Sealed[0]); a.m.Sign(d.signing) }, errs.Invalid},
-		{"negative figures", func(a *attempt) { a.m.Bytes = 1 << 63; a.m.Sign(d.signing) }, errs.Invalid},
-		{"other refs", func(a *attempt) { a.m.RefsID[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
-		{"Merkle root", func(a *attempt) { a.m.RefsRoot[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
-		{"count", func(a *attempt) { a.m.RefsCount++; a.m.Sign(d.signing) }, errs.Invalid},
-		{"root not among refs", func(a *attempt) { a.m.RootID[0] ^= 1; a.m.Sign(d.signing) }, errs.Invalid},
-		{"root that is no page", func(a *attempt) { a.m.RootID = data.Ref.ID; a.m.Sign(d.signing) }, errs.Invalid},
+		{"sealed to another key", func(a *attempt) { a.m.Sealed[0].KeyID[0] ^= 1; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"sealed twice", func(a *attempt) { a.m.Sealed = append(a.m.Sealed, a.m.Sealed[0]); a.m.Sign(d.Signing) }, errs.Invalid},
+		{"negative figures", func(a *attempt) { a.m.Bytes = 1 << 63; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"other refs", func(a *attempt) { a.m.RefsID[0] ^= 1; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"Merkle root", func(a *attempt) { a.m.RefsRoot[0] ^= 1; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"count", func(a *attempt) { a.m.RefsCount++; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"root not among refs", func(a *attempt) { a.m.RootID[0] ^= 1; a.m.Sign(d.Signing) }, errs.Invalid},
+		{"root that is no page", func(a *attempt) { a.m.RootID = data.Ref.ID; a.m.Sign(d.Signing) }, errs.Invalid},
 		{"left over", func(a *attempt) { a.extra = []byte{0} }, errs.Invalid},
-		{"seq too high", func(a *attempt) { a.m.Seq++; a.m.Sign(d.signing) }, errs.Conflict},
-		{"seq too low", func(a *attempt) { a.m.Seq, a.m.Prev = 1, backup.Hash{}; a.m.Sign(d.signing) }, errs.Conflict},
-		{"another prev", func(a *attempt) { a.m.Prev[0] ^= 1; a.m.Sign(d.signing) }, errs.Conflict},
-		{"base of nobody", func(a *attempt) { rebase(a, func(r *snapshot.Refs) { r.Base[0] ^= 1 }); a.m.Sign(d.signing) }, errs.Conflict},
-		{"depth", func(a *attempt) { rebase(a, func(r *snapshot.Refs) { r.Depth++ }); a.m.Sign(d.signing) }, errs.Conflict},
+		{"seq too high", func(a *attempt) { a.m.Seq++; a.m.Sign(d.Signing) }, errs.Conflict},
+		{"seq too low", func(a *attempt) { a.m.Seq, a.m.Prev = 1, backup.Hash{}; a.m.Sign(d.Signing) }, errs.Conflict},
+		{"another prev", func(a *attempt) { a.m.Prev[0] ^= 1; a.m.Sign(d.Signing) }, errs.Conflict},
+		{"base of nobody", func(a *attempt) { rebase(a, func(r *snapshot.Refs) { r.Base[0] ^= 1 }); a.m.Sign(d.Signing) }, errs.Conflict},
+		{"depth", func(a *attempt) { rebase(a, func(r *snapshot.Refs) { r.Depth++ }); a.m.Sign(d.Signing) }, errs.Conflict},
 		{"added what is there", func(a *attempt) {
 			rebase(a, func(r *snapshot.Refs) { r.Added, r.Removed = d.all, nil })
-			a.m.Sign(d.signing)
+			a.m.Sign(d.Signing)
 		}, errs.Invalid},
 	} {
 		a := d.prepare(s, snapshot.Complete, root, all)
@@ -194,10 +195,10 @@ func TestCommitNamesWhatIsMissing(t *testing.T) {
 	w := newWorld(t)
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	root, a, b := d.seal(backup.Page, "root"), d.seal(backup.Data, "a"), d.seal(backup.Data, "b")
+	root, a, b := d.Seal(backup.Page, "root"), d.Seal(backup.Data, "a"), d.Seal(backup.Data, "b")
 	d.put(s, backup.ClassMetadata, root)
 	d.put(s, backup.ClassData, a)
-	try := d.prepare(s, snapshot.Complete, root, ids(root, a, b))
+	try := d.prepare(s, snapshot.Complete, root, wiretest.IDs(root, a, b))
 	_, err := d.try(s, try)
 	if got := missingOf(err); !slices.Equal(got, hexes(b)) || errs.Find(err).Args["n"] != 1 {
 		t.Errorf("Commit = %v, missing %q, want %q", err, got, hexes(b))
@@ -209,8 +210,8 @@ func TestCommitNamesWhatIsMissing(t *testing.T) {
 	d.commit(s, try)
 	// As a delta, too.
 	s = d.begin()
-	c := d.seal(backup.Data, "c")
-	try = d.prepare(s, snapshot.Complete, root, ids(root, b, c))
+	c := d.Seal(backup.Data, "c")
+	try = d.prepare(s, snapshot.Complete, root, wiretest.IDs(root, b, c))
 	if !try.refs.Delta {
 		t.Fatal("these refs are no delta")
 	}
@@ -239,7 +240,7 @@ func TestForeignObjects(t *testing.T) {
 		if s.Known {
 			t.Errorf("%s: Begin says that something is known", name)
 		}
-		root := d.seal(backup.Page, "root")
+		root := d.Seal(backup.Page, "root")
 		d.put(s, backup.ClassMetadata, root)
 		if got := d.have(s, secret, none, root); got != "[false false true]" {
 			t.Errorf("%s: Have says %s", name, got)
@@ -247,7 +248,7 @@ func TestForeignObjects(t *testing.T) {
 		if got := d.read(secret, none); got != "-|-" {
 			t.Errorf("%s: Read gives %q", name, got)
 		}
-		try := d.prepare(s, snapshot.Complete, root, ids(root, secret))
+		try := d.prepare(s, snapshot.Complete, root, wiretest.IDs(root, secret))
 		_, err := d.try(s, try)
 		if got := missingOf(err); !slices.Equal(got, hexes(secret)) {
 			t.Errorf("%s: Commit = %v, want the foreign id missing", name, err)
@@ -256,7 +257,7 @@ func TestForeignObjects(t *testing.T) {
 		// they were there.
 		before := w.blobCount("packs/")
 		answer := d.put(s, backup.ClassData, secret)
-		fresh := d.put(s, backup.ClassData, d.seal(backup.Data, "fresh"))
+		fresh := d.put(s, backup.ClassData, d.Seal(backup.Data, "fresh"))
 		if fmt.Sprint(answer) != fmt.Sprint(fresh) {
 			t.Errorf("%s: Put answers %+v for a known object, %+v for a new one", name, answer, fresh)
 		}
@@ -281,9 +282,9 @@ func TestUsersOtherDeviceKnows(t *testing.T) {
 	if !s.Known || d.have(s, chunks[0]) != "[true]" {
 		t.Error("a second device of the user does not know what the first sent")
 	}
-	root := d.seal(backup.Page, "mine")
+	root := d.Seal(backup.Page, "mine")
 	d.put(s, backup.ClassMetadata, root)
-	d.commit(s, d.prepare(s, snapshot.Complete, root, ids(root, chunks[0])))
+	d.commit(s, d.prepare(s, snapshot.Complete, root, wiretest.IDs(root, chunks[0])))
 	w.checkSound(t)
 }
 
@@ -292,10 +293,10 @@ func TestPartials(t *testing.T) {
 	w := newWorld(t)
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	root1, root2, a, b := d.seal(backup.Page, "1"), d.seal(backup.Page, "2"), d.seal(backup.Data, "a"), d.seal(backup.Data, "b")
+	root1, root2, a, b := d.Seal(backup.Page, "1"), d.Seal(backup.Page, "2"), d.Seal(backup.Data, "a"), d.Seal(backup.Data, "b")
 	d.put(s, backup.ClassMetadata, root1)
 	d.put(s, backup.ClassData, a)
-	first := d.commit(s, d.prepare(s, snapshot.Partial, root1, ids(root1, a)))
+	first := d.commit(s, d.prepare(s, snapshot.Partial, root1, wiretest.IDs(root1, a)))
 	if got := w.list(d); len(got) != 1 || got[0].Status != "partial" {
 		t.Errorf("after a partial the list is %+v", got)
 	}
@@ -304,7 +305,7 @@ func TestPartials(t *testing.T) {
 	}
 	d.put(s, backup.ClassMetadata, root2)
 	d.put(s, backup.ClassData, b)
-	last := d.commit(s, d.prepare(s, snapshot.Complete, root2, ids(root2, b)))
+	last := d.commit(s, d.prepare(s, snapshot.Complete, root2, wiretest.IDs(root2, b)))
 	got := w.list(d)
 	if len(got) != 1 || got[0].Hash.String() != last.Hash || got[0].Seq != 2 {
 		t.Errorf("after the whole the list is %+v, want only %s", got, last.Hash)
@@ -316,7 +317,7 @@ func TestPartials(t *testing.T) {
 	if _, err := w.Have(t.Context(), d.caller, s.SessionID, nil); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("Have in an ended session = %v", err)
 	}
-	if _, err := w.Put(t.Context(), d.caller, s.SessionID, putID(), backup.ClassData, bytes.NewReader(records(a))); errs.KindOf(err) != errs.Conflict {
+	if _, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(wiretest.Records(a))); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("Put in an ended session = %v", err)
 	}
 	if got := d.have(d.begin(), a, b); got != "[false true]" {
@@ -351,7 +352,7 @@ func TestSeveralServers(t *testing.T) {
 	_, chunks, _ := d.backup("a")
 	s := d.begin()
 	ask := func() string {
-		answer, err := second.Have(t.Context(), d.caller, s.SessionID, ids(chunks...))
+		answer, err := second.Have(t.Context(), d.caller, s.SessionID, wiretest.IDs(chunks...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -360,17 +361,17 @@ func TestSeveralServers(t *testing.T) {
 	if got := ask(); got != "[true]" {
 		t.Errorf("the second server says %s", got)
 	}
-	b := d.seal(backup.Data, "b")
-	if got, err := second.Have(t.Context(), d.caller, s.SessionID, ids(b)); err != nil || got[0] {
+	b := d.Seal(backup.Data, "b")
+	if got, err := second.Have(t.Context(), d.caller, s.SessionID, wiretest.IDs(b)); err != nil || got[0] {
 		t.Errorf("Have = %v, %v", got, err)
 	}
 	d.put(s, backup.ClassData, b)
-	if got, err := second.Have(t.Context(), d.caller, s.SessionID, ids(b)); err != nil || !got[0] {
+	if got, err := second.Have(t.Context(), d.caller, s.SessionID, wiretest.IDs(b)); err != nil || !got[0] {
 		t.Errorf("after a put on the first, the second's Have = %v, %v", got, err)
 	}
 	// An expiry, as the engine's retention will do it.
 	err := w.db.Write(t.Context(), func(tx *db.Tx) error {
-		if _, err := change(t.Context(), tx, d.owner.id, true); err != nil {
+		if _, err := change(t.Context(), tx, d.caller.User, true); err != nil {
 			return err
 		}
 		_, err := tx.Exec(t.Context(), `UPDATE snapshots SET state = 'expired'`)

@@ -3,13 +3,9 @@ package vault
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,14 +15,22 @@ import (
 	"github.com/backstay/backstay/backup/crypt"
 	"github.com/backstay/backstay/backup/pack"
 	"github.com/backstay/backstay/backup/snapshot"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/blob"
 	"github.com/backstay/backstay/server/blob/disk"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/db/dbtest"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
+
+var system = access.System("test")
 
 // world is a vault on a fresh database and folder, with an organisation.
 type world struct {
@@ -68,17 +72,20 @@ func (w *world) open(s blob.Store) *Vault {
 	return v
 }
 
-func newID() string { return uuid.Must(uuid.NewV7()).String() }
+// do fails the test when f does.
+func (w *world) do(f func(*db.Tx) error) {
+	w.t.Helper()
+	if err := w.db.Write(context.Background(), f); err != nil {
+		w.t.Fatal(err)
+	}
+}
 
 func (w *world) write(query string, args ...any) {
 	w.t.Helper()
-	err := w.db.Write(context.Background(), func(tx *db.Tx) error {
+	w.do(func(tx *db.Tx) error {
 		_, err := tx.Exec(context.Background(), query, args...)
 		return err
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 }
 
 func (w *world) count(query string, args ...any) (n int64) {
@@ -92,55 +99,45 @@ func (w *world) count(query string, args ...any) (n int64) {
 	return n
 }
 
-func (w *world) newOrg() access.OrgID {
+// newOrg makes an organisation with a default profile.
+func (w *world) newOrg() (org access.OrgID) {
 	w.t.Helper()
-	org := access.OrgID(newID())
-	k, err := w.ring.NewOrg(org)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.write(`INSERT INTO orgs (id, name, name_key, state, key_gen, record, created_at, updated_at)
-		VALUES ($1, $1, $1, 'active', $2, $3, 1, 1)`, string(org), int64(k.Gen), k.Record)
+	w.do(func(tx *db.Tx) error {
+		o, err := orgs.Create(w.t.Context(), tx, system, w.ring, uuid.NewString())
+		if err != nil {
+			return err
+		}
+		org = o.ID
+		_, err = profiles.Create(w.t.Context(), tx, system, org, "Default", "", profile.Defaults())
+		return err
+	})
 	return org
 }
 
 type person struct {
-	w    *world
-	org  access.OrgID
-	id   access.UserID
-	keys keys.UserKeys
+	w *world
+	accounts.User
 }
 
 func (w *world) newUser(org access.OrgID) *person {
 	w.t.Helper()
-	p := &person{w: w, org: org, id: access.UserID(newID())}
-	var err error
-	if p.keys, err = w.ring.NewUser(org, p.id); err != nil {
-		w.t.Fatal(err)
-	}
-	w.write(`INSERT INTO users (id, org, kind, role, username, username_key, email, email_key, first_name, last_name, search, language,
-			state, state_at, profile_at, password, password_at, must_change_password, locked_until, key_gen, public_key, identity_key,
-			wrapped_key, user_cert, last_login_at, created_at, updated_at)
-		VALUES ($1, $2, 'user', '', $1, $1, '', '', '', '', '', 'en', 'active', 1, 1, '', 1, FALSE, 0, $3, $4, $5, $6, $7, 0, 1, 1)`,
-		string(p.id), string(org), int64(p.keys.Gen), p.keys.PublicKey, p.keys.IdentityKey, p.keys.Wrapped, p.keys.Cert)
+	p := &person{w: w}
+	w.do(func(tx *db.Tx) (err error) {
+		p.User, err = accounts.Create(w.t.Context(), tx, system, w.ring,
+			accounts.New{Org: org, Kind: access.UserKind, Username: uuid.NewString(), PasswordHash: "hash"})
+		return err
+	})
 	return p
 }
 
 func (p *person) caller(session string) access.Caller {
-	return access.Caller{Kind: access.UserKind, User: p.id, Org: p.org, Session: session}
+	return p.Caller(access.Caller{Session: session})
 }
 
-var serials atomic.Int64 // tests run side by side
-
 type machine struct {
-	w       *world
-	owner   *person
-	caller  access.Caller
-	set     string
-	signing ed25519.PrivateKey
-	orgKey  []byte
-	sealer  *crypt.Sealer
-	scope   backup.UUID
+	*wiretest.Device
+	w      *world
+	caller access.Caller
 
 	head  backup.Hash
 	seq   uint64
@@ -152,86 +149,36 @@ type machine struct {
 func (p *person) newDevice() *machine {
 	w := p.w
 	w.t.Helper()
-	d := &machine{w: w, owner: p, set: newID()}
-	id := access.DeviceID(newID())
-	public, private, _ := ed25519.GenerateKey(rand.Reader)
-	d.signing = private
-	once, oncePublic, err := crypt.GenerateKey()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	serial := serials.Add(1)
-	e, err := w.ring.Enrol(keys.Enrolment{Org: p.org, User: p.id, Device: id, Gen: p.keys.Gen, Wrapped: p.keys.Wrapped,
-		SigningKey: public, EnrolmentKey: oncePublic, Serial: uint64(serial), NotBefore: w.clock})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	uid, _ := backup.ParseUUID(string(p.id))
-	did, _ := backup.ParseUUID(string(id))
-	secrets, err := crypt.OpenEnrolment(once, uid, did, public, e.Sealed)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	d.scope = uid
-	d.sealer = crypt.NewSealer(secrets.Scope, uid, crypt.Profile1)
-	var record []byte
-	w.db.Read(context.Background(), func(tx *db.Tx) error {
-		return tx.QueryRow(context.Background(), `SELECT record FROM orgs WHERE id = $1`, string(p.org)).Scan(&record)
+	c := wiretest.NewComputer(w.t)
+	var done devices.Activated
+	var org orgs.Org
+	w.do(func(tx *db.Tx) (err error) {
+		if org, err = orgs.Find(w.t.Context(), tx, p.Org); err != nil {
+			return err
+		}
+		done, err = devices.Activate(w.t.Context(), tx, p.caller(""), w.ring, p.User, devices.Activation{
+			RequestID: uuid.NewString(), Name: uuid.NewString(), SigningKey: c.SigningKey(), EnrolmentKey: c.Enrolment})
+		return err
 	})
-	r, err := snapshot.DecodeOrgRecord(record)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	d.orgKey = r.PublicKey
-	d.caller = access.Caller{Kind: access.DeviceKind, User: p.id, Org: p.org, Device: id}
-	w.write(`INSERT INTO devices (id, org, user_id, request_id, state, state_at, state_reason, name, name_key, search, machine_id, serial,
-			hostname, os, os_version, arch, os_user, is_system, client_version, signing_key, cert_serial, cert, folders, last_seen_at,
-			last_ip, status, status_code, progress, next_run_at, last_backup_at, last_snapshot, last_status, stored_bytes, stored_files,
-			profile_version, changed_at, created_at, activated_at)
-		VALUES ($1, $2, $3, $1, 'active', 1, '', $1, $1, '', '', '', '', '', '', '', '', FALSE, '', $4, $5, $6, '[]', 0, '', '', '', '',
-			0, 0, '', '', 0, 0, 0, 0, 1, 1)`,
-		string(id), string(p.org), string(p.id), []byte(public), serial, e.Cert)
-	w.write(`INSERT INTO sets (id, org, user_id, device, created_at) VALUES ($1, $2, $3, $4, 1)`,
-		d.set, string(p.org), string(p.id), string(id))
-	return d
-}
-
-func (d *machine) seal(kind backup.Kind, text string) backup.Object {
-	d.w.t.Helper()
-	o, err := d.sealer.Seal(kind, []byte(text))
-	if err != nil {
-		d.w.t.Fatal(err)
-	}
-	return o
+	return &machine{w: w, caller: access.Caller{Kind: access.DeviceKind, User: p.ID, Org: p.Org, Device: done.Device.ID},
+		Device: c.Device(w.t, wire.Activated{
+			DeviceID: string(done.Device.ID), SetID: done.Set, UserID: string(p.ID), OrgID: string(p.Org), StoreID: w.StoreID().Hex(),
+			KeyGen: p.Keys.Gen, Epoch: done.Epoch, ScopeID: string(p.ID), UserKey: p.Keys.PublicKey, SealedSecrets: done.Secrets, OrgRecord: org.Record,
+		})}
 }
 
 func (d *machine) begin() wire.Session {
 	d.w.t.Helper()
-	s, err := d.w.Begin(d.w.t.Context(), d.caller, d.set)
+	s, err := d.w.Begin(d.w.t.Context(), d.caller, d.SetID)
 	if err != nil {
 		d.w.t.Fatal(err)
 	}
 	return s
 }
 
-func records(objects ...backup.Object) []byte {
-	var b []byte
-	for _, o := range objects {
-		b = pack.AppendHead(b, o.Kind, o.Ref.ID, len(o.Sealed))
-		b = append(b, o.Sealed...)
-	}
-	return b
-}
-
-func putID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
-}
-
 func (d *machine) put(s wire.Session, class backup.Class, objects ...backup.Object) wire.PutAnswer {
 	d.w.t.Helper()
-	a, err := d.w.Put(d.w.t.Context(), d.caller, s.SessionID, putID(), class, bytes.NewReader(records(objects...)))
+	a, err := d.w.Put(d.w.t.Context(), d.caller, s.SessionID, wiretest.PutID(), class, bytes.NewReader(wiretest.Records(objects...)))
 	if err != nil {
 		d.w.t.Fatal(err)
 	}
@@ -241,20 +188,11 @@ func (d *machine) put(s wire.Session, class backup.Class, objects ...backup.Obje
 	return a
 }
 
-func ids(objects ...backup.Object) []backup.ID {
-	var list []backup.ID
-	for _, o := range objects {
-		list = append(list, o.Ref.ID)
-	}
-	return snapshot.SortIDs(list)
-}
-
 // attempt is a commit in the making; its parts may be spoilt before it is sent.
 type attempt struct {
 	m     *snapshot.Manifest
 	refs  *snapshot.Refs
 	ids   []backup.ID
-	key   ed25519.PrivateKey
 	extra []byte // after the body
 }
 
@@ -262,30 +200,17 @@ type attempt struct {
 // object is the root page.
 func (d *machine) prepare(s wire.Session, status snapshot.Status, root backup.Object, all []backup.ID) *attempt {
 	d.w.t.Helper()
-	a := &attempt{key: d.signing, ids: all, refs: &snapshot.Refs{Added: all}}
+	a := &attempt{ids: all, refs: &snapshot.Refs{Added: all}}
 	if d.all != nil && d.depth < backup.MaxRefsDepth {
 		a.refs = &snapshot.Refs{Delta: true, Base: d.refs, Depth: d.depth + 1}
 		a.refs.Added, a.refs.Removed = snapshot.Diff(d.all, all)
 	}
-	a.m = &snapshot.Manifest{Header: snapshot.Header{
-		Seq: d.seq + 1, Prev: d.head, Store: d.w.StoreID(), Time: uint64(d.w.clock.UnixMicro()), Status: status,
-		Entries: 3, Files: 2, Bytes: 1000, RootID: root.Ref.ID,
-		KeyGen: d.owner.keys.Gen, DedupScope: snapshot.ScopeUser, Scope: d.scope, Epoch: 1, Chunker: 1, Profile: 1, User: d.scope,
-	}}
-	a.m.Org, _ = backup.ParseUUID(string(d.owner.org))
-	a.m.Device, _ = backup.ParseUUID(string(d.caller.Device))
-	a.m.Set, _ = backup.ParseUUID(d.set)
-	copy(a.m.Nonce[:], s.Nonce)
-	private := &snapshot.Private{RootKey: root.Ref.Key, RootLen: root.Ref.Len, Host: "host", SetName: "set", Roots: []string{"/home"}}
-	a.m.RefsID = snapshot.RefsID(a.refs.Encode())
-	a.m.RefsRoot = snapshot.MerkleRoot(a.ids)
-	a.m.RefsCount = uint64(len(a.ids))
-	for to, key := range map[snapshot.Recipient][]byte{snapshot.ToUser: d.owner.keys.PublicKey, snapshot.ToOrg: d.orgKey} {
-		if err := a.m.Seal(to, key, private); err != nil {
-			d.w.t.Fatal(err)
-		}
+	if d.seq > 0 { // it may have committed since the session began
+		s.Head = &wire.Head{Hash: d.head.String(), Seq: d.seq}
 	}
-	a.m.Sign(a.key)
+	a.m = d.Manifest(s, d.w.clock, root, all, a.refs)
+	a.m.Status = status
+	a.m.Sign(d.Signing)
 	return a
 }
 
@@ -319,12 +244,12 @@ func (d *machine) backup(texts ...string) (wire.Committed, []backup.Object, back
 	s := d.begin()
 	var chunks []backup.Object
 	for _, text := range texts {
-		chunks = append(chunks, d.seal(backup.Data, text))
+		chunks = append(chunks, d.Seal(backup.Data, text))
 	}
-	root := d.seal(backup.Page, "page of "+strings.Join(texts, ", "))
+	root := d.Seal(backup.Page, "page of "+strings.Join(texts, ", "))
 	d.put(s, backup.ClassData, chunks...)
 	d.put(s, backup.ClassMetadata, root)
-	c := d.commit(s, d.prepare(s, snapshot.Complete, root, ids(append(chunks, root)...)))
+	c := d.commit(s, d.prepare(s, snapshot.Complete, root, wiretest.IDs(append(chunks, root)...)))
 	return c, chunks, root
 }
 
@@ -364,7 +289,7 @@ func (d *machine) read(objects ...backup.Object) string {
 		}
 		got[rec.ID] = "-"
 		if rec.Kind != backup.Missing {
-			plain, err := crypt.Open(nil, d.scope, rec.Kind, refs[rec.ID].Ref, rec.Sealed)
+			plain, err := crypt.Open(nil, d.Scope(), rec.Kind, refs[rec.ID].Ref, rec.Sealed)
 			if err != nil {
 				d.w.t.Fatal(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 // What only a purged user had is needed by nobody any more; what others have
@@ -40,26 +41,26 @@ func TestPurge(t *testing.T) {
 		}
 		return n
 	}
-	if live(una.id) != 1 || live(vic.id) != 1 {
+	if live(una.ID) != 1 || live(vic.ID) != 1 {
 		t.Fatal("the snapshots are not there")
 	}
 	// Its live objects are remembered, and must be forgotten.
 	s := d.begin()
-	if got, err := w.Have(t.Context(), d.caller, s.SessionID, ids(chunks...)); err != nil || fmt.Sprint(got) != "[true]" {
+	if got, err := w.Have(t.Context(), d.caller, s.SessionID, wiretest.IDs(chunks...)); err != nil || fmt.Sprint(got) != "[true]" {
 		t.Fatalf("Have = %v, %v", got, err)
 	}
-	w.write(`UPDATE users SET state = 'purged' WHERE id = $1`, string(una.id))
-	if n := purge(); n != 1 || live(una.id) != 0 {
-		t.Errorf("let go of %d users, %d snapshots are live", n, live(una.id))
+	w.write(`UPDATE users SET state = 'purged' WHERE id = $1`, string(una.ID))
+	if n := purge(); n != 1 || live(una.ID) != 0 {
+		t.Errorf("let go of %d users, %d snapshots are live", n, live(una.ID))
 	}
 	if n := purge(); n != 0 {
 		t.Errorf("let go of %d users again", n)
 	}
-	if got, err := w.Have(t.Context(), d.caller, s.SessionID, ids(chunks...)); err != nil || fmt.Sprint(got) != "[false]" {
+	if got, err := w.Have(t.Context(), d.caller, s.SessionID, wiretest.IDs(chunks...)); err != nil || fmt.Sprint(got) != "[false]" {
 		t.Errorf("Have after it = %v, %v", got, err)
 	}
 	s = other.begin()
-	if got, err := w.Have(t.Context(), other.caller, s.SessionID, ids(others...)); err != nil || fmt.Sprint(got) != "[true]" {
+	if got, err := w.Have(t.Context(), other.caller, s.SessionID, wiretest.IDs(others...)); err != nil || fmt.Sprint(got) != "[true]" {
 		t.Errorf("Have of somebody else = %v, %v", got, err)
 	}
 	w.checkSound(t)

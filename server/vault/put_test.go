@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/blob"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 func (w *world) blobCount(prefix string) (n int) {
@@ -33,7 +34,7 @@ func TestPutStoresOnce(t *testing.T) {
 	w := newWorld(t)
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	a, b, c := d.seal(backup.Data, "a"), d.seal(backup.Data, "b"), d.seal(backup.Data, "c")
+	a, b, c := d.Seal(backup.Data, "a"), d.Seal(backup.Data, "b"), d.Seal(backup.Data, "c")
 	d.put(s, backup.ClassData, a, b)
 	d.put(s, backup.ClassData, a, b)    // nothing new: no pack
 	d.put(s, backup.ClassData, b, c, c) // one is new, once
@@ -56,16 +57,16 @@ func TestPutManySizes(t *testing.T) {
 	s := d.begin()
 	var all []backup.Object
 	for i := range 700 { // more than one look-up takes
-		all = append(all, d.seal(backup.Data, fmt.Sprintf("small %d", i)))
+		all = append(all, d.Seal(backup.Data, fmt.Sprintf("small %d", i)))
 	}
 	for i, n := range []int{100 << 10, 130 << 10, 2 << 20, 1, 260 << 10, 8 << 20} {
-		all = append(all, d.seal(backup.Data, strings.Repeat(fmt.Sprint("x", i), n/2)))
+		all = append(all, d.Seal(backup.Data, strings.Repeat(fmt.Sprint("x", i), n/2)))
 	}
 	d.put(s, backup.ClassData, all[:300]...)
 	d.put(s, backup.ClassData, all...)
-	root := d.seal(backup.Page, "root")
+	root := d.Seal(backup.Page, "root")
 	d.put(s, backup.ClassMetadata, root)
-	d.commit(s, d.prepare(s, snapshot.Complete, root, ids(append(all, root)...)))
+	d.commit(s, d.prepare(s, snapshot.Complete, root, wiretest.IDs(append(all, root)...)))
 	if got := d.read(all...); strings.Contains(got, "-") {
 		t.Error("Read misses objects")
 	}
@@ -77,10 +78,10 @@ func TestPutIsIdempotent(t *testing.T) {
 	w := newWorld(t)
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	bad := d.seal(backup.Data, "bad")
+	bad := d.Seal(backup.Data, "bad")
 	bad.Sealed[3] ^= 1
-	body := records(d.seal(backup.Data, "a"), bad)
-	id := putID()
+	body := wiretest.Records(d.Seal(backup.Data, "a"), bad)
+	id := wiretest.PutID()
 	first, err := w.Put(t.Context(), d.caller, s.SessionID, id, backup.ClassData, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -94,8 +95,8 @@ func TestPutIsIdempotent(t *testing.T) {
 		t.Error("the repeated body was not read")
 	}
 	// At the same time, as after a connection that broke unnoticed.
-	id = putID()
-	body = records(d.seal(backup.Data, "c"))
+	id = wiretest.PutID()
+	body = wiretest.Records(d.Seal(backup.Data, "c"))
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -117,9 +118,9 @@ func TestPutRejectsRecords(t *testing.T) {
 	w := newWorld(t)
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	good, bad, page := d.seal(backup.Data, "good"), d.seal(backup.Data, "bad"), d.seal(backup.Page, "page")
+	good, bad, page := d.Seal(backup.Data, "good"), d.Seal(backup.Data, "bad"), d.Seal(backup.Page, "page")
 	bad.Sealed[0] ^= 1
-	a, err := w.Put(t.Context(), d.caller, s.SessionID, putID(), backup.ClassData, bytes.NewReader(records(bad, good, page)))
+	a, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(wiretest.Records(bad, good, page)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,8 +139,8 @@ func TestBrokenPutLeavesNothing(t *testing.T) {
 	w := newWorld(t)
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	whole := records(d.seal(backup.Data, "a"), d.seal(backup.Data, "b"))
-	long := d.seal(backup.Data, "c")
+	whole := wiretest.Records(d.Seal(backup.Data, "a"), d.Seal(backup.Data, "b"))
+	long := d.Seal(backup.Data, "c")
 	junk := pack.AppendHead(nil, 9, long.Ref.ID, 100)
 	for name, body := range map[string]io.Reader{
 		"no record":       strings.NewReader(""),
@@ -149,7 +150,7 @@ func TestBrokenPutLeavesNothing(t *testing.T) {
 		"unknown kind":    bytes.NewReader(append(bytes.Clone(whole), junk...)),
 		"impossible size": bytes.NewReader(pack.AppendHead(nil, backup.Data, long.Ref.ID, 1<<30)),
 	} {
-		_, err := w.Put(t.Context(), d.caller, s.SessionID, putID(), backup.ClassData, body)
+		_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, body)
 		if errs.KindOf(err) != errs.Invalid {
 			t.Errorf("%s: Put = %v, want Invalid", name, err)
 		}
@@ -172,9 +173,9 @@ func TestPutTooLarge(t *testing.T) {
 	w := newWorld(t)
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	one := records(d.seal(backup.Data, strings.Repeat("incompressible", 1)))
+	one := wiretest.Records(d.Seal(backup.Data, strings.Repeat("incompressible", 1)))
 	body := bytes.Repeat(one, wire.PackBytes/len(one)+1)
-	_, err := w.Put(t.Context(), d.caller, s.SessionID, putID(), backup.ClassData, bytes.NewReader(body))
+	_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(body))
 	if errs.KindOf(err) != errs.TooLarge {
 		t.Errorf("Put of %d bytes = %v, want TooLarge", len(body), err)
 	}
@@ -188,16 +189,16 @@ func TestPutIntoFullStore(t *testing.T) {
 	w := newWorld(t)
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	kept := d.seal(backup.Data, "kept")
-	root := d.seal(backup.Page, "root")
+	kept := d.Seal(backup.Data, "kept")
+	root := d.Seal(backup.Page, "root")
 	d.put(s, backup.ClassData, kept)
 	d.put(s, backup.ClassMetadata, root)
-	d.commit(s, d.prepare(s, snapshot.Complete, root, ids(kept, root)))
+	d.commit(s, d.prepare(s, snapshot.Complete, root, wiretest.IDs(kept, root)))
 	s = d.begin()
 	full := &fullStore{Store: w.blobs}
 	w.Vault = w.open(full)
 	full.full = true
-	_, err := w.Put(t.Context(), d.caller, s.SessionID, putID(), backup.ClassData, bytes.NewReader(records(d.seal(backup.Data, "x"))))
+	_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(wiretest.Records(d.Seal(backup.Data, "x"))))
 	if !errs.Is(err, errs.StorageFull) {
 		t.Errorf("Put = %v, want E1601", err)
 	}
@@ -231,9 +232,9 @@ func TestConcurrentPuts(t *testing.T) {
 	for i := range 8 {
 		wg.Go(func() {
 			for j := range 5 {
-				own := d.seal(backup.Data, fmt.Sprint("own ", i, j))
-				shared := d.seal(backup.Data, fmt.Sprint("shared ", j))
-				a, err := w.Put(t.Context(), d.caller, s.SessionID, putID(), backup.ClassData, bytes.NewReader(records(own, shared)))
+				own := d.Seal(backup.Data, fmt.Sprint("own ", i, j))
+				shared := d.Seal(backup.Data, fmt.Sprint("shared ", j))
+				a, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(wiretest.Records(own, shared)))
 				if err != nil || a.Records != 2 || len(a.Rejected) > 0 {
 					t.Errorf("Put = %+v, %v", a, err)
 				}
@@ -244,9 +245,9 @@ func TestConcurrentPuts(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	root := d.seal(backup.Page, "root")
+	root := d.Seal(backup.Page, "root")
 	d.put(s, backup.ClassMetadata, root)
-	d.commit(s, d.prepare(s, snapshot.Complete, root, ids(append(all, root)...)))
+	d.commit(s, d.prepare(s, snapshot.Complete, root, wiretest.IDs(append(all, root)...)))
 	if got := w.count(`SELECT count(*) FROM chunks`); got != 46 {
 		t.Errorf("%d objects, want 46", got)
 	}

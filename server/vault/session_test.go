@@ -9,6 +9,7 @@ import (
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 func TestSessions(t *testing.T) {
@@ -20,7 +21,7 @@ func TestSessions(t *testing.T) {
 	if s.Resumed || s.Known || s.Head != nil || len(s.Nonce) != 32 || s.StoreID != w.StoreID().Hex() {
 		t.Errorf("Begin answers %+v", s)
 	}
-	a := d.seal(backup.Data, "a")
+	a := d.Seal(backup.Data, "a")
 	d.put(s, backup.ClassData, a)
 	again := d.begin()
 	if !again.Resumed || !again.Known || again.SessionID != s.SessionID || !bytes.Equal(again.Nonce, s.Nonce) {
@@ -30,7 +31,7 @@ func TestSessions(t *testing.T) {
 		t.Errorf("Have in the resumed session says %s", got)
 	}
 	// Somebody else's session or set is one that does not exist.
-	if _, err := w.Begin(t.Context(), other.caller, d.set); errs.KindOf(err) != errs.NotFound {
+	if _, err := w.Begin(t.Context(), other.caller, d.SetID); errs.KindOf(err) != errs.NotFound {
 		t.Errorf("Begin of another device's set = %v", err)
 	}
 	if _, err := w.Have(t.Context(), other.caller, s.SessionID, nil); errs.KindOf(err) != errs.NotFound {
@@ -67,15 +68,15 @@ func TestFlood(t *testing.T) {
 	w.perDay = 3
 	d := w.newUser(w.org).newDevice()
 	s := d.begin()
-	root := d.seal(backup.Page, "root")
+	root := d.Seal(backup.Page, "root")
 	d.put(s, backup.ClassMetadata, root)
 	for range 2 { // the second replaces the first, which then does not count
-		d.commit(s, d.prepare(s, snapshot.Partial, root, ids(root)))
+		d.commit(s, d.prepare(s, snapshot.Partial, root, wiretest.IDs(root)))
 	}
-	d.commit(s, d.prepare(s, snapshot.Complete, root, ids(root)))
+	d.commit(s, d.prepare(s, snapshot.Complete, root, wiretest.IDs(root)))
 	d.backup("a")
 	d.backup("b")
-	if _, err := w.Begin(t.Context(), d.caller, d.set); errs.KindOf(err) != errs.TooMany {
+	if _, err := w.Begin(t.Context(), d.caller, d.SetID); errs.KindOf(err) != errs.TooMany {
 		t.Errorf("the fourth Begin of a day = %v, want TooMany", err)
 	}
 	w.clock = w.clock.Add(25 * time.Hour)

@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 // TestUnsoundObjects has a collector and a verifier beside the devices: what
@@ -35,7 +36,7 @@ func TestUnsoundObjects(t *testing.T) {
 		if got := d.read(a, b); got != "-|b" {
 			t.Errorf("state %d: Read gives %q", bad, got)
 		}
-		try := d.prepare(s, snapshot.Complete, root, ids(append(chunks, root)...))
+		try := d.prepare(s, snapshot.Complete, root, wiretest.IDs(append(chunks, root)...))
 		if _, err := d.try(s, try); !slices.Equal(missingOf(err), hexes(a)) {
 			t.Errorf("state %d: Commit = %v, want %q missing", bad, err, hexes(a))
 		}
@@ -52,7 +53,7 @@ func TestUnsoundObjects(t *testing.T) {
 	}
 	// The row is gone between the look-up and the last transaction.
 	s := d.begin()
-	try := d.prepare(s, snapshot.Complete, root, ids(append(chunks, root)...))
+	try := d.prepare(s, snapshot.Complete, root, wiretest.IDs(append(chunks, root)...))
 	c := &commit{by: d.caller, session: s.SessionID, m: try.m, hash: try.m.Hash(), refs: try.refs.Encode()}
 	if _, _, err := w.prepare(t.Context(), c); err != nil {
 		t.Fatal(err)
@@ -77,10 +78,10 @@ func TestPutWhileCondemning(t *testing.T) {
 	_, chunks, _ := d.backup(string(noise))
 	s := d.begin()
 	// The collector strikes after the record was found to be held.
-	body := &striking{Reader: bytes.NewReader(records(chunks[0])), strike: func() {
+	body := &striking{Reader: bytes.NewReader(wiretest.Records(chunks[0])), strike: func() {
 		w.write(`UPDATE chunks SET state = 1 WHERE id = $1`, chunks[0].Ref.ID[:])
 	}}
-	_, err := w.Put(t.Context(), d.caller, s.SessionID, putID(), backup.ClassData, body)
+	_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, body)
 	if !errs.Is(err, errs.ServerBusy) {
 		t.Errorf("Put = %v, want E1402", err)
 	}
