@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -18,45 +19,80 @@ import (
 	"github.com/backstay/backstay/server/profiles"
 )
 
-func TestCleanUp(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	s, err := New(t.Context(), Config{
+var system = access.System("test")
+
+// idle is a server with an organisation that serves nobody: the test does its
+// jobs, at the time that the test says.
+type idle struct {
+	*Server
+	t   *testing.T
+	org orgs.Org
+	now time.Time
+}
+
+func newIdle(t *testing.T, log io.Writer) *idle {
+	t.Helper()
+	s := &idle{t: t, now: time.Now()}
+	var err error
+	s.Server, err = New(t.Context(), Config{
 		Data: t.TempDir(), DB: dbtest.DSN(t), Hasher: &passwords.Hasher{Time: 1, Memory: 64},
-		Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return s.now }, Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	by := access.System("test")
-	org, _, err := s.EnsureOrg(t.Context(), by, "Test")
-	if err != nil {
+	if s.org, _, err = s.EnsureOrg(t.Context(), system, "Test"); err != nil {
 		t.Fatal(err)
 	}
-	user, err := s.NewAccount(t.Context(), by, accounts.New{Org: org.ID, Kind: access.UserKind, Username: "user"}, "User-Password-1")
+	return s
+}
+
+func (s *idle) account(n accounts.New) accounts.User {
+	s.t.Helper()
+	n.Org = s.org.ID
+	u, err := s.NewAccount(s.t.Context(), system, n, "Some-Password-1")
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	err = s.DB.Write(t.Context(), func(tx *db.Tx) error {
-		if _, _, err := accounts.StartSession(t.Context(), tx, by, user, accounts.NewSession{Portal: accounts.ToPortal}); err != nil {
+	return u
+}
+
+func (s *idle) write(f func(tx *db.Tx) error) {
+	s.t.Helper()
+	if err := s.DB.Write(s.t.Context(), f); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// cleanUp does that job so much later, and then looks with f.
+func (s *idle) cleanUp(later time.Duration, f func(tx *db.Tx) error) {
+	s.t.Helper()
+	s.now = s.now.Add(later)
+	if err := s.expire(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.DB.Read(s.t.Context(), f); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestCleanUp(t *testing.T) {
+	t.Parallel()
+	s := newIdle(t, io.Discard)
+	user := s.account(accounts.New{Kind: access.UserKind, Username: "user"})
+	s.write(func(tx *db.Tx) error {
+		if _, _, err := accounts.StartSession(t.Context(), tx, system, user, accounts.NewSession{Portal: accounts.ToPortal}); err != nil {
 			return err
 		}
-		_, err := s.Gate.Factors.BeginTOTP(t.Context(), tx, user.Caller(by))
+		_, err := s.Gate.Factors.BeginTOTP(t.Context(), tx, user.Caller(system))
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range []struct {
 		later time.Duration
 		want  int
 	}{{0, 1}, {366 * 24 * time.Hour, 0}} {
-		now = now.Add(c.later)
-		if err := s.expire(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		err := s.DB.Read(t.Context(), func(tx *db.Tx) error {
+		s.cleanUp(c.later, func(tx *db.Tx) error {
 			var n int
 			err := tx.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM login_sessions) + (SELECT count(*) FROM totp)`).Scan(&n)
 			if n != 2*c.want {
@@ -64,50 +100,28 @@ func TestCleanUp(t *testing.T) {
 			}
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 
 // The server itself brings the lives of accounts to their end.
 func TestCleanUpEndsLives(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
-	s, err := New(t.Context(), Config{
-		Data: t.TempDir(), DB: dbtest.DSN(t), Hasher: &passwords.Hasher{Time: 1, Memory: 64},
-		Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	by := access.System("test")
-	org, _, err := s.EnsureOrg(t.Context(), by, "Test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	user, err := s.NewAccount(t.Context(), by, accounts.New{Org: org.ID, Kind: access.UserKind, Username: "user"}, "User-Password-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = s.DB.Write(t.Context(), func(tx *db.Tx) error {
-		p, err := profiles.Default(t.Context(), tx, org.ID)
+	s := newIdle(t, io.Discard)
+	user := s.account(accounts.New{Kind: access.UserKind, Username: "user"})
+	s.write(func(tx *db.Tx) error {
+		p, err := profiles.Default(t.Context(), tx, s.org.ID)
 		if err != nil {
 			return err
 		}
 		p.Settings.AutoDeletePreservedDays = 30
-		if _, err = profiles.Save(t.Context(), tx, by, p.ID, p.Revision, profiles.Changes{Settings: &p.Settings}); err != nil {
+		if _, err = profiles.Save(t.Context(), tx, system, p.ID, p.Revision, profiles.Changes{Settings: &p.Settings}); err != nil {
 			return err
 		}
-		if _, err = accounts.Create(t.Context(), tx, by, s.Keys, accounts.New{Org: org.ID, Kind: access.UserKind, Username: "pending", State: accounts.Pending}); err != nil {
+		if _, err = accounts.Create(t.Context(), tx, system, s.Keys, accounts.New{Org: s.org.ID, Kind: access.UserKind, Username: "pending", State: accounts.Pending}); err != nil {
 			return err
 		}
-		return accounts.Preserve(t.Context(), tx, by, user.ID, "")
+		return accounts.Preserve(t.Context(), tx, system, user.ID, "")
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range []struct {
 		later time.Duration
 		state accounts.State
@@ -115,11 +129,7 @@ func TestCleanUpEndsLives(t *testing.T) {
 	}{{0, accounts.Preserved, 2}, {24 * time.Hour, accounts.Preserved, 1},
 		// Nobody looked for a month: the last warning comes first.
 		{30 * 24 * time.Hour, accounts.Preserved, 1}, {24 * time.Hour, accounts.Deleted, 1}, {7 * 24 * time.Hour, accounts.Purged, 1}} {
-		now = now.Add(c.later)
-		if err := s.expire(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		err := s.DB.Read(t.Context(), func(tx *db.Tx) error {
+		s.cleanUp(c.later, func(tx *db.Tx) error {
 			u, err := accounts.Find(t.Context(), tx, user.ID)
 			if err != nil {
 				return err
@@ -131,9 +141,6 @@ func TestCleanUpEndsLives(t *testing.T) {
 			}
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 
@@ -144,11 +151,11 @@ func TestEnsureOrgIsRepeatable(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	first, made, err := s.EnsureOrg(t.Context(), access.System("test"), "Test")
+	first, made, err := s.EnsureOrg(t.Context(), system, "Test")
 	if err != nil || !made {
 		t.Fatalf("EnsureOrg = %v, made %v", err, made)
 	}
-	second, made, err := s.EnsureOrg(t.Context(), access.System("test"), "TEST")
+	second, made, err := s.EnsureOrg(t.Context(), system, "TEST")
 	if err != nil || made || second.ID != first.ID {
 		t.Errorf("again: %v, made %v, %s, want %s", err, made, second.ID, first.ID)
 	}
@@ -158,37 +165,17 @@ func TestEnsureOrgIsRepeatable(t *testing.T) {
 func TestReminds(t *testing.T) {
 	t.Parallel()
 	var logged bytes.Buffer
-	s, err := New(t.Context(), Config{Data: t.TempDir(), DB: dbtest.DSN(t), Hasher: &passwords.Hasher{Time: 1, Memory: 64},
-		Log: slog.New(slog.NewTextHandler(&logged, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	by := access.System("test")
-	org, _, err := s.EnsureOrg(t.Context(), by, "Test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = s.NewAccount(t.Context(), by, accounts.New{Org: org.ID, Kind: access.AdminKind, Role: access.ServerAdmin, Username: "anna",
-		Email: "anna@example.org"}, "Anna-Password-1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(f func(tx *db.Tx) error) {
-		t.Helper()
-		if err := s.DB.Write(t.Context(), f); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(func(tx *db.Tx) error {
-		_, err := orgs.CreateLicence(t.Context(), tx, by, s.Keys, orgs.NewLicence{Org: org.ID, Name: "Bureau", SeatsActive: 1, ValidTo: tx.Now().Add(time.Hour)})
+	s := newIdle(t, &logged)
+	s.account(accounts.New{Kind: access.AdminKind, Role: access.ServerAdmin, Username: "anna", Email: "anna@example.org"})
+	s.write(func(tx *db.Tx) error {
+		_, err := orgs.CreateLicence(t.Context(), tx, system, s.Keys, orgs.NewLicence{Org: s.org.ID, Name: "Bureau", SeatsActive: 1, ValidTo: tx.Now().Add(time.Hour)})
 		return err
 	})
 	if err := s.remindOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	write(func(tx *db.Tx) error {
-		list, err := mail.List(t.Context(), tx, by, mail.Filter{})
+	s.write(func(tx *db.Tx) error {
+		list, err := mail.List(t.Context(), tx, system, mail.Filter{})
 		if len(list) != 1 || list[0].To != "anna@example.org" || list[0].Template != mail.LicenceExpiring {
 			t.Errorf("queued %+v, want one about the licence's end", list)
 		}
