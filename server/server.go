@@ -54,6 +54,10 @@ type Server struct {
 
 	consoleAddress atomic.Value // string: the URL of the console's own listener
 
+	work     sync.WaitGroup // what background does
+	working  context.Context
+	stopWork func()
+
 	failOnce sync.Once
 	failed   chan struct{} // closed by fail
 	failure  error
@@ -68,6 +72,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	cfg.Log = slog.New(withCaller{cfg.Log.Handler()})
 	s := &Server{cfg: cfg, failed: make(chan struct{})}
+	s.working, s.stopWork = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -143,7 +148,7 @@ func (s *Server) routes() (common, forConsole http.Handler, err error) {
 		return nil, nil, err
 	}
 	pages := entry.Config{DB: s.DB, Gate: s.Gate, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL,
-		Fingerprint: pin, HideBuild: s.cfg.HideBuild, Log: s.cfg.Log}
+		Fingerprint: pin, HideBuild: s.cfg.HideBuild, Background: s.background, Log: s.cfg.Log}
 	users, err := portal.New(pages)
 	if err != nil {
 		return nil, nil, err
@@ -226,6 +231,8 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Close gives up what New opened. Serve has ended before.
 func (s *Server) Close() error {
 	var all []error
+	s.stopWork()
+	s.work.Wait()
 	if s.Gate != nil {
 		s.Gate.Wait()
 	}
@@ -236,6 +243,12 @@ func (s *Server) Close() error {
 		all = append(all, s.blobs.Close())
 	}
 	return errors.Join(all...)
+}
+
+// background does what somebody asked for and does not wait for. Nobody asks any
+// more when the server is closed, and what runs then is stopped.
+func (s *Server) background(do func(context.Context)) {
+	s.work.Go(func() { do(s.working) })
 }
 
 // fail makes Serve end with err: the store or the database can no longer keep

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,10 +16,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
-	"github.com/backstay/backstay/server/keys"
-	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
-	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/settings"
 )
 
@@ -73,18 +69,23 @@ func (r *Row) refuse(err error) error {
 type Import struct {
 	ID        string
 	Org       orgs.ID
-	State     string // checked, done
+	State     string // checked, running, done
 	Rows      []Row
 	CreatedAt time.Time
 	ExpiresAt time.Time
 
+	Total, Done int       // rows, and how many of them the run has dealt with
+	RunAt       time.Time // when it last did
+
 	Good, Exists, Bad, Made int // rows of each status
 }
 
-// The states of an import.
+// The states of an import. One that was stopped is checked again: what it made
+// by then is there.
 const (
-	importChecked = "checked"
-	importDone    = "done"
+	ImportChecked = "checked"
+	ImportRunning = "running"
+	ImportDone    = "done"
 )
 
 // count counts the rows of each status.
@@ -130,7 +131,7 @@ func CheckImport(ctx context.Context, d *db.DB, by access.Caller, org orgs.ID, f
 	if err != nil {
 		return Import{}, fmt.Errorf("checking an import: %w", err)
 	}
-	i := Import{ID: id.String(), Org: org, State: importChecked, Rows: rows}
+	i := Import{ID: id.String(), Org: org, State: ImportChecked, Rows: rows, Total: len(rows)}
 	err = d.Write(ctx, func(tx *db.Tx) error {
 		if err := check(ctx, tx, &i, opts); err != nil {
 			return err
@@ -309,8 +310,8 @@ func each(ctx context.Context, tx *db.Tx, query string, args []any, f func(*sql.
 func insertImport(ctx context.Context, tx *db.Tx, by access.Caller, i Import) error {
 	text, err := json.Marshal(i.Rows)
 	if err == nil {
-		_, err = tx.Exec(ctx, `INSERT INTO user_imports (id, org, created_by, rows, options, state, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, '', $5, $6, $7)`, i.ID, i.Org, by.ID(), string(text), i.State, db.Micros(i.CreatedAt), db.Micros(i.ExpiresAt))
+		_, err = tx.Exec(ctx, `INSERT INTO user_imports (id, org, created_by, rows, total, done, state, run_at, created_at, expires_at)
+			VALUES ($1, $2, $3, $4, $5, 0, $6, 0, $7, $8)`, i.ID, i.Org, by.ID(), string(text), i.Total, i.State, db.Micros(i.CreatedAt), db.Micros(i.ExpiresAt))
 	}
 	if err != nil {
 		return fmt.Errorf("keeping an import: %w", err)
@@ -318,13 +319,20 @@ func insertImport(ctx context.Context, tx *db.Tx, by access.Caller, i Import) er
 	return nil
 }
 
+const importColumns = "id, org, total, done, state, run_at, created_at, expires_at"
+
+// scanImport reads importColumns, and what comes after them into more.
+func scanImport(row interface{ Scan(...any) error }, more ...any) (i Import, err error) {
+	var run, created, expires int64
+	err = row.Scan(append([]any{&i.ID, &i.Org, &i.Total, &i.Done, &i.State, &run, &created, &expires}, more...)...)
+	i.RunAt, i.CreatedAt, i.ExpiresAt = db.Time(run), db.Time(created), db.Time(expires)
+	return i, err
+}
+
 // FindImport returns a file that was checked, until a day after.
 func FindImport(ctx context.Context, tx *db.Tx, by access.Caller, id string) (Import, error) {
-	i := Import{ID: id}
 	var text string
-	var created, expires int64
-	err := tx.QueryRow(ctx, "SELECT org, rows, state, created_at, expires_at FROM user_imports WHERE id = $1 AND expires_at > $2", id, db.Micros(tx.Now())).
-		Scan(&i.Org, &text, &i.State, &created, &expires)
+	i, err := scanImport(tx.QueryRow(ctx, "SELECT "+importColumns+", rows FROM user_imports WHERE id = $1 AND expires_at > $2", id, db.Micros(tx.Now())), &text)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Import{}, errs.New(errs.NotFound, "import.unknown")
 	}
@@ -335,135 +343,25 @@ func FindImport(ctx context.Context, tx *db.Tx, by access.Caller, id string) (Im
 		return Import{}, fmt.Errorf("reading import %s: %w", id, err)
 	}
 	i.count()
-	i.CreatedAt, i.ExpiresAt = db.Time(created), db.Time(expires)
+	i.halt(tx.Now())
 	return i, audit.See(by, access.ManageUsers, i.Org, "", "users")
 }
 
-// RunOptions are what RunImport may be told.
-type RunOptions struct {
-	Command  func(username string) string // see InviteOptions
-	Progress func(done, all int)          // hears now and then how many of the rows are done
-}
-
-// runAtOnce is how many users are made in one transaction: enough that the
-// transactions cost little, and few enough that nobody waits for one.
-const runAtOnce = 25
-
-// RunImport makes the users of the good rows and returns the import as it
-// stands then. Who has come since the check stays as they are, and a row that
-// cannot be made any more is bad. It may be stopped and run again: what it made
-// by then exists. address is the server's, for the links.
-func RunImport(ctx context.Context, d *db.DB, by access.Caller, ring *keys.Ring, h *passwords.Hasher, address, id string, opts RunOptions) (Import, error) {
-	run := running{d, by, ring, h, address, opts}
-	var i Import
-	err := d.Read(ctx, func(tx *db.Tx) (err error) {
-		if i, err = FindImport(ctx, tx, by, id); err != nil {
+// Imports are an organisation's files of the last day, the newest first and at
+// most ten, without their rows.
+func Imports(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID) (list []Import, err error) {
+	if err := audit.See(by, access.ManageUsers, org, "", "users"); err != nil {
+		return nil, err
+	}
+	err = each(ctx, tx, "SELECT "+importColumns+" FROM user_imports WHERE org = $1 AND expires_at > $2 ORDER BY id DESC LIMIT 10", []any{org, db.Micros(tx.Now())},
+		func(rows *sql.Rows) error {
+			i, err := scanImport(rows)
+			i.halt(tx.Now())
+			list = append(list, i)
 			return err
-		}
-		if i.State == importDone {
-			return errs.New(errs.Conflict, "import.done")
-		}
-		return nil
-	})
+		})
 	if err != nil {
-		return Import{}, err
+		return nil, fmt.Errorf("listing imports: %w", err)
 	}
-	for from := 0; from < len(i.Rows); from += runAtOnce {
-		part := i.Rows[from:min(from+runAtOnce, len(i.Rows))]
-		if err := run.makeSome(ctx, i.Org, part); err != nil {
-			return Import{}, err
-		}
-		if opts.Progress != nil {
-			opts.Progress(from+len(part), len(i.Rows))
-		}
-	}
-	return i, d.Write(ctx, func(tx *db.Tx) error { return finish(ctx, tx, by, &i) })
-}
-
-// running is an import on its way.
-type running struct {
-	d       *db.DB
-	by      access.Caller
-	ring    *keys.Ring
-	hasher  *passwords.Hasher
-	address string
-	opts    RunOptions
-}
-
-// makeSome makes the users of some rows in one transaction.
-func (run running) makeSome(ctx context.Context, org orgs.ID, part []Row) error {
-	secrets := make([]InviteOptions, len(part))
-	for n, r := range part {
-		if r.Status == RowGood && r.Mail {
-			secret := passwords.Readable()
-			secrets[n] = InviteOptions{Secret: secret, Hash: run.hasher.HashRandom(secret)}
-			if run.opts.Command != nil {
-				secrets[n].Command = run.opts.Command(r.Username)
-			}
-		}
-	}
-	var made []Row
-	err := run.d.Write(ctx, func(tx *db.Tx) error {
-		made = slices.Clone(part)
-		var mails []mail.Mail
-		for n := range made {
-			if made[n].Status != RowGood {
-				continue
-			}
-			m, err := run.makeOne(ctx, tx, org, &made[n], secrets[n])
-			if err != nil {
-				return err
-			}
-			if m.To != "" {
-				mails = append(mails, m)
-			}
-		}
-		return mail.QueueAll(ctx, tx, run.ring, mails)
-	})
-	copy(part, made)
-	return err
-}
-
-// makeOne makes a user who is not there yet: somebody may run the same file at
-// the same time. Create refuses before it writes, so that a row that is refused
-// leaves nothing in the transaction of the others. The mail is to be sent, when
-// there is one.
-func (run running) makeOne(ctx context.Context, tx *db.Tx, org orgs.ID, r *Row, opts InviteOptions) (m mail.Mail, err error) {
-	u, err := FindByUsername(ctx, tx, r.Username)
-	if err == nil && u.Org == org && u.Kind == access.UserKind && u.State != Deleted {
-		r.Status = RowExists
-		return m, nil
-	}
-	if err != nil && errs.KindOf(err) != errs.NotFound {
-		return m, err
-	}
-	u, err = Create(ctx, tx, run.by, run.ring, New{Org: org, Kind: access.UserKind, Username: r.Username, Email: r.Email,
-		FirstName: r.FirstName, LastName: r.LastName, Language: r.Language, Profile: r.ProfileID, Licence: r.LicenceID})
-	if err != nil {
-		return m, r.refuse(err)
-	}
-	r.Status = RowMade
-	if r.Mail {
-		_, m, err = invite(ctx, tx, run.by, run.address, u, opts)
-	}
-	return m, err
-}
-
-// finish keeps what has become of the rows, for those who fetch the bad ones.
-func finish(ctx context.Context, tx *db.Tx, by access.Caller, i *Import) error {
-	i.State = importDone
-	i.count()
-	err := audit.Check(ctx, tx, by, access.ManageUsers, i.Org, "", "import/"+i.ID,
-		audit.Note("made", i.Made), audit.Note("exist", i.Exists), audit.Note("bad", i.Bad))
-	if err != nil {
-		return err
-	}
-	text, err := json.Marshal(i.Rows)
-	if err == nil {
-		_, err = tx.Exec(ctx, "UPDATE user_imports SET rows = $2, state = $3 WHERE id = $1", i.ID, string(text), i.State)
-	}
-	if err != nil {
-		return fmt.Errorf("keeping import %s: %w", i.ID, err)
-	}
-	return nil
+	return list, nil
 }

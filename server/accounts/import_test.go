@@ -1,6 +1,8 @@
 package accounts_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -24,8 +26,29 @@ func (w *world) check(file string, opts accounts.ImportOptions) (accounts.Import
 
 func (w *world) run(id string) (accounts.Import, error) {
 	w.Helper()
-	return accounts.RunImport(w.Context(), w.DB, system, w.Ring, w.Hasher, server, id, accounts.RunOptions{
-		Command: func(username string) string { return "activate " + username }})
+	run, err := w.beginImport(id)
+	if err != nil {
+		return accounts.Import{}, err
+	}
+	err = run.Finish(w.Context())
+	return run.Import, err
+}
+
+func activate(username string) string { return "activate " + username }
+
+func (w *world) beginImport(id string) (*accounts.Run, error) {
+	w.Helper()
+	return accounts.BeginImport(w.Context(), w.DB, system, w.Ring, w.Hasher, server, id, activate)
+}
+
+// imported is what is kept of an import.
+func (w *world) imported(id string) (i accounts.Import) {
+	w.Helper()
+	w.Write(func(tx *db.Tx) (err error) {
+		i, err = accounts.FindImport(w.Context(), tx, system, id)
+		return err
+	})
+	return i
 }
 
 // outcome is a row in short.
@@ -233,7 +256,7 @@ func TestWhoMayImport(t *testing.T) {
 		if _, err := accounts.CheckImport(t.Context(), w.DB, c.by, w.Org.ID, strings.NewReader("username\ny\n"), accounts.ImportOptions{}); errs.KindOf(err) != c.want {
 			t.Errorf("%s checks: %v, want kind %d", name, err, c.want)
 		}
-		if _, err := accounts.RunImport(t.Context(), w.DB, c.by, w.Ring, w.Hasher, server, i.ID, accounts.RunOptions{}); errs.KindOf(err) != c.want {
+		if _, err := accounts.BeginImport(t.Context(), w.DB, c.by, w.Ring, w.Hasher, server, i.ID, nil); errs.KindOf(err) != c.want {
 			t.Errorf("%s runs: %v, want kind %d", name, err, c.want)
 		}
 	}
@@ -320,19 +343,20 @@ func TestImportOfTenThousand(t *testing.T) {
 			most = max(most, time.Since(start))
 		}
 	}()
-	last := 0
-	i, err = accounts.RunImport(t.Context(), w.DB, system, w.Ring, w.Hasher, server, i.ID, accounts.RunOptions{
-		Progress: func(done, all int) {
-			if done <= last || all != manyRows {
-				t.Errorf("progress %d of %d after %d", done, all, last)
-			}
-			last = done
-		}})
+	run, err := w.beginImport(i.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = run.Finish(t.Context())
+	i = run.Import
 	took := time.Since(began)
 	close(stop)
 	waited := <-longest
-	if err != nil || i.Made != manyRows || last != manyRows {
-		t.Fatalf("made %d, %v, progress to %d", i.Made, err, last)
+	if err != nil || i.Made != manyRows {
+		t.Fatalf("made %d, %v", i.Made, err)
+	}
+	if kept := w.imported(i.ID); kept.State != accounts.ImportDone || kept.Done != manyRows || kept.Total != manyRows {
+		t.Errorf("kept as %s, %d of %d", kept.State, kept.Done, kept.Total)
 	}
 	t.Logf("made in %v; somebody else waited at most %v", took, waited)
 	if took > 3*time.Minute || waited > 5*time.Second {
@@ -372,7 +396,7 @@ func TestImportRunTwiceAtOnce(t *testing.T) {
 	for range 2 {
 		r := <-results
 		if errs.KindOf(r.err) == errs.Conflict && r.i.ID == "" {
-			continue // it began when the other had ended
+			continue // the other has it
 		}
 		if r.err != nil || r.i.Bad > 0 || r.i.Made+r.i.Exists != 60 {
 			t.Errorf("%v, %d made, %d there, %d bad", r.err, r.i.Made, r.i.Exists, r.i.Bad)
@@ -381,5 +405,59 @@ func TestImportRunTwiceAtOnce(t *testing.T) {
 	}
 	if made != 60 || w.users() != 60 {
 		t.Errorf("%d made, %d users", made, w.users())
+	}
+}
+
+// Who looks meanwhile sees how far a run is, and nobody else begins it. One that
+// was stopped can be begun again, whether it said so or fell silent.
+func TestImportIsStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	move := w.clock()
+	var file strings.Builder
+	file.WriteString("username,email\n")
+	for _, name := range names(60) {
+		fmt.Fprintf(&file, "%s,%s@example.org\n", name, name)
+	}
+	i, err := w.check(file.String(), accounts.ImportOptions{SendMail: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.beginImport(i.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.beginImport(i.ID); errs.KindOf(err) != errs.Conflict || errs.Find(err).Key != "import.running" {
+		t.Errorf("begun twice: %v", err)
+	}
+	move(3 * time.Minute)
+	ctx, stop := context.WithCancel(t.Context())
+	run, err := accounts.BeginImport(t.Context(), w.DB, system, w.Ring, w.Hasher, server, i.ID, func(username string) string {
+		if username == "n30" {
+			if seen := w.imported(i.ID); seen.State != accounts.ImportRunning || seen.Done != 25 || seen.Total != 60 {
+				t.Errorf("on the way it is %s with %d of %d", seen.State, seen.Done, seen.Total)
+			}
+			stop()
+		}
+		return ""
+	})
+	if err != nil {
+		t.Fatalf("begun after one that fell silent: %v", err)
+	}
+	if err := run.Finish(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped on its way: %v", err)
+	}
+	if kept := w.imported(i.ID); kept.State != accounts.ImportChecked || kept.Done != 25 || w.users() != 25 {
+		t.Errorf("stopped, it is %s with %d of %d; there are %d users", kept.State, kept.Done, kept.Total, w.users())
+	}
+	if again, err := w.run(i.ID); err != nil || again.Exists != 25 || again.Made != 35 {
+		t.Errorf("run again: %v, %d there, %d made", err, again.Exists, again.Made)
+	}
+	var list []accounts.Import
+	w.Write(func(tx *db.Tx) (err error) {
+		list, err = accounts.Imports(t.Context(), tx, system, w.Org.ID)
+		return err
+	})
+	if len(list) != 1 || list[0].ID != i.ID || list[0].State != accounts.ImportDone || list[0].Done != 60 {
+		t.Errorf("listed %+v", list)
 	}
 }

@@ -159,9 +159,20 @@ type importPage struct {
 	web.Frame
 	Form                    web.Form
 	ID                      string
-	Done                    bool
-	Good, Exists, Bad, Made int64
+	Running, Done           bool
+	Stopped                 *web.Sign // that it is not finished, and how far it came
+	Total                   int64
+	Good, Exists, Bad, Made int64 // Made is, while it runs, how many rows are dealt with
+	Bar                     []bar
 	Rows                    []importRow // the first that cannot be made
+	Last                    []lastImport
+}
+
+// lastImport is a file of the last day, and what has become of it.
+type lastImport struct {
+	ID   string
+	At   time.Time
+	What web.Sign
 }
 
 type importRow struct {

@@ -115,7 +115,12 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	"ask": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "ask", askPage{Frame: in, Text: "This affects 31 users.", Action: "#", Back: "#", Button: "Enable"}
 	},
-	"import": func(out, in web.Frame, r *http.Request) (string, web.Page) { return "import", importPage{Frame: in} },
+	"import": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "import", importPage{Frame: in, Last: []lastImport{{"1", sampleNow, web.Sign{Sign: "good", Icon: "circle-check", Text: "Imported"}}}}
+	},
+	"import-running": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "import-checked", importPage{Frame: in, ID: "1", Running: true, Total: 10000, Made: 3214, Bar: spread([]bar{{Class: "good", Width: 3214}, {Class: "rest", Width: 6786}})}
+	},
 	"import-checked": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "import-checked", importPage{Frame: in, ID: "1", Good: 12, Exists: 1, Bad: 2, Rows: []importRow{{Line: 3, Username: hostile, Email: hostile, Reason: "This is not an e-mail address."}}}
 	},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
@@ -35,15 +36,36 @@ func (c *console) askImport(w http.ResponseWriter, r *http.Request, v *visit) {
 
 func (c *console) showImport(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
 	page := importPage{Frame: c.frame(w, r, v, "users.import.title")}
-	if err := audit.See(v.caller, access.ManageUsers, v.org(), "", "users"); err != nil {
-		c.fail(w, r, v.caller, err)
-		return
-	}
 	if failure != nil && !refused(&page.Form, page.Printer(), failure, nil) {
 		c.fail(w, r, v.caller, failure)
 		return
 	}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		list, err := accounts.Imports(r.Context(), tx, v.caller, v.org())
+		page.Last = nil
+		for _, i := range list {
+			page.Last = append(page.Last, lastImport{i.ID, i.CreatedAt, standing(page.Printer(), i)})
+		}
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
 	c.site.Render(w, r, status, "import", page)
+}
+
+// standing is how far an import is.
+func standing(p *locale.Printer, i accounts.Import) web.Sign {
+	switch {
+	case i.State == accounts.ImportDone:
+		return web.Sign{Sign: "good", Icon: "circle-check", Text: p.T("users.import.is.done")}
+	case i.State == accounts.ImportRunning:
+		return web.Sign{Sign: "good", Icon: "refresh", Text: p.T("users.import.of", "done", i.Done, "total", i.Total)}
+	case i.Done > 0:
+		return web.Sign{Sign: "warn", Icon: "alert-triangle", Text: p.T("users.import.stopped", "done", i.Done, "total", i.Total)}
+	}
+	return web.Sign{Sign: "idle", Icon: "hourglass", Text: p.T("users.import.is.checked")}
 }
 
 // importColumns is the first line of a file of users.
@@ -112,10 +134,17 @@ func (c *console) showChecked(w http.ResponseWriter, r *http.Request, v *visit, 
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	page.ID, page.Done = i.ID, i.State == "done"
+	page.ID, page.Total, page.Running, page.Done = i.ID, int64(i.Total), i.State == accounts.ImportRunning, i.State == accounts.ImportDone
 	page.Good, page.Exists, page.Bad, page.Made = int64(i.Good), int64(i.Exists), int64(i.Bad), int64(i.Made)
+	if page.Running {
+		page.Made = int64(i.Done)
+		page.Bar = spread([]bar{{Class: "good", Width: page.Made}, {Class: "rest", Width: page.Total - page.Made}})
+	} else if !page.Done && i.Done > 0 {
+		s := standing(page.Printer(), i)
+		page.Stopped = &s
+	}
 	for _, row := range i.Rows {
-		if row.Status == accounts.RowBad && len(page.Rows) < importShown {
+		if row.Status == accounts.RowBad && !page.Running && len(page.Rows) < importShown {
 			page.Rows = append(page.Rows, importRow{Line: int64(row.Line), Username: row.Username, Email: row.Email, Reason: rowReason(page.Printer(), row)})
 		}
 	}
@@ -139,15 +168,30 @@ func rowReason(p *locale.Printer, row accounts.Row) string {
 	return p.T(row.Reason, args...)
 }
 
+// importPatience is how long the browser waits for a run, so that a short one is
+// done when its page comes.
+const importPatience = time.Second
+
+// runImport makes the users of a checked file. It goes on when the page is left.
 func (c *console) runImport(w http.ResponseWriter, r *http.Request, v *visit) {
-	// It goes on when the page is left.
-	i, err := accounts.RunImport(context.WithoutCancel(r.Context()), c.DB, v.caller, c.Keys, c.Gate.Hasher, c.Gate.URL(), r.PathValue("import"),
-		accounts.RunOptions{Command: func(username string) string { return web.ActivateCommand(c.Gate.URL(), c.Fingerprint, username) }})
+	run, err := accounts.BeginImport(r.Context(), c.DB, v.caller, c.Keys, c.Gate.Hasher, c.Gate.URL(), r.PathValue("import"),
+		func(username string) string { return web.ActivateCommand(c.Gate.URL(), c.Fingerprint, username) })
 	if err != nil {
 		c.showChecked(w, r, v, web.Status(w, err), err)
 		return
 	}
-	c.site.Redirect(w, r, "/admin/imports/"+i.ID)
+	done := make(chan struct{})
+	c.Background(func(ctx context.Context) {
+		defer close(done)
+		if err := run.Finish(ctx); err != nil {
+			c.Log.ErrorContext(ctx, "importing users", "import", run.ID, "error", err)
+		}
+	})
+	select {
+	case <-done:
+	case <-time.After(importPatience):
+	}
+	c.site.Redirect(w, r, "/admin/imports/"+r.PathValue("import"))
 }
 
 // failedImport sends the rows that cannot be made, each with its reason, to be

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/mail"
@@ -202,6 +203,32 @@ func TestProofIsAskedFor(t *testing.T) {
 
 func administrator(w *world, username string) string {
 	return "/admin/settings/administrators/" + string(w.find(username).ID)
+}
+
+// A long import runs by itself: its page shows how far it is, and is found again.
+func TestImportRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.as("admin")
+	at := admin.upload("/admin/users/import", "username\none\ntwo\nthree\n").to
+	admin.get("/admin/users/import").want(t, http.StatusOK, at, "Checked, not imported")
+	_, err := accounts.BeginImport(t.Context(), w.DB, access.System("test"), w.Keys, w.Hasher, w.URL, strings.TrimPrefix(at, "/admin/imports/"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin.get(at).want(t, http.StatusOK, "0 of 3 rows done", `http-equiv="refresh"`, "You can leave this page").lacks(t, "Import 3 users")
+	admin.get("/admin/users/import").want(t, http.StatusOK, at, "0 of 3 rows done")
+	admin.post(at).want(t, http.StatusConflict, "This import is running already.")
+	err = w.DB.Write(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE user_imports SET run_at = 1, done = 2")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin.get(at).want(t, http.StatusOK, "Stopped after 2 of 3 rows.", "Import 3 users").lacks(t, "refresh")
+	admin.done(admin.post(at), "3 users have been made")
+	admin.get("/admin/users/import").want(t, http.StatusOK, at, "Imported")
 }
 
 // A file is checked before anything is made; what is wrong comes back as a

@@ -5,6 +5,7 @@
 package entry
 
 import (
+	"context"
 	"embed"
 	"io/fs"
 	"log/slog"
@@ -38,6 +39,10 @@ type Config struct {
 	// Fingerprint is that of a self-signed certificate, for the commands that
 	// people copy; empty when clients trust the certificate anyway.
 	Fingerprint string
+
+	// Background has something done that nobody waits for, until its context
+	// ends with the server.
+	Background func(func(context.Context))
 
 	Log *slog.Logger
 }

@@ -176,8 +176,10 @@ CREATE TABLE user_imports (
 	org        TEXT NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
 	created_by TEXT NOT NULL,
 	rows       TEXT NOT NULL,              -- JSON: each row with what is wrong about it
-	options    TEXT NOT NULL,              -- JSON
-	state      TEXT NOT NULL,              -- checked, done
+	total      BIGINT NOT NULL,            -- how many rows
+	done       BIGINT NOT NULL,            -- how many of them the run has dealt with
+	state      TEXT NOT NULL,              -- checked, running, done
+	run_at     BIGINT NOT NULL,            -- when the run last went on; 0: never
 	created_at BIGINT NOT NULL,
 	expires_at BIGINT NOT NULL
 );
