@@ -115,7 +115,7 @@ func (p *program) getenv(name string) string {
 
 func (p *program) root() *cobra.Command {
 	root := p.group("root", p.quickstartCommand(), p.serveCommand(), p.configCommand(), p.migrateCommand(),
-		p.group("org", p.orgCreate(), p.orgList()), p.group("admin", p.adminCreate()), p.group("user", p.userCreate()),
+		p.group("org", p.orgCreate(), p.orgList(), p.orgRename()), p.group("admin", p.adminCreate()), p.group("user", p.userCreate()),
 		p.licenceCommands(), p.versionCommand())
 	root.Use = "backstay-server"
 	root.Example = `backstay-server quickstart ~/Documents

@@ -34,6 +34,29 @@ func (p *program) orgCreate() *cobra.Command {
 	return cmd
 }
 
+func (p *program) orgRename() *cobra.Command {
+	cmd := p.command("rename NAME NEW-NAME", "server.cli.org.rename.", `backstay-server org rename Example "Example Ltd"`,
+		func(cmd *cobra.Command, args []string) error {
+			return p.withServer(cmd, func(ctx context.Context, s *server.Server, by access.Caller) error {
+				var o orgs.Org
+				err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {
+					if o, err = orgs.FindByName(ctx, tx, args[0]); err == nil {
+						err = orgs.Rename(ctx, tx, by, o.ID, args[1])
+					}
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(p.out, p.say.T("org.renamed", "old", o.Name, "name", args[1]))
+				return nil
+			})
+		})
+	cmd.Args = p.arguments(2)
+	p.addConfigFlags(cmd, "data", "db", "vault")
+	return cmd
+}
+
 func (p *program) orgList() *cobra.Command {
 	asJSON := false
 	cmd := p.command("list", "server.cli.org.list.", `backstay-server org list

@@ -273,7 +273,10 @@ type settingsFrame struct {
 
 type organisationPage struct {
 	settingsFrame
+	Form           web.Form
 	Name           string
+	NewName        string // as somebody wants it
+	CanRename      bool
 	Created        time.Time
 	Users, Devices int64
 	Bytes          int64

@@ -8,6 +8,7 @@ import (
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/entry"
+	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/web"
 )
 
@@ -34,6 +35,7 @@ var sections = []section{
 func (c *console) settingsRoutes(mux *entry.Mux) {
 	mux.HandleFunc("GET /admin/settings", c.admin(c.settings))
 	mux.HandleFunc("GET /admin/settings/organisation", c.admin(c.organisation))
+	mux.HandleFunc("POST /admin/settings/organisation", c.admin(c.renameOrganisation))
 	mux.HandleFunc("GET /admin/settings/portals", c.admin(c.portals))
 	mux.HandleFunc("GET /admin/settings/database", c.admin(c.database))
 	c.rulesRoutes(mux)
@@ -63,8 +65,17 @@ func (c *console) settingsFrame(w http.ResponseWriter, r *http.Request, v *visit
 }
 
 func (c *console) organisation(w http.ResponseWriter, r *http.Request, v *visit) {
-	page := organisationPage{settingsFrame: c.settingsFrame(w, r, v, "settings.organisation")}
+	c.showOrganisation(w, r, v, http.StatusOK, nil)
+}
+
+func (c *console) showOrganisation(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
+	page := organisationPage{settingsFrame: c.settingsFrame(w, r, v, "settings.organisation"), CanRename: v.may(access.ManageOrgs)}
+	if failure != nil && !refused(&page.Form, page.Printer(), failure, map[string]string{"org.name.": "name"}) {
+		c.fail(w, r, v.caller, failure)
+		return
+	}
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		page.Locked = c.checkFresh(r.Context(), tx, v) != nil
 		x, err := c.count(r, tx, v, page.Frame)
 		page.Name, page.Created, page.Users, page.Devices, page.Bytes = x.org.Name, x.org.CreatedAt, x.users, x.devices, x.bytes
 		return err
@@ -73,7 +84,24 @@ func (c *console) organisation(w http.ResponseWriter, r *http.Request, v *visit)
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	c.site.Render(w, r, http.StatusOK, "settings-organisation", page)
+	if page.NewName = page.Name; failure != nil {
+		page.NewName = r.PostFormValue("name")
+	}
+	c.site.Render(w, r, status, "settings-organisation", page)
+}
+
+func (c *console) renameOrganisation(w http.ResponseWriter, r *http.Request, v *visit) {
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
+		if err := c.checkFresh(r.Context(), tx, v); err != nil {
+			return err
+		}
+		return orgs.Rename(r.Context(), tx, v.caller, v.org(), r.PostFormValue("name"))
+	})
+	if err != nil {
+		c.showOrganisation(w, r, v, web.Status(w, err), err)
+		return
+	}
+	c.site.Done(w, r, r.URL.Path, web.Flash{Key: "form.saved"})
 }
 
 func (c *console) portals(w http.ResponseWriter, r *http.Request, v *visit) {

@@ -50,7 +50,7 @@ const maxName = 100
 // Create makes an organisation and its keys. Names are unique without regard
 // to case.
 func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, name string) (Org, error) {
-	name = strings.TrimSpace(norm.NFC.String(name))
+	name = cleanName(name)
 	if err := checkName(name); err != nil {
 		return Org{}, err
 	}
@@ -62,10 +62,8 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n
 	if err := audit.Check(ctx, tx, by, access.ManageOrgs, o.ID, "", "org/"+string(o.ID), audit.Change("name", nil, name)); err != nil {
 		return Org{}, err
 	}
-	if _, err := findWhere(ctx, tx, "name_key = $1", Fold(name)); err == nil {
-		return Org{}, errs.New(errs.Conflict, "org.name.taken", "name", name)
-	} else if !errors.Is(err, sql.ErrNoRows) {
-		return Org{}, fmt.Errorf("looking for organisation %q: %w", name, err)
+	if err := free(ctx, tx, name, o.ID); err != nil {
+		return Org{}, err
 	}
 	// The keys are on the disk before the row is: undone, they are of nobody.
 	k, err := ring.NewOrg(o.ID)
@@ -80,6 +78,42 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n
 		return Org{}, fmt.Errorf("creating organisation %q: %w", name, err)
 	}
 	return o, nil
+}
+
+// Rename gives an organisation another name. Its keys, users and data stay what
+// they are; scripts that call it by its name have to learn the new one.
+func Rename(ctx context.Context, tx *db.Tx, by access.Caller, id ID, name string) error {
+	name = cleanName(name)
+	if err := checkName(name); err != nil {
+		return err
+	}
+	o, err := Find(ctx, tx, id)
+	if err != nil || o.Name == name {
+		return err
+	}
+	if err := audit.Check(ctx, tx, by, access.ManageOrgs, id, "", "org/"+string(id), audit.Change("name", o.Name, name)); err != nil {
+		return err
+	}
+	if err := free(ctx, tx, name, id); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "UPDATE orgs SET name = $2, name_key = $3, updated_at = $4 WHERE id = $1", id, name, Fold(name), db.Micros(tx.Now()))
+	if err != nil {
+		return fmt.Errorf("renaming organisation %s: %w", id, err)
+	}
+	return nil
+}
+
+// free refuses a name that another organisation has.
+func free(ctx context.Context, tx *db.Tx, name string, but ID) error {
+	o, err := findWhere(ctx, tx, "name_key = $1", Fold(name))
+	switch {
+	case errors.Is(err, sql.ErrNoRows) || err == nil && o.ID == but:
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking for organisation %q: %w", name, err)
+	}
+	return errs.New(errs.Conflict, "org.name.taken", "name", name)
 }
 
 func checkName(name string) error {

@@ -1,11 +1,14 @@
 package orgs_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/db/dbtest"
 	"github.com/backstay/backstay/server/keys"
@@ -87,5 +90,67 @@ func TestCreate(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestRename(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	ring, err := keys.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var one, two orgs.Org
+	write := func(f func(tx *db.Tx) error) error { return d.Write(t.Context(), f) }
+	err = write(func(tx *db.Tx) (err error) {
+		if one, err = orgs.Create(t.Context(), tx, access.System("test"), ring, "One"); err == nil {
+			two, err = orgs.Create(t.Context(), tx, access.System("test"), ring, "Two")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := access.Caller{Kind: access.AdminKind, User: "a", Org: one.ID, Role: access.ServerAdmin}
+	for _, c := range []struct {
+		by       access.Caller
+		id       orgs.ID
+		to, name string
+		want     errs.Kind
+	}{
+		{admin, one.ID, " ", "One", errs.Invalid},
+		{admin, one.ID, "TWO", "One", errs.Conflict},
+		{admin, "none", "Three", "", errs.NotFound},
+		{access.Caller{Kind: access.AdminKind, User: "b", Org: one.ID, Role: access.OrgAdmin}, one.ID, "Mine", "One", errs.Forbidden},
+		{access.Caller{Kind: access.AdminKind, User: "b", Org: two.ID, Role: access.OrgAdmin}, one.ID, "Mine", "One", errs.NotFound},
+		{admin, one.ID, "ONE", "ONE", 0}, // the same in another case
+		{admin, two.ID, " Three ", "Three", 0},
+		{admin, one.ID, "two", "two", 0}, // which is free now
+	} {
+		err := write(func(tx *db.Tx) error { return orgs.Rename(t.Context(), tx, c.by, c.id, c.to) })
+		if c.want == 0 && err != nil || c.want != 0 && errs.KindOf(err) != c.want {
+			t.Errorf("%s renames %s to %q: %v, want kind %d", c.by.Role, c.id, c.to, err, c.want)
+		}
+		if c.name == "" {
+			continue
+		}
+		err = d.Read(t.Context(), func(tx *db.Tx) error {
+			o, err := orgs.Find(t.Context(), tx, c.id)
+			if err == nil && o.Name != c.name {
+				t.Errorf("after %q it is called %q, want %q", c.to, o.Name, c.name)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	var rows []audit.Row
+	err = d.Read(t.Context(), func(tx *db.Tx) (err error) {
+		rows, err = audit.List(t.Context(), tx, access.System("test"), audit.Filter{Org: one.ID, Action: access.ManageOrgs})
+		return err
+	})
+	if err != nil || len(rows) != 3 || !strings.Contains(fmt.Sprint(rows[0].Details), "two") {
+		t.Errorf("recorded %v, %+v; want its making and two changes", err, rows)
 	}
 }
