@@ -140,7 +140,12 @@ func TestUserWithLicence(t *testing.T) {
 	if out, _ := l.run(0, "org", "list", "--json"); !strings.Contains(out, `"First"`) || !strings.Contains(out, `"Second"`) {
 		t.Errorf("listed: %s", out)
 	}
-	if out, _ := l.run(0, "org", "list"); out != "First\nSecond\n" {
+	if out, _ := l.run(0, "org", "rename", "FIRST", "Third"); out != "First is called Third now.\n" {
+		t.Errorf("renamed: %q", out)
+	}
+	l.run(1, "org", "rename", "First", "Fourth")
+	l.run(1, "org", "rename", "Third", "second")
+	if out, _ := l.run(0, "org", "list"); out != "Second\nThird\n" {
 		t.Errorf("listed: %q", out)
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 // protectionOf is what a device tells of its protection.
 func protectionOf(d devices.Device) web.Protection {
-	p := web.Protection{Active: d.State == devices.Active, LastBackup: d.LastBackupAt, Unfinished: d.LastStatus == "partial",
+	p := web.Protection{Active: d.State == devices.Active && d.DisabledBy() == "", LastBackup: d.LastBackupAt, Unfinished: d.LastStatus == "partial",
 		Running: d.Status == wire.StateRunning, SeenAt: d.LastSeenAt}
 	if d.Progress != nil {
 		p.Done, p.Total = d.Progress.Files, d.Progress.TotalFiles
@@ -25,10 +25,18 @@ func protectionOf(d devices.Device) web.Protection {
 	return p
 }
 
+// stateOf is a device's state; while its user does not work, neither does it.
+func stateOf(d devices.Device) string {
+	if d.DisabledBy() == "user" {
+		return "disabled_with_user"
+	}
+	return string(d.State)
+}
+
 func deviceOf(f web.Frame, d devices.Device, username string) device {
 	return device{ID: string(d.ID), Name: d.Name, System: web.System(d.Hardware.OS, d.Hardware.OSVersion, d.Hardware.Arch), Icon: web.DeviceIcon(d.System),
 		Client: d.ClientVersion, UserID: string(d.User), Username: username,
-		Protection: f.Sign(protectionOf(d)), State: f.State("device.state.", string(d.State)),
+		Protection: f.Sign(protectionOf(d)), State: f.State("device.state.", stateOf(d)),
 		LastBackup: d.LastBackupAt, LastSeen: d.LastSeenAt, Activated: d.ActivatedAt,
 		Bytes: d.StoredBytes, Files: d.StoredFiles, Active: d.State == devices.Active}
 }

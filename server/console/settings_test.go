@@ -100,6 +100,12 @@ func TestSettingsAreSaved(t *testing.T) {
 	if w.audited("settings/sign_in", "user_policy") != 1 {
 		t.Error("the audit does not tell of the new policy")
 	}
+	admin.done(admin.post("/admin/settings/organisation", "name", "  Vent d’est "), "Saved.", `value="Vent d’est"`)
+	admin.get("/admin/").want(t, http.StatusOK, "Vent d’est")
+	admin.post("/admin/settings/organisation", "name", " ").want(t, http.StatusBadRequest, "field-error", "Give the organisation a name.")
+	orgadmin := w.as("orgadmin")
+	orgadmin.get("/admin/settings/organisation").want(t, http.StatusOK, "Vent d’est").lacks(t, "<form class=\"card\"")
+	orgadmin.post("/admin/settings/organisation", "name", "Mine").want(t, http.StatusForbidden)
 	page := admin.get("/admin/settings/database").want(t, http.StatusOK, "no command that moves")
 	page.lacks(t, "backstay-server migrate --to")
 	admin.get("/admin/settings/portals").want(t, http.StatusOK, w.URL+"/admin/", w.Fingerprint)
