@@ -51,3 +51,22 @@ func TestDatabaseVersions(t *testing.T) {
 		}
 	}
 }
+
+// TestMoveDatabase moves a server's database and works on with it.
+func TestMoveDatabase(t *testing.T) {
+	t.Parallel()
+	old, moved, data := dbtest.DSN(t), "sqlite:"+t.TempDir()+"/moved.db", t.TempDir()
+	run := func(want int, says string, args ...string) {
+		t.Helper()
+		status, out, err := command(t, nil, append(args, "--data", data)...)
+		if status != want || !strings.Contains(out+err, says) {
+			t.Fatalf("%v: status %d, %q, %q; want %d and %q", args, status, out, err, want, says)
+		}
+	}
+	run(0, "", "org", "create", "--db", old, "Élan")
+	run(0, "compared", "migrate", "--db", old, "--to", moved)
+	run(0, "Élan", "org", "list", "--db", moved)
+	run(1, "was moved to", "org", "list", "--db", old)
+	run(1, "was moved to", "serve", "--db", old)
+	run(1, "not empty", "migrate", "--db", moved, "--to", moved)
+}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server"
-	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/version"
 )
 
@@ -76,39 +75,6 @@ func listen(address string) (net.Listener, error) {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
 	return l, nil
-}
-
-func (p *program) migrateCommand() *cobra.Command {
-	cmd := p.command("migrate", "server.cli.migrate.", "backstay-server migrate --config /etc/backstay/server.yaml", func(cmd *cobra.Command, _ []string) error {
-		c, err := p.configure(cmd)
-		if err != nil {
-			return err
-		}
-		return p.migrate(cmd, c.settings.server.WithDefaults().DB)
-	})
-	p.addConfigFlags(cmd, "data", "db")
-	return cmd
-}
-
-func (p *program) migrate(cmd *cobra.Command, address string) error {
-	d, err := db.Open(cmd.Context(), address)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	before, err := d.Version(cmd.Context())
-	if err != nil {
-		return err
-	}
-	if err := d.Migrate(cmd.Context()); err != nil {
-		return err
-	}
-	if before == db.Target() {
-		fmt.Fprintln(p.out, p.say.T("migrate.nothing", "version", before))
-	} else {
-		fmt.Fprintln(p.out, p.say.T("migrate.done", "from", before, "to", db.Target()))
-	}
-	return nil
 }
 
 func (p *program) versionCommand() *cobra.Command {

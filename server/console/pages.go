@@ -291,9 +291,7 @@ type portalsPage struct {
 
 type databasePage struct {
 	settingsFrame
-	About    db.About
-	SQLite   bool
-	Commands []string
+	About db.About
 }
 
 type explainPage struct {

@@ -132,7 +132,7 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "settings-portals", portalsPage{settingsFrame: sampleSettings(in), Portal: "https://backup.example/", Console: "https://backup.example/admin/", Fingerprint: strings.Repeat("ab", 32)}
 	},
 	"settings-database": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "settings-database", databasePage{settingsFrame: sampleSettings(in), SQLite: true, Commands: []string{"cp a b"},
+		return "settings-database", databasePage{settingsFrame: sampleSettings(in),
 			About: db.About{Kind: "SQLite", Place: "/var/lib/backstay/backstay.db", Version: "3.50.1", Schema: 3, Bytes: 41_000_000}}
 	},
 	"settings-users": func(out, in web.Frame, r *http.Request) (string, web.Page) {

@@ -128,10 +128,5 @@ func (c *console) database(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	page.SQLite = page.About.Kind == "SQLite"
-	page.Commands = []string{"pg_dump --format=custom --file=backstay.dump 'postgres://…'", "pg_restore --no-owner --dbname='postgres://…' backstay.dump"}
-	if page.SQLite {
-		page.Commands = []string{"cp " + web.Quote(page.About.Place) + " /new/place/backstay.db"}
-	}
 	c.site.Render(w, r, http.StatusOK, "settings-database", page)
 }

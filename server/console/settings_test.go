@@ -106,8 +106,7 @@ func TestSettingsAreSaved(t *testing.T) {
 	orgadmin := w.as("orgadmin")
 	orgadmin.get("/admin/settings/organisation").want(t, http.StatusOK, "Vent d’est").lacks(t, "<form class=\"card\"")
 	orgadmin.post("/admin/settings/organisation", "name", "Mine").want(t, http.StatusForbidden)
-	page := admin.get("/admin/settings/database").want(t, http.StatusOK, "no command that moves")
-	page.lacks(t, "backstay-server migrate --to")
+	admin.get("/admin/settings/database").want(t, http.StatusOK, "backstay-server migrate --to")
 	admin.get("/admin/settings/portals").want(t, http.StatusOK, w.URL+"/admin/", w.Fingerprint)
 }
 

@@ -145,8 +145,9 @@ func maxVersion(ctx context.Context, d *sql.DB) (int64, error) {
 	return n.Int64, nil
 }
 
-// Check fails with E1602 when the schema is not of this program's version. It
-// writes nothing: a refused SQLite file is the same to the last bit.
+// Check fails with E1602 when the schema is not of this program's version, and
+// when the database is one that was moved. It writes nothing: a SQLite file that
+// is refused for its version is the same to the last bit.
 func (d *DB) Check(ctx context.Context) error {
 	have, err := d.Version(ctx)
 	if err != nil {
@@ -155,7 +156,7 @@ func (d *DB) Check(ctx context.Context) error {
 	if want := Target(); have != want {
 		return mismatch(have, want)
 	}
-	return nil
+	return d.moved(ctx)
 }
 
 func mismatch(have, want int64) error {
