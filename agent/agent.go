@@ -87,8 +87,9 @@ func New(cfg Config) (*Agent, error) {
 	if run, ok, err := cfg.State.LastRun(); err == nil && ok {
 		a.facts.LastDone, a.facts.LastTry = run.LastDone, run.Ended
 	}
+	a.facts.Settings = profile.Merge(profile.Defaults(), profile.Choices{})
 	if p, err := cfg.State.Profile(); err == nil {
-		a.profile, a.facts.Interval = p.Version, Interval(p)
+		a.profile, a.facts.Settings = p.Version, InForce(p)
 	}
 	return a, nil
 }
@@ -124,13 +125,14 @@ func settings(p state.Profile) (profile.Settings, error) {
 	return s, nil
 }
 
-// Interval is the time between two backups that the settings ask for.
-func Interval(p state.Profile) time.Duration {
+// InForce are the values in force on this device: the defaults when its profile
+// cannot be read.
+func InForce(p state.Profile) profile.Effective {
 	s, err := settings(p)
 	if err != nil {
-		return schedule.DefaultInterval
+		s = profile.Defaults()
 	}
-	return time.Duration(s.IntervalMinutes) * time.Minute
+	return profile.Merge(s, profile.Choices{})
 }
 
 // Live tells how the agent is doing.
@@ -197,7 +199,7 @@ func (a *Agent) refreshProfile(ctx context.Context) error {
 		return err
 	}
 	a.mu.Lock()
-	a.profile, a.facts.Interval = p.Version, Interval(kept)
+	a.profile, a.facts.Settings = p.Version, InForce(kept)
 	a.mu.Unlock()
 	a.poke()
 	return nil

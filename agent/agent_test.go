@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/errs"
@@ -268,7 +269,7 @@ func TestDeactivatedDeviceStops(t *testing.T) {
 		return live.Failure != nil && live.Failure.Code == errs.DeviceDeactivated
 	})
 	a.mu.Lock()
-	a.facts.Asked = true
+	a.facts.Asked = schedule.Administrator
 	a.mu.Unlock()
 	a.poke()
 	time.Sleep(50 * time.Millisecond)
@@ -360,7 +361,7 @@ func TestProfileDecidesAboutFolders(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := profile.Defaults()
-	s.UserCanAdd = false
+	s.UserMay.Folders = false
 	s.Folders = []profile.Folder{{Path: link, Mandatory: true}, {Path: missing}, {Path: missing + "-too", Mandatory: true}}
 	f.profile = wire.Profile{Version: 2, Settings: s.Encode()}
 	r := &runs{}

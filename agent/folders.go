@@ -31,7 +31,7 @@ func (a *Agent) plan(walk []string) (job, error) {
 	if err != nil {
 		return job{}, err
 	}
-	if !s.UserCanAdd {
+	if !s.UserMay.Folders {
 		given := profileFolders(s)
 		for _, folder := range walk {
 			if !slices.Contains(given, folder) {
@@ -63,7 +63,7 @@ func Folders(st *state.State) ([]string, error) {
 		return nil, err
 	}
 	all := profileFolders(s)
-	if s.UserCanAdd {
+	if s.UserMay.Folders {
 		own, err := st.Folders()
 		if err != nil {
 			return nil, err

@@ -139,7 +139,7 @@ func (a *Agent) request(ctx context.Context, r wire.Request) {
 	case wire.RequestBackup:
 		a.mu.Lock()
 		a.asked = append(a.asked, r)
-		a.facts.Asked = true
+		a.facts.Asked = schedule.Administrator
 		a.mu.Unlock()
 		a.poke()
 		a.outcome(ctx, r, "taken", nil)
@@ -172,15 +172,15 @@ func (a *Agent) outcome(ctx context.Context, r wire.Request, what string, err er
 func (a *Agent) keepSchedule(ctx context.Context) {
 	for {
 		a.mu.Lock()
-		at, why := schedule.Next(a.facts)
-		inactive := a.inactive
-		if at != a.live.Next && !inactive {
-			a.cfg.Log.Info("next backup", "at", at, "reason", why)
+		a.facts.Now = a.now()
+		next, inactive := schedule.Next(a.facts), a.inactive
+		if next.At != a.live.Next && !inactive {
+			a.cfg.Log.Info("next backup", "at", next.At, "reason", next.Reason, "blocked", next.Blocked)
 		}
-		a.live.Next, a.live.Reason = at, string(why)
+		a.live.Next, a.live.Reason = next.At, string(next.Reason)
 		a.mu.Unlock()
-		left := at.Sub(a.now())
-		if !inactive && left <= 0 && a.hasFolders() {
+		left := next.At.Sub(a.now())
+		if !inactive && next.Due(a.now()) && a.hasFolders() {
 			a.due(ctx)
 		}
 		if inactive || left <= 0 {
@@ -208,14 +208,33 @@ func (a *Agent) hasFolders() bool {
 // due makes the backup that is due, and tells those who asked for it.
 func (a *Agent) due(ctx context.Context) {
 	a.mu.Lock()
-	asked := a.asked
-	a.asked, a.facts.Asked = nil, false
+	asked, by := a.asked, a.facts.Asked
+	a.asked, a.facts.Asked = nil, schedule.Nobody
 	a.mu.Unlock()
-	_, err := a.Backup(ctx, nil, nil)
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	go a.watch(running, stop, by)
+	_, err := a.Backup(running, nil, nil)
 	if err != nil && !errors.Is(err, context.Canceled) {
 		a.cfg.Log.Error("the backup failed", "err", err)
 	}
 	for _, r := range asked {
 		a.outcome(ctx, r, "done", err)
+	}
+}
+
+// watch stops a backup when something comes in its way. What it has sent stays,
+// and the next one goes on with it.
+func (a *Agent) watch(ctx context.Context, stop func(), by schedule.Asker) {
+	for a.pause(ctx, look) {
+		a.mu.Lock()
+		a.facts.Now = a.now()
+		blocked := schedule.Interrupt(a.facts, by)
+		a.mu.Unlock()
+		if len(blocked) > 0 {
+			a.cfg.Log.Info("the backup stops for now", "blocked", blocked)
+			stop()
+			return
+		}
 	}
 }

@@ -27,12 +27,24 @@ type Settings struct {
 	// folder. See Excluded.
 	Exclude []string `json:"exclude"`
 
-	// UserCanAdd lets users add folders of their own.
-	UserCanAdd bool `json:"user_can_add"`
+	// UserMay is what users may choose for themselves.
+	UserMay UserMay `json:"user_may"`
 
 	// IntervalMinutes is the time from the end of one backup to the start of
-	// the next.
-	IntervalMinutes int `json:"interval_minutes"`
+	// the next, when Schedule.Cron does not name times.
+	IntervalMinutes int      `json:"interval_minutes"`
+	Schedule        Schedule `json:"schedule"`
+
+	// Bandwidth, CPU and Networks are how backups keep out of the way.
+	Bandwidth Bandwidth `json:"bandwidth"`
+	CPU       CPU       `json:"cpu"`
+	Networks  Networks  `json:"networks"`
+
+	// QuotaBytes is how much each user may store, 0 for no limit.
+	QuotaBytes int64 `json:"quota_bytes"`
+
+	// Notifications is what users are told on their computers.
+	Notifications Notifications `json:"notifications"`
 
 	// WebRestore shows users their files in the portal.
 	WebRestore bool `json:"web_restore"`
@@ -50,6 +62,20 @@ type Settings struct {
 	// can have, replaced and deleted ones not counted.
 	AllowAddDevices bool `json:"allow_add_devices"`
 	MaxDevices      int  `json:"max_devices"`
+
+	// SameName is what becomes of a new device that has the name of another one of
+	// the same user. A name alone never gives access to data.
+	SameName SameName `json:"same_name"`
+
+	// InactiveDays is after how many days without a sign of life a device counts
+	// as inactive; AutoDeleteInactiveDays how many days later it is deleted, 0 for
+	// never.
+	InactiveDays           int `json:"inactive_days"`
+	AutoDeleteInactiveDays int `json:"auto_delete_inactive_days"`
+
+	// ReactivateKeepUnlinked says whether a device that is activated again keeps
+	// the list of folders that its user had unlinked. No clears it.
+	ReactivateKeepUnlinked KeepUnlinked `json:"reactivate_keep_unlinked"`
 
 	// AutoDeletePreservedDays is after how many days a preserved user is
 	// deleted, 0 for never.
@@ -72,37 +98,39 @@ type Folder struct {
 	Mandatory bool   `json:"mandatory"` // users cannot leave it out
 }
 
-// Limits of a profile.
-const (
-	MinInterval = 5
-	MaxInterval = 7 * 24 * 60
-	MaxFolders  = 200
-	MaxExcludes = 1000
-	MaxDevices  = 100
-
-	MinPreservedDays = 30
-	MaxPreservedDays = 3650
-
-	maxPath = 4096
-)
-
 // Defaults are the settings of a new profile.
 func Defaults() Settings {
 	return Settings{
 		Folders:         []Folder{},
 		Exclude:         []string{},
-		UserCanAdd:      true,
+		UserMay:         UserMay{Schedule: true, Bandwidth: true, CPU: true, Pause: true, Networks: true, Folders: true, PauseMaxHours: MaxPauseHours},
 		IntervalMinutes: 240,
-		WebRestore:      true,
-		SecondFactor:    Optional,
-		AllowAddDevices: true,
-		MaxDevices:      10,
+		Schedule: Schedule{Windows: []Window{}, Blackouts: []Window{}, OnWindowEnd: Finish,
+			BigFileMinutes: 20, BigFileBytes: 128_000_000, JitterPercent: 10},
+		Bandwidth:              Bandwidth{Table: []Rate{}, LANExempt: []string{}},
+		CPU:                    CPUNormal,
+		Networks:               Networks{Allow: []Network{}, Deny: []Network{}, Metered: MeteredPause, BatteryPercent: 30},
+		Notifications:          NotifyProblems,
+		WebRestore:             true,
+		SecondFactor:           Optional,
+		AllowAddDevices:        true,
+		MaxDevices:             10,
+		SameName:               SamePrompt,
+		InactiveDays:           30,
+		ReactivateKeepUnlinked: KeepNo,
 	}
 }
 
 // Decode reads settings from JSON.
 func Decode(text []byte) (Settings, error) {
 	s := Defaults()
+	// What users may do was one truth value at first.
+	first := struct {
+		UserCanAdd *bool `json:"user_can_add"`
+	}{&s.UserMay.Folders}
+	if err := json.Unmarshal(text, &first); err != nil {
+		return Settings{}, errs.New(errs.Invalid, "profile.invalid").Because(err)
+	}
 	if err := json.Unmarshal(text, &s); err != nil {
 		return Settings{}, errs.New(errs.Invalid, "profile.invalid").Because(err)
 	}
@@ -116,69 +144,6 @@ func (s Settings) Encode() []byte {
 		panic(err) // texts, numbers and truth values always have their JSON
 	}
 	return text
-}
-
-// normal has lists where there were none, without spaces around their items,
-// empty ones and repeats.
-func (s Settings) normal() Settings {
-	folders := []Folder{}
-	for _, f := range s.Folders {
-		f.Path = strings.TrimSpace(f.Path)
-		if f.Path == "" {
-			continue
-		}
-		if i := slices.IndexFunc(folders, func(g Folder) bool { return g.Path == f.Path }); i >= 0 {
-			folders[i].Mandatory = folders[i].Mandatory || f.Mandatory
-			continue
-		}
-		folders = append(folders, f)
-	}
-	exclude := []string{}
-	for _, e := range s.Exclude {
-		e = strings.TrimSpace(e)
-		if e != "" && !slices.Contains(exclude, e) {
-			exclude = append(exclude, e)
-		}
-	}
-	s.Folders, s.Exclude = folders, exclude
-	if s.SecondFactor == "" {
-		s.SecondFactor = Optional
-	}
-	return s
-}
-
-// Validate refuses settings that cannot be meant.
-func (s Settings) Validate() error {
-	s = s.normal()
-	if len(s.Folders) > MaxFolders {
-		return errs.New(errs.Invalid, "profile.folders.many", "n", MaxFolders)
-	}
-	for _, f := range s.Folders {
-		if !possible(f.Path) {
-			return errs.New(errs.Invalid, "profile.folder.invalid", "folder", f.Path)
-		}
-	}
-	if len(s.Exclude) > MaxExcludes {
-		return errs.New(errs.Invalid, "profile.excludes.many", "n", MaxExcludes)
-	}
-	for _, e := range s.Exclude {
-		if !text(e) || !pattern(e) {
-			return errs.New(errs.Invalid, "profile.exclude.invalid", "pattern", e)
-		}
-	}
-	if s.IntervalMinutes < MinInterval || s.IntervalMinutes > MaxInterval {
-		return errs.New(errs.Invalid, "profile.interval.invalid", "min", MinInterval, "max", MaxInterval)
-	}
-	if s.SecondFactor != Optional && s.SecondFactor != Required {
-		return errs.New(errs.Invalid, "profile.second_factor.invalid")
-	}
-	if s.MaxDevices < 0 || s.MaxDevices > MaxDevices {
-		return errs.New(errs.Invalid, "profile.devices.invalid", "max", MaxDevices)
-	}
-	if n := s.AutoDeletePreservedDays; n != 0 && (n < MinPreservedDays || n > MaxPreservedDays) {
-		return errs.New(errs.Invalid, "profile.preserved.invalid", "min", MinPreservedDays, "max", MaxPreservedDays)
-	}
-	return nil
 }
 
 func text(s string) bool {

@@ -301,7 +301,7 @@ func TestStatusSentence(t *testing.T) {
 		{"new", deviceStatus{}, "no backup yet", false},
 		{"recent", deviceStatus{ran: true, run: state.Run{LastDone: hours(2)}}, "Protected. Last backup 2 hours ago", true},
 		{"long ago", deviceStatus{ran: true, run: state.Run{LastDone: hours(30)}}, "Not protected", false},
-		{"long ago, rare backups", deviceStatus{every: 20 * time.Hour, ran: true, run: state.Run{LastDone: hours(30)}}, "Protected", true},
+		{"long ago, rare backups", deviceStatus{protectedFor: 40 * time.Hour, ran: true, run: state.Run{LastDone: hours(30)}}, "Protected", true},
 		{"failed since", deviceStatus{ran: true, run: state.Run{State: state.RunFailed, LastDone: hours(2)}}, "Protected", true},
 		{"never succeeded", deviceStatus{ran: true, run: state.Run{State: state.RunFailed}}, "No backup has succeeded", false},
 		{"deactivated", deviceStatus{ran: true, run: state.Run{State: state.RunFailed, Code: "E1208", LastDone: hours(2)}}, "deactivated", false},
@@ -312,7 +312,7 @@ func TestStatusSentence(t *testing.T) {
 	}
 	a := &app{say: locale.For(locale.English)}
 	for _, test := range tests {
-		test.s.now = now
+		test.s.now, test.s.protectedFor = now, max(test.s.protectedFor, 24*time.Hour)
 		got, good := a.sentence(test.s)
 		if !strings.Contains(got, test.want) || good != test.good {
 			t.Errorf("%s: %q, good %v; want %q, %v", test.name, got, good, test.want, test.good)

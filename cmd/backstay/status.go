@@ -30,14 +30,14 @@ func (a *app) statusCommand() *cobra.Command {
 
 // deviceStatus is all that is known here without asking the server.
 type deviceStatus struct {
-	device  *state.Device
-	folders []string
-	run     state.Run
-	ran     bool
-	live    *control.Live // nil when no agent runs
-	busy    bool          // somebody holds the lock
-	every   time.Duration
-	now     time.Time
+	device       *state.Device
+	folders      []string
+	run          state.Run
+	ran          bool
+	live         *control.Live // nil when no agent runs
+	busy         bool          // somebody holds the lock
+	protectedFor time.Duration
+	now          time.Time
 }
 
 func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
@@ -59,7 +59,7 @@ func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.every = agent.Interval(profile)
+	s.protectedFor = agent.InForce(profile).ProtectedFor(s.now)
 	answer, err := control.Ask(cmd.Context(), st.Dir(), control.Request{Do: control.Status}, nil)
 	switch {
 	case err == nil:
@@ -83,7 +83,7 @@ func (s deviceStatus) running() bool {
 // protected says whether the last complete backup is recent enough: twice the
 // interval, and at least a day (G-08).
 func (s deviceStatus) protected() bool {
-	return !s.run.LastDone.IsZero() && s.now.Sub(s.run.LastDone) < max(2*s.every, 24*time.Hour)
+	return !s.run.LastDone.IsZero() && s.now.Sub(s.run.LastDone) < s.protectedFor
 }
 
 // sentence is the state in one sentence, and whether it is a good one.

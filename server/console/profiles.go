@@ -86,7 +86,7 @@ func readProfile(r *http.Request, page *profilePage, before profile.Settings) {
 	page.Set = before
 	page.Set.Folders, page.Set.Exclude = foldersOf(page.Folders, before.Folders), lines(page.Excludes)
 	page.Set.IntervalMinutes, page.Set.MaxDevices = number(r, "interval"), number(r, "max_devices")
-	page.Set.UserCanAdd, page.Set.AllowAddDevices = checked(r, "user_can_add"), checked(r, "allow_add_devices")
+	page.Set.UserMay.Folders, page.Set.AllowAddDevices = checked(r, "user_can_add"), checked(r, "allow_add_devices")
 	page.Set.WebRestore, page.Set.Sharing = checked(r, "web_restore"), checked(r, "sharing")
 	page.Set.SecondFactor = profile.Optional
 	if checked(r, "second_factor") {

@@ -6,8 +6,11 @@ package profiles
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -222,27 +225,33 @@ func difference(a, b Profile) (details []audit.Detail) {
 	if a.Description != b.Description {
 		details = append(details, audit.Change("description", a.Description, b.Description))
 	}
-	s, t := a.Settings, b.Settings
-	if !slices.Equal(s.Folders, t.Folders) {
-		details = append(details, audit.Change("folders", s.Folders, t.Folders))
-	}
-	if !slices.Equal(s.Exclude, t.Exclude) {
-		details = append(details, audit.Change("exclude", s.Exclude, t.Exclude))
-	}
-	for _, f := range []struct {
-		name          string
-		before, after any
-	}{
-		{"user_can_add", s.UserCanAdd, t.UserCanAdd}, {"interval_minutes", s.IntervalMinutes, t.IntervalMinutes},
-		{"web_restore", s.WebRestore, t.WebRestore}, {"sharing", s.Sharing, t.Sharing}, {"second_factor", s.SecondFactor, t.SecondFactor},
-		{"allow_add_devices", s.AllowAddDevices, t.AllowAddDevices},
-		{"max_devices", s.MaxDevices, t.MaxDevices}, {"auto_delete_preserved_days", s.AutoDeletePreservedDays, t.AutoDeletePreservedDays},
-	} {
-		if f.before != f.after {
-			details = append(details, audit.Change(f.name, f.before, f.after))
+	before, after := flat(a.Settings), flat(b.Settings)
+	for _, name := range slices.Sorted(maps.Keys(after)) {
+		if !reflect.DeepEqual(before[name], after[name]) {
+			details = append(details, audit.Change(name, before[name], after[name]))
 		}
 	}
 	return details
+}
+
+// flat are the settings by the names of their JSON, those of a group with the
+// group's before them.
+func flat(s profile.Settings) map[string]any {
+	var groups map[string]any
+	if err := json.Unmarshal(s.Encode(), &groups); err != nil {
+		panic(err) // it is the JSON of an object
+	}
+	out := map[string]any{}
+	for name, value := range groups {
+		group, ok := value.(map[string]any)
+		if !ok {
+			out[name] = value
+		}
+		for inner, v := range group {
+			out[name+"."+inner] = v
+		}
+	}
+	return out
 }
 
 // Effective is the profile that a user has, and its version: a number that
