@@ -377,6 +377,39 @@ func TestProfileDecidesAboutFolders(t *testing.T) {
 	}
 }
 
+// A folder inside another is backed up with it: it is no folder of its own, and
+// may yet be backed up alone.
+func TestFolderInsideAnother(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	st := device(t, f)
+	alone, err := st.Folders()
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := t.TempDir()
+	inside, beside := filepath.Join(docs, "locale"), docs+"-2"
+	r := &runs{}
+	a := newAgent(t, st, r)
+	for _, folders := range [][]string{{inside}, {docs, beside}, {inside}} {
+		if _, err := a.Backup(t.Context(), folders, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range [][]string{{inside}, {docs, beside}, {docs, beside}} {
+		if got, want := r.jobs[i].folders, slices.Sorted(slices.Values(append(want, alone...))); !slices.Equal(got, want) {
+			t.Errorf("backup %d is of %v, want %v", i, got, want)
+		}
+	}
+	if got := r.jobs[2].walk; !slices.Equal(got, []string{inside}) {
+		t.Errorf("the last backup reads %v, want %s alone", got, inside)
+	}
+	root := string(filepath.Separator)
+	if got := outermost([]string{root + "a", root, root}); !slices.Equal(got, []string{root}) {
+		t.Errorf("the outermost are %v, want all of them inside the root", got)
+	}
+}
+
 func TestFind(t *testing.T) {
 	t.Parallel()
 	list := []wire.Snapshot{{Hash: "ab12"}, {Hash: "ab34"}, {Hash: "cd56"}}

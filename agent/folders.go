@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
@@ -52,7 +53,7 @@ func (a *Agent) plan(walk []string) (job, error) {
 }
 
 // Folders lists what the device backs up: what its user chose, and what its
-// profile says.
+// profile says, without what lies inside another of them.
 func Folders(st *state.State) ([]string, error) {
 	p, err := st.Profile()
 	if err != nil {
@@ -70,8 +71,20 @@ func Folders(st *state.State) ([]string, error) {
 		}
 		all = append(all, own...)
 	}
-	slices.Sort(all)
-	return slices.Compact(all), nil
+	return outermost(all), nil
+}
+
+// outermost sorts folders and leaves out those that lie inside others.
+func outermost(folders []string) []string {
+	slices.Sort(folders)
+	folders = slices.Compact(folders)
+	all := slices.Clone(folders)
+	return slices.DeleteFunc(folders, func(folder string) bool {
+		return slices.ContainsFunc(all, func(other string) bool {
+			// The root folder ends with the separator already.
+			return other != folder && strings.HasPrefix(folder, strings.TrimSuffix(other, string(filepath.Separator))+string(filepath.Separator))
+		})
+	})
 }
 
 // profileFolders are the profile's folders on this computer, links on the way
