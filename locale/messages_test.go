@@ -133,6 +133,7 @@ var sameInBoth = map[string]string{
 	"cli.account.example":      "a command as it is typed",
 	"cli.agent.example":        "a command as it is typed",
 	"cli.ask.no":               "both words begin with it",
+	"cli.completion.example":   "a command as it is typed",
 	"cli.snapshots.example":    "a command as it is typed",
 	"cli.status.example":       "a command as it is typed",
 	"cli.version.example":      "a command as it is typed",

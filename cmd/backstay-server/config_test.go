@@ -146,6 +146,28 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// What the library would say in English is said in the reader's language.
+func TestUsageInFrench(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"quickstart":                 "Il manque quelque chose. Utilisation : backstay-server quickstart FOLDER",
+		"quickstart a b":             "Un argument de trop : b",
+		"org x":                      "Il n’y a pas de commande x.",
+		"completion bash":            "Il n’y a pas de commande completion.",
+		"help nothing":               "Il n’y a pas de commande nothing.",
+		"serve -x":                   "Il n’y a pas d’option -x ici.",
+		"serve --data":               "--data demande une valeur.",
+		"quickstart --exit=maybe .":  "--exit n’admet pas la valeur maybe.",
+		"admin create --=x somebody": "--=x n’est pas une option",
+	} {
+		status, _, err := command(t, []string{"LC_ALL=fr_FR.UTF-8"}, strings.Fields(line)...)
+		plain := strings.ReplaceAll(err, "\u00a0", " ")
+		if status != exitUsage || !strings.Contains(plain, want) || !strings.Contains(plain, "Voyez : backstay-server --help") {
+			t.Errorf("%s: status %d, %q; want %q", line, status, err, want)
+		}
+	}
+}
+
 var update = flag.Bool("update", false, "write docs/admin/configuration.md")
 
 // The documentation is made from the table of keys:

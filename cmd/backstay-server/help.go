@@ -1,13 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/backstay/backstay/cli"
 	"github.com/backstay/backstay/errs"
 )
 
@@ -28,9 +28,9 @@ func (p *program) arguments(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) > n && cmd.HasSubCommands():
-			return errs.New(errs.Invalid, "cli.usage.command", "name", args[n])
+			return errs.New(errs.Invalid, "cli.usage.command", "name", cli.Safe(args[n]))
 		case len(args) > n:
-			return errs.New(errs.Invalid, "cli.usage.argument", "name", args[n])
+			return errs.New(errs.Invalid, "cli.usage.argument", "name", cli.Safe(args[n]))
 		case len(args) < n:
 			return errs.New(errs.Invalid, "server.usage.missing", "usage", cmd.UseLine())
 		}
@@ -96,18 +96,4 @@ func wrap(text string, width int) string {
 		column += n
 	}
 	return b.String()
-}
-
-// flagError says in the reader's language what is wrong with a flag.
-func flagError(err error) error {
-	var named interface{ GetSpecifiedName() string }
-	if !errors.As(err, &named) {
-		return errs.New(errs.Invalid, "cli.usage.other", "detail", err.Error())
-	}
-	// Of the two errors that name a flag, the one for a missing value differs by
-	// its text alone.
-	if strings.Contains(err.Error(), "needs an argument") {
-		return errs.New(errs.Invalid, "cli.usage.flag.bare", "name", named.GetSpecifiedName())
-	}
-	return errs.New(errs.Invalid, "cli.usage.flag", "name", named.GetSpecifiedName())
 }

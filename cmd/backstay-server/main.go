@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/backstay/backstay/cli"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/passwords"
@@ -123,13 +124,13 @@ backstay-server serve --config /etc/backstay/server.yaml
 backstay-server admin create --org Example alice`
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.PersistentPreRun = func(*cobra.Command, []string) { p.started = true }
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { p.started = cmd.Name() != "help" }
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { p.help(cmd) })
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.FlagError(err) })
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(_ *cobra.Command, args []string) error {
 		found, rest, err := root.Find(args)
 		if err != nil || len(rest) > 0 {
-			return errs.New(errs.Invalid, "cli.usage.command", "name", strings.Join(args, " "))
+			return errs.New(errs.Invalid, "cli.usage.command", "name", cli.Safe(strings.Join(args, " ")))
 		}
 		p.help(found)
 		return nil

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/state"
@@ -56,6 +55,14 @@ func TestCommandLines(t *testing.T) {
 		{"help explode", 2, "explode"},
 		{"backup --explode", 2, "--explode"},
 		{"backup --state", 2, "--state"},
+		{"backup --json=maybe", 2, "--json does not take maybe"},
+		{"backup -x", 2, "no option -x"},
+		{"backup --=x", 2, "--=x is not an option"},
+		{"completion", 0, "source <(backstay completion bash)"},
+		{"completion bash", 0, "__start_backstay"},
+		{"completion fish", 0, "complete -c backstay"},
+		{"completion tcsh", 2, "tcsh"},
+		{"completion bash zsh", 2, "zsh"},
 		{"version now", 2, "now"},
 		{"ls /a /b", 2, "/b"},
 		{"activate --user ann", 2, "--server"},
@@ -91,7 +98,7 @@ func TestCommandLines(t *testing.T) {
 // Every command says what it is for, in both languages, and its texts exist.
 func TestHelp(t *testing.T) {
 	for _, lang := range []string{"en_GB.UTF-8", "fr_FR.UTF-8"} {
-		for _, command := range []string{"", "activate", "register", "password", "password forgot", "password change", "agent", "backup", "ls", "restore", "snapshots", "status", "version"} {
+		for _, command := range []string{"", "activate", "register", "password", "password forgot", "password change", "agent", "backup", "ls", "restore", "snapshots", "status", "version", "completion"} {
 			status, out, _ := run(t, "LANG="+lang, append(strings.Fields(command), "--help")...)
 			if status != 0 || len(out) < 200 {
 				t.Errorf("%s %s --help = %d, %q", lang, command, status, out)
@@ -103,35 +110,6 @@ func TestHelp(t *testing.T) {
 				if n := len([]rune(line)); n > 126 {
 					t.Errorf("%s %s --help has a line of %d signs: %s", lang, command, n, line)
 				}
-			}
-		}
-	}
-}
-
-func TestSafe(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"report.odt":                 "report.odt",
-		"d\u00e9j\u00e0 vu":          "d\u00e9j\u00e0 vu",
-		"a\x1b[31mred":               `a\x1b[31mred`,
-		"bell\a\r\n\t":               `bell\a\r\n\t`,
-		"csi\u009b31m":               `csi\u009b31m`,
-		"abc\u202etxt.exe":           `abc\u202etxt.exe`,
-		"iso\u2066late":              `iso\u2066late`,
-		"caf\xe9":                    `caf\xe9`,
-		`back\slash`:                 `back\\slash`,
-		"\u65e5\u672c\u8a9e":         "\u65e5\u672c\u8a9e",
-		"no\u00a0break":              "no\u00a0break",
-		"\U0001f469\u200d\U0001f4bb": "\U0001f469\u200d\U0001f4bb",
-		"zero\u200bwidth":            `zero\u200bwidth`,
-	} {
-		got := safe(in)
-		if got != want {
-			t.Errorf("safe(%q) = %q, want %q", in, got, want)
-		}
-		for _, r := range got {
-			if unicode.IsControl(r) {
-				t.Errorf("safe(%q) lets %U through", in, r)
 			}
 		}
 	}

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/backstay/backstay/cli"
 	"github.com/backstay/backstay/errs"
 )
 
@@ -24,7 +24,6 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.errOut)
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "help", Hidden: true, RunE: func(cmd *cobra.Command, args []string) error {
 		found, _, err := root.Find(args)
 		if err != nil || found == root && len(args) > 0 {
@@ -33,10 +32,10 @@ func (a *app) rootCommand() *cobra.Command {
 		return found.Help()
 	}})
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { a.help(cmd) })
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, flagError(err)) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, cli.FlagError(err)) })
 	root.AddCommand(
 		a.registerCommand(), a.activateCommand(), a.passwordCommand(), a.backupCommand(), a.snapshotsCommand(), a.lsCommand(), a.restoreCommand(),
-		a.statusCommand(), a.agentCommand(), a.versionCommand(),
+		a.statusCommand(), a.agentCommand(), a.versionCommand(), a.completionCommand(),
 	)
 	return root
 }
@@ -106,17 +105,3 @@ func (u *usage) Error() string { return u.err.Error() }
 func (u *usage) Unwrap() error { return u.err }
 
 func usageError(cmd *cobra.Command, err error) error { return &usage{cmd.CommandPath(), err} }
-
-// flagError says in the reader's language what is wrong with a flag.
-func flagError(err error) error {
-	var named interface{ GetSpecifiedName() string }
-	if !errors.As(err, &named) {
-		return errs.New(errs.Invalid, "cli.usage.other", "detail", safe(err.Error()))
-	}
-	// Of the two errors that name a flag, the one for a missing value differs by
-	// its text alone.
-	if strings.Contains(err.Error(), "needs an argument") {
-		return errs.New(errs.Invalid, "cli.usage.flag.bare", "name", named.GetSpecifiedName())
-	}
-	return errs.New(errs.Invalid, "cli.usage.flag", "name", safe(named.GetSpecifiedName()))
-}
