@@ -52,7 +52,8 @@ func Purge(ctx context.Context, tx *db.Tx) (int64, error) {
 // personal are the tables with what an account has of its own, apart from its
 // devices and data.
 var personal = []string{"login_sessions", "user_tokens", "one_time_secrets", "password_history", "known_browsers",
-	"totp", "recovery_codes", "passkeys", "passkey_ceremonies", "account_requests"}
+	"totp", "recovery_codes", "passkeys", "passkey_ceremonies", "account_requests",
+	"activations", "activation_keys", "device_map"}
 
 func purge(ctx context.Context, tx *db.Tx, u User) error {
 	if err := move(ctx, tx, access.System("purge"), u, Purged, "", false); err != nil {

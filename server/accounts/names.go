@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/orgs"
@@ -20,10 +22,15 @@ const reservedFor = 90 * 24 * time.Hour
 // speaking. An administrator may give them.
 var ours = []string{"admin", "administrator", "root", "system"}
 
+// isOurs reports whether a username reads like one of ours, in full width too.
+func isOurs(username string) bool {
+	return slices.Contains(ours, orgs.Fold(norm.NFKC.String(username)))
+}
+
 // freeUsername refuses a username that another account has or keeps.
 func freeUsername(ctx context.Context, tx *db.Tx, u User) error {
 	key := orgs.Fold(u.Username)
-	if u.State == Pending && slices.Contains(ours, key) {
+	if u.State == Pending && isOurs(u.Username) {
 		return errs.New(errs.Invalid, "user.username.reserved", "username", u.Username)
 	}
 	var others int

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/errs"
@@ -22,7 +21,7 @@ func (n *New) Tidy() error {
 	if err := u.normalise(); err != nil {
 		return err
 	}
-	if slices.Contains(ours, orgs.Fold(u.Username)) {
+	if isOurs(u.Username) {
 		return errs.New(errs.Invalid, "user.username.reserved", "username", u.Username)
 	}
 	// Under the address of somebody else they would get what is mailed to who

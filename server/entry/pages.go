@@ -40,6 +40,8 @@ type passwordPage struct {
 	Next     string
 	Token    string // of the link that leads here
 	Action   string
+
+	Temporary bool // the password that is replaced was given, not chosen
 }
 
 // rule is a line of the password policy. Name, N and Max are for the script

@@ -56,6 +56,7 @@ func (d *Door) firstPasswordPage(w http.ResponseWriter, r *http.Request, v *Visi
 func (d *Door) showFirstPassword(w http.ResponseWriter, r *http.Request, v *Visit, failure error) {
 	page := passwordPage{Frame: d.Site.Frame(w, r).Card(), Username: v.User.Username, Next: r.FormValue("next")}
 	page.Title = page.Printer().T("entry.first")
+	page.Temporary = !v.User.TemporaryUntil.IsZero()
 	rules, err := d.rules(r, page.Printer(), v.User, r.PostFormValue("password"))
 	if err != nil {
 		d.Fail(w, r, v.Caller, err)

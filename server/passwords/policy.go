@@ -1,6 +1,8 @@
 package passwords
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -147,22 +149,30 @@ func allowed(password string) Rule {
 
 func spaced(s string) string { return strings.Join(strings.Split(s, ""), " ") }
 
-// made returns the name that a password is made of, with at most digits and
-// symbols around it, "" for none: Backstay2026! is made of the product's name.
+// made returns the name that a password is made of, "" for none: nothing but
+// names, however often, with digits and symbols around them. Backstay2026! is
+// made of the product's name.
 func (c Context) made(password string) string {
-	core := strings.TrimFunc(fold(password), func(r rune) bool { return !unicode.IsLetter(r) })
 	local, _, _ := strings.Cut(c.Email, "@")
-	for _, word := range []string{c.Product, c.Org, c.Username, local, c.Email} {
-		if word == "" {
-			continue
-		}
-		folded := fold(word)
-		if fold(password) == folded || core != "" && (core == folded || core == strings.TrimFunc(folded, func(r rune) bool { return !unicode.IsLetter(r) })) {
-			return word
+	words := []string{c.Email, c.Product, c.Org, c.Username, local}
+	// Of a name that is part of another, the longer is looked for first.
+	slices.SortStableFunc(words, func(a, b string) int { return len(b) - len(a) })
+	rest, found := fold(password), ""
+	for _, word := range words {
+		for _, w := range []string{fold(word), strings.TrimFunc(fold(word), notLetter)} {
+			if w != "" && strings.Contains(rest, w) {
+				rest = strings.ReplaceAll(rest, w, "")
+				found = cmp.Or(found, word)
+			}
 		}
 	}
-	return ""
+	if strings.ContainsFunc(rest, unicode.IsLetter) {
+		return ""
+	}
+	return found
 }
+
+func notLetter(r rune) bool { return !unicode.IsLetter(r) }
 
 // Refuse is the failure that names all rules a password breaks, in lines of the
 // argument "rules"; nil when it breaks none.

@@ -55,6 +55,10 @@ func TestPolicies(t *testing.T) {
 		{passwords.Classic, "Marie.Dupont1", somebody, "common"},
 		{passwords.Classic, "M.Dupont2026", somebody, "common"},
 		{passwords.Classic, "M.Dupont2026xyz", somebody, ""},
+		{passwords.Classic, "M.Dupont1m.dupont1", somebody, "common"}, // names alone, however often
+		{passwords.Classic, "BACKSTAYbackstay1", somebody, "common"},
+		{passwords.Classic, "Backstay-M.Dupont-7", somebody, "common"},
+		{passwords.Classic, "Backstay-and-M.Dupont-7", somebody, ""},
 		{passwords.Classic, strings.Repeat("Abcdef1x", 8), somebody, ""}, // 64
 		{passwords.Modern, "fourteen chars", somebody, "length"},
 		{passwords.Modern, "fifteen letters", somebody, ""},

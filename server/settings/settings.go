@@ -55,7 +55,7 @@ const (
 type SignIn struct {
 	UserPolicy  string `json:"user_policy"`
 	AdminPolicy string `json:"admin_policy"`
-	History     int    `json:"history"`     // earlier passwords that are refused; Remembered says where it holds
+	History     int    `json:"history"`     // earlier passwords that are refused; more under strong-admin, see Remembered
 	ExpiryDays  int    `json:"expiry_days"` // after so long a password must be changed; 0: never
 
 	LockAfter      int `json:"lock_after"` // failures in a row
@@ -75,13 +75,16 @@ type SignIn struct {
 	CodeMinutes    int `json:"code_minutes"`    // life of a mailed code
 }
 
-// Remembered is how many earlier passwords a policy refuses: History under
-// strong-admin, none under the others.
+// strongHistory is how many earlier passwords strong-admin refuses at least.
+const strongHistory = 5
+
+// Remembered is how many earlier passwords a policy refuses: History, and at
+// least five under strong-admin.
 func (s SignIn) Remembered(policy string) int {
 	if policy == PolicyStrongAdmin {
-		return s.History
+		return max(s.History, strongHistory)
 	}
-	return 0
+	return s.History
 }
 
 // Users says what happens to accounts that end.
@@ -141,7 +144,7 @@ func defaults() Settings {
 	return Settings{
 		Registration: Registration{Mode: RegistrationOff, SharedEmails: true},
 		SignIn: SignIn{
-			UserPolicy: PolicyClassic, AdminPolicy: PolicyClassic, History: 5,
+			UserPolicy: PolicyClassic, AdminPolicy: PolicyClassic,
 			LockAfter: 10, LockMinutes: 15, NetworkPerHour: 100,
 			AdminIdleMinutes: 60, AdminAbsoluteMinutes: 720, UserIdleMinutes: 480, UserAbsoluteMinutes: 1440,
 			AdminFactorDays: 7, StepUpMinutes: 5,

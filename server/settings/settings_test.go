@@ -111,7 +111,7 @@ func TestDefaults(t *testing.T) {
 	if s.Users.RollbackDays != 7 || s.Licences.GraceDays != 14 || s.Mail.Configured() || s.Mail.HasPassword {
 		t.Errorf("by default: %+v", s)
 	}
-	if s.SignIn.Remembered(settings.PolicyStrongAdmin) != 5 || s.SignIn.Remembered(settings.PolicyModern) != 0 {
+	if s.SignIn.Remembered(settings.PolicyStrongAdmin) != 5 || s.SignIn.Remembered(settings.PolicyModern) != s.SignIn.History {
 		t.Errorf("earlier passwords are remembered %d times", s.SignIn.Remembered(settings.PolicyModern))
 	}
 	// What is there by default must be good enough to be set.

@@ -86,15 +86,28 @@ func (g *Gate) Explain(ctx context.Context, tx *db.Tx, by access.Caller, id acco
 	}
 	x := Explanation{URL: g.link(u, "", ""), Lines: []Line{f.state(), f.lock(), f.password(), f.factor()}}
 	if u.Kind == access.UserKind {
-		x.Lines = append(x.Lines, f.web())
+		x.Lines = append(x.Lines, f.web(), f.seat())
 		if f.licensed {
-			x.Lines = append(x.Lines, f.seat(), f.terms())
+			x.Lines = append(x.Lines, f.terms())
 		}
 	}
 	if access.Allow(by, access.ViewAudit, u.Org, u.ID) {
-		x.Attempts, err = audit.List(ctx, tx, by, audit.Filter{Org: u.Org, Object: "user/" + string(u.ID), Action: access.Login, Limit: attempts})
+		x.Attempts, err = lastAttempts(ctx, tx, by, u)
 	}
 	return x, err
+}
+
+// lastAttempts are an account's newest log-ins and those that were refused. A
+// page that was refused to somebody who is in is no attempt.
+func lastAttempts(ctx context.Context, tx *db.Tx, by access.Caller, u accounts.User) (list []audit.Row, err error) {
+	f := audit.Filter{Org: u.Org, Object: "user/" + string(u.ID), Action: access.Login, Limit: 5 * attempts}
+	all, err := audit.List(ctx, tx, by, f)
+	for _, row := range all {
+		if len(list) < attempts && (row.Outcome == audit.Done || row.Session == "") {
+			list = append(list, row)
+		}
+	}
+	return list, err
 }
 
 func (g *Gate) facts(ctx context.Context, tx *db.Tx, u accounts.User) (f facts, err error) {
@@ -230,6 +243,8 @@ func (f facts) web() Line {
 
 func (f facts) seat() Line {
 	switch {
+	case !f.licensed:
+		return good("seat", "signin.seat.unlicensed")
 	case f.user.Seat == accounts.ActiveSeat:
 		return good("seat", "signin.seat.has")
 	case f.seatError == nil:

@@ -8,6 +8,7 @@ import (
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/signin"
 )
@@ -47,7 +48,7 @@ func TestExplain(t *testing.T) {
 		t.Errorf("no line %s in %+v", name, x.Lines)
 	}
 	x, err := w.explain(by, u.ID)
-	if err != nil || !x.OK() || x.URL != "https://backup.example.org/" || len(x.Lines) != 5 {
+	if err != nil || !x.OK() || x.URL != "https://backup.example.org/" || len(x.Lines) != 6 {
 		t.Fatalf("of a user who can sign in: %+v, %v", x, err)
 	}
 	check("state", true, "signin.state.active", signin.NoFix)
@@ -55,6 +56,7 @@ func TestExplain(t *testing.T) {
 	check("password", true, "signin.password.set", signin.NoFix)
 	check("factor", true, "signin.factor.none", signin.NoFix)
 	check("web", true, "signin.web.on", signin.NoFix)
+	check("seat", true, "signin.seat.unlicensed", signin.NoFix)
 
 	w.profile(func(s *profile.Settings) { s.WebRestore, s.Sharing, s.SecondFactor = false, true, profile.Required })
 	check("web", true, "signin.web.sharing", signin.FixWebRestore)
@@ -66,6 +68,14 @@ func TestExplain(t *testing.T) {
 
 	w.fail("192.0.2.1", "una", 10)
 	check("lock", false, "signin.lock.locked", signin.FixUnlock)
+	// Pages that are refused to who is in are no attempts.
+	for range 3 {
+		inside := u.Caller(from)
+		inside.Session = "s"
+		if err := audit.Denied(t.Context(), w.DB, inside, access.Login, "user/"+string(u.ID), errs.Of(errs.WebAccessOff)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	x, _ = w.explain(by, u.ID)
 	if len(x.Attempts) != 10 || x.Attempts[0].Details[1].After != "wrong_password" {
 		t.Errorf("the attempts are %+v", x.Attempts)

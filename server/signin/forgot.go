@@ -208,6 +208,10 @@ func (g *Gate) SendReset(ctx context.Context, tx *db.Tx, by access.Caller, id ac
 	if err != nil {
 		return "", err
 	}
+	// With the old password, too, nobody gets further than to a new one.
+	if err := accounts.MustChange(ctx, tx, u.ID); err != nil {
+		return "", err
+	}
 	minutes := s.SignIn.ResetMinutes
 	token, err := accounts.NewLink(ctx, tx, accounts.ForReset, u.ID, time.Duration(minutes)*time.Minute, nil)
 	if err != nil {

@@ -15,6 +15,9 @@ const (
 	maxOfOne = 32                    // of them from one connection: who floods us shuts out nobody else
 	spread   = 50 * time.Millisecond // before each is done
 	doWithin = 30 * time.Second
+
+	settleEvery = 5 * time.Millisecond
+	settleLooks = 1000
 )
 
 // queue is what is done after an answer, so that its time tells nothing: one
@@ -83,6 +86,25 @@ func (g *Gate) work() {
 		}
 		cancel()
 	}
+}
+
+// settle waits until what was asked for before has been done, or for a while
+// when there is always more.
+func (g *Gate) settle(ctx context.Context) error {
+	for range settleLooks {
+		g.queue.mu.Lock()
+		busy := g.queue.busy
+		g.queue.mu.Unlock()
+		if !busy {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(settleEvery):
+		}
+	}
+	return nil
 }
 
 // Wait returns when all that was asked for is done. Nobody asks any more when a

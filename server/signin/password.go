@@ -59,6 +59,7 @@ func (g *Gate) outdated(ctx context.Context, tx *db.Tx, u *accounts.User, passwo
 // It hashes, and belongs outside of transactions.
 func (g *Gate) fresh(ctx context.Context, u accounts.User, password string) (string, error) {
 	var earlier []string
+	var n int
 	err := g.DB.Read(ctx, func(tx *db.Tx) error {
 		policy, c, err := g.PolicyFor(ctx, tx, u)
 		if err != nil {
@@ -67,8 +68,7 @@ func (g *Gate) fresh(ctx context.Context, u accounts.User, password string) (str
 		if err := passwords.Refuse(policy, password, c); err != nil {
 			return err
 		}
-		n, err := g.remembered(ctx, tx, u)
-		if err != nil {
+		if n, err = g.remembered(ctx, tx, u); err != nil {
 			return err
 		}
 		earlier, err = accounts.Remembered(ctx, tx, u.ID, n)
@@ -92,7 +92,7 @@ func (g *Gate) fresh(ctx context.Context, u accounts.User, password string) (str
 			return "", err
 		}
 		if same {
-			return "", errs.New(errs.Invalid, "user.password.earlier", "n", len(earlier))
+			return "", errs.New(errs.Invalid, "user.password.earlier", "n", n)
 		}
 	}
 	return g.Hasher.Hash(ctx, password)

@@ -209,7 +209,7 @@ func (g *Gate) register(ctx context.Context, from access.Caller, n accounts.New)
 		u, err := accounts.Create(ctx, tx, by, g.Keys, n)
 		switch {
 		case errs.KindOf(err) == errs.Conflict:
-			return g.taken(ctx, tx, n)
+			return g.taken(ctx, tx, from, n, errs.Find(err).Key == "user.email.taken")
 		case errs.Find(err) != nil:
 			// The last seat went to somebody else a moment ago. Nobody waits
 			// for an answer, and none would be safe to give.
@@ -229,16 +229,28 @@ func (g *Gate) register(ctx context.Context, from access.Caller, n accounts.New)
 	})
 }
 
-// taken tells an address that the username it wants is somebody's already. For
-// who typed it, everything goes on as if it were not: wrong codes are counted,
-// and a right one there is none.
-func (g *Gate) taken(ctx context.Context, tx *db.Tx, n accounts.New) error {
-	err := mail.Queue(ctx, tx, g.Keys, mail.Mail{To: n.Email, Language: n.Language, Org: n.Org, Template: mail.RegistrationTaken,
-		Values: map[string]string{"username": n.Username, "link": g.link(accounts.User{}, "forgot", "")}})
+// taken tells an address that the username it wants is somebody's already, or,
+// where an address has one account only, which one it has. For who typed it,
+// everything goes on as if it were not: wrong codes are counted, and a right one
+// there is none.
+func (g *Gate) taken(ctx context.Context, tx *db.Tx, from access.Caller, n accounts.New, address bool) error {
+	err := g.mailTaken(ctx, tx, from, n, address)
 	if err != nil || n.State != accounts.Pending {
 		return err
 	}
 	return g.decoy(ctx, tx, n.ID)
+}
+
+func (g *Gate) mailTaken(ctx context.Context, tx *db.Tx, from access.Caller, n accounts.New, address bool) error {
+	if address {
+		users, err := accounts.OfAddress(ctx, tx, n.Email)
+		if err != nil || len(users) == 0 {
+			return err
+		}
+		return g.mailUsernames(ctx, tx, from, users)
+	}
+	return mail.Queue(ctx, tx, g.Keys, mail.Mail{To: n.Email, Language: n.Language, Org: n.Org, Template: mail.RegistrationTaken,
+		Values: map[string]string{"username": n.Username, "link": g.link(accounts.User{}, "forgot", "")}})
 }
 
 // decoy begins to count wrong codes of a registration that is none.
@@ -321,6 +333,10 @@ func (g *Gate) resend(ctx context.Context, id accounts.ID) error {
 func (g *Gate) ConfirmRegistration(ctx context.Context, from access.Caller, pending, code string) (accounts.User, error) {
 	r, err := g.verify(pending)
 	if err != nil {
+		return accounts.User{}, err
+	}
+	// The registration may still wait to be written down.
+	if err := g.settle(ctx); err != nil {
 		return accounts.User{}, err
 	}
 	id := accounts.ID(r.id.String())

@@ -171,6 +171,45 @@ func TestRegisterByCode(t *testing.T) {
 	}
 }
 
+// A code can be typed before the registration is written down: the answer does
+// not wait for that.
+func TestConfirmAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.open()
+	for i := range 5 {
+		pending, err := w.g.Register(t.Context(), access.Caller{IP: "192.0.2.1"}, byClient(fmt.Sprintf("una%d", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.g.ConfirmRegistration(t.Context(), from, pending, "000000")
+		if !errs.Is(err, errs.WrongConfirmation) {
+			t.Errorf("a wrong code at once: %v", err)
+		}
+	}
+}
+
+// Where addresses are not shared, the one that has an account is told its name,
+// and not that a free one is taken.
+func TestRegisterSharedAddress(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.open()
+	w.User("una")
+	w.Set(func(s *settings.Settings) { s.Registration.SharedEmails = false })
+	second := asked("una2")
+	second.Email = w.Named("una").Email
+	if _, err := w.register("192.0.2.1", second); err != nil {
+		t.Fatal(err)
+	}
+	if told := w.mailsOf(mail.Usernames); len(told) != 1 || told[0].Values["usernames"] != "una" || len(w.mails()) != 1 {
+		t.Errorf("mailed %+v", w.mails())
+	}
+	if _, err := w.register("192.0.2.1", asked("ｒｏｏｔ")); errs.KindOf(err) != errs.Invalid {
+		t.Errorf("a name of ours in full width: %v", err)
+	}
+}
+
 // For who types, a username that is taken is like one that is not: wrong codes
 // count down, codes can be resent, and all end.
 func TestTakenIsNotSeen(t *testing.T) {
