@@ -29,12 +29,12 @@ func (c *console) newUser(w http.ResponseWriter, r *http.Request, v *visit) {
 // The ways by which somebody gets their first password.
 const (
 	byInvitation = "invite"   // from the activation mail, or a link that is handed over
-	byPassword   = "password" // the administrator passes one on
+	byPassword   = "password" // the administrator passes on one that is made, and picks none
 )
 
 // fields of the form for a new user, by the keys of what may be wrong.
 var userFields = map[string]string{
-	"user.username.": "username", "user.password.": "password", "user.email.": "email", "user.name.": "last_name",
+	"user.username.": "username", "user.email.": "email", "user.name.": "last_name",
 	"user.language.": "language", "licence.": "licence",
 }
 
@@ -79,14 +79,11 @@ func (c *console) createUser(w http.ResponseWriter, r *http.Request, v *visit) {
 		Licence: r.PostFormValue("licence"), Language: r.PostFormValue("language"), NoMail: r.PostFormValue("no_mail") == "on"}
 	n := accounts.New{Org: v.org(), Kind: access.UserKind, Username: page.Username, FirstName: page.FirstName, LastName: page.LastName,
 		Email: page.Email, Licence: page.Licence, Language: page.Language}
-	secret := r.PostFormValue("password")
 	if page.How != byPassword {
-		page.How, secret = byInvitation, ""
+		page.How = byInvitation
 	}
 	n.MustChangePassword = page.How == byPassword // two people know it
-	if secret == "" {
-		secret = passwords.Readable()
-	}
+	secret := passwords.Readable()
 	var err error
 	if n.PasswordHash, err = c.Gate.Hasher.Hash(ctx, secret); err != nil {
 		c.showNewUser(w, r, v, web.Status(w, err), page, err)
