@@ -79,6 +79,7 @@ type Action string
 const (
 	Login          Action = "login"           // recorded, not asked: whoever knows the secret
 	Logout         Action = "logout"          // end an own session
+	Register       Action = "register"        // recorded, not asked: whoever the settings let
 	ManageOrgs     Action = "orgs.manage"     // make and change organisations
 	ManageLicences Action = "licences.manage" // make and change licences
 	ViewUsers      Action = "users.view"      // see accounts

@@ -3,7 +3,7 @@ package access
 import "testing"
 
 func all() []Action {
-	return []Action{Login, Logout, ManageOrgs, ManageLicences, ViewUsers, ManageUsers, ChangeAccount, ViewProfiles, ManageProfiles,
+	return []Action{Login, Logout, Register, ManageOrgs, ManageLicences, ViewUsers, ManageUsers, ChangeAccount, ViewProfiles, ManageProfiles,
 		ViewDevices, ManageDevices, Activate, Report, Backup, ReadOwnData, RestoreOthers, ViewAudit, ManageSettings}
 }
 

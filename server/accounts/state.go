@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -120,13 +121,13 @@ func move(ctx context.Context, tx *db.Tx, by access.Caller, u User, to State, re
 		return err
 	}
 	if err := u.may(tx.Now(), to, reason, undo); err != nil {
-		return err
+		return refusedTo(u, err)
 	}
 	if err := keepOne(ctx, tx, u); err != nil {
 		return err
 	}
 	if err := moveSeat(ctx, tx, &u, to); err != nil {
-		return err
+		return refusedTo(u, err)
 	}
 	if to != Active {
 		if err := end(ctx, tx, by, u.ID, to); err != nil {
@@ -154,6 +155,17 @@ func move(ctx context.Context, tx *db.Tx, by access.Caller, u User, to State, re
 		return err
 	}
 	return manage(ctx, tx, by, u, append(details, audit.Change("seat", old.Seat, u.Seat))...)
+}
+
+// refusedTo makes a refusal with a code, such as that of a legal hold, one that
+// is recorded.
+func refusedTo(u User, err error) error {
+	e := errs.Find(err)
+	if e == nil || e.Code == "" {
+		return err
+	}
+	denial := &audit.Denial{Action: access.ManageUsers, Org: u.Org, Owner: u.ID, Object: "user/" + string(u.ID)}
+	return e.Because(errors.Join(e.Err, denial))
 }
 
 // end ends what an account could come in by, when it is not active any more. The

@@ -1,6 +1,7 @@
 package accounts_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -214,8 +215,9 @@ func TestLegalHold(t *testing.T) {
 		w.Write(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, system, id, on) })
 	}
 	hold(u.ID, true)
-	if err := w.setState(u.ID, accounts.Deleted); !errs.Is(err, errs.LegalHold) {
-		t.Errorf("deleting: %v, want E1404", err)
+	err := w.setState(u.ID, accounts.Deleted)
+	if denial := new(audit.Denial); !errs.Is(err, errs.LegalHold) || !errors.As(err, &denial) || denial.Owner != u.ID {
+		t.Errorf("deleting: %v, want E1404, and one that is recorded", err)
 	}
 	for _, to := range []accounts.State{accounts.Disabled, accounts.Preserved, accounts.Active} {
 		if err := w.setState(u.ID, to); err != nil {
@@ -244,7 +246,7 @@ func TestLegalHold(t *testing.T) {
 		t.Errorf("%d purged after the hold", n)
 	}
 	// Its user must not learn of it, and somebody without rights not change it.
-	err := w.Try(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, u.Caller(from), u.ID, false) })
+	err = w.Try(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, u.Caller(from), u.ID, false) })
 	if errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("a user about themselves: %v", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
@@ -68,7 +69,7 @@ func (g *Gate) Register(ctx context.Context, from access.Caller, r Registration)
 		if errs.Find(told) == nil {
 			return told
 		}
-		return nil // what was counted stays so
+		return g.refusedRegistration(ctx, tx, from, n, told) // what was counted stays so
 	})
 	if err == nil {
 		err = told
@@ -86,6 +87,21 @@ func (g *Gate) Register(ctx context.Context, from access.Caller, r Registration)
 		return "", err
 	}
 	return g.sign(registering{id, g.address(n.Email)}), nil
+}
+
+// refusedRegistration records that somebody was not let in: they may be guessing
+// serial numbers. Who floods is recorded a few times an hour.
+func (g *Gate) refusedRegistration(ctx context.Context, tx *db.Tx, from access.Caller, n accounts.New, told error) error {
+	e := errs.Find(told)
+	if e.Code == "" {
+		return nil // something to mend in the form
+	}
+	wait, err := hit(ctx, tx, g.subject("noted registration", string(e.Code), host(from.IP)), time.Hour, noted)
+	if err != nil || wait > 0 {
+		return err
+	}
+	return audit.Record(ctx, tx, from, audit.Event{Action: access.Register, Org: n.Org, Object: "user",
+		Outcome: audit.Refuse, Code: e.Code})
 }
 
 // account is the account that r asks for, as far as that can be said without

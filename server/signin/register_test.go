@@ -9,6 +9,7 @@ import (
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
@@ -386,5 +387,17 @@ func TestRegisterBySerial(t *testing.T) {
 	w.Move(time.Hour)
 	if _, err := w.register("192.0.2.1", r); !errs.Is(err, errs.NoFreeSeat) {
 		t.Errorf("an hour later: %v", err)
+	}
+	var rows []audit.Row
+	w.Read(func(tx *db.Tx) (err error) {
+		rows, err = audit.List(t.Context(), tx, system, audit.Filter{Action: access.Register, Limit: 100})
+		return err
+	})
+	codes := map[string]int{}
+	for _, row := range rows {
+		codes[string(row.Code)]++
+	}
+	if codes["E1302"] == 0 || codes["E1301"] == 0 || codes["E1104"] == 0 {
+		t.Errorf("the audit has %v", codes)
 	}
 }
