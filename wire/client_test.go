@@ -269,11 +269,14 @@ func TestPasswordIsSentOnce(t *testing.T) {
 	mux := device(nil)
 	mux.HandleFunc("POST /agent/v1/user-token", func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
-		refuse(w, 429, wire.Problem{Code: "E1104", Data: map[string]any{"n": 7}})
+		refuse(w, 429, wire.Problem{Code: "E1104", Data: map[string]any{"n": 7, "at": "2026-11-23T12:00:00Z", "year": "2026"}})
 	})
 	_, err := client(t, serve(t, mux)).Login(context.Background(), "wrong", nil)
 	if e := errs.Find(err); e == nil || e.Code != errs.TooManyAttempts || e.Args["n"] != int64(7) {
 		t.Errorf("Login = %v, want E1104 with n 7", err)
+	} else if at, ok := e.Args["at"].(time.Time); !ok || at.Day() != 23 || e.Args["year"] != "2026" {
+		// An instant is shown as its reader writes days.
+		t.Errorf("the values of the message are %v", e.Args)
 	}
 	if calls.Load() != 1 {
 		t.Errorf("%d calls, want 1", calls.Load())

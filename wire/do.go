@@ -289,11 +289,17 @@ func (r *Refusal) Error() string {
 func (p Problem) failure(status int) error {
 	args := make(map[string]any, len(p.Data))
 	for name, value := range p.Data {
-		if n, ok := value.(json.Number); ok {
-			if whole, err := n.Int64(); err == nil {
+		switch v := value.(type) {
+		case json.Number:
+			if whole, err := v.Int64(); err == nil {
 				value = whole
-			} else if f, err := n.Float64(); err == nil {
+			} else if f, err := v.Float64(); err == nil {
 				value = f
+			}
+		case string:
+			// A message shows an instant as its reader's day.
+			if at, err := time.Parse(time.RFC3339, v); err == nil {
+				value = at
 			}
 		}
 		args[name] = value

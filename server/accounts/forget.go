@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// pendingLife is how long a registration waits for its code.
-	pendingLife = 24 * time.Hour
+	// PendingLife is how long a registration waits for its code.
+	PendingLife = 24 * time.Hour
 
 	forgetAtOnce = 100
 )
@@ -39,7 +39,7 @@ func Forget(ctx context.Context, tx *db.Tx) (int64, error) {
 func forgetPending(ctx context.Context, tx *db.Tx) (int64, error) {
 	var old []User
 	err := each(ctx, tx, "SELECT "+columns+" FROM users WHERE state = $1 AND state_at <= $2 ORDER BY state_at LIMIT $3",
-		[]any{Pending, db.Micros(tx.Now().Add(-pendingLife)), forgetAtOnce}, func(rows *sql.Rows) error {
+		[]any{Pending, db.Micros(tx.Now().Add(-PendingLife)), forgetAtOnce}, func(rows *sql.Rows) error {
 			u, err := scan(rows)
 			old = append(old, u)
 			return err

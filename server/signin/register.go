@@ -300,6 +300,10 @@ func (g *Gate) ResendCode(ctx context.Context, from access.Caller, pending strin
 	if err != nil {
 		return 0, err
 	}
+	// A registration is forgotten after a day, whether there was one or not.
+	if seconds, nanos := r.id.Time().UnixTime(); g.DB.Now().Sub(time.Unix(seconds, nanos)) > accounts.PendingLife {
+		return 0, errs.Of(errs.LinkExpired)
+	}
 	var told error
 	err = g.DB.Write(ctx, func(tx *db.Tx) error {
 		told = g.mayResend(ctx, tx, r)

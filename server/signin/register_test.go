@@ -316,6 +316,11 @@ func TestResending(t *testing.T) {
 	if sent != 10 {
 		t.Errorf("%d codes to one address within a day", sent)
 	}
+	// After a day there is nothing left to confirm.
+	w.Move(25*time.Hour - w.Past())
+	if err := resend(); !errs.Is(err, errs.LinkExpired) {
+		t.Errorf("after a day: %v", err)
+	}
 }
 
 // Who begins anew with the same address replaces the registration of before.
