@@ -283,6 +283,47 @@ func TestDeactivatedDeviceStops(t *testing.T) {
 	eventually(t, "it went on when it was active again", func() bool { return r.count() == 2 })
 }
 
+// A backup stops when something comes in its way, and goes on when that has
+// gone; who asked for it hears of the end only.
+func TestBackupGivesWay(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	st := device(t, f)
+	var a *Agent
+	plugged := func(yes bool) {
+		a.mu.Lock()
+		a.facts.Power = schedule.Power{Battery: !yes, Percent: 12}
+		a.mu.Unlock()
+		a.poke()
+	}
+	r := &runs{do: func(ctx context.Context, n int, _ func(wire.Progress)) error {
+		if n != 2 {
+			return nil
+		}
+		plugged(false)
+		<-ctx.Done()
+		return ctx.Err()
+	}}
+	a = newAgent(t, st, r)
+	start(t, a)
+	eventually(t, "the first backup was made", func() bool { run, ok, _ := st.LastRun(); return ok && run.State == state.RunDone })
+	f.ask(wire.Request{Number: 7, Kind: wire.RequestBackup})
+	eventually(t, "the second one stopped", func() bool { run, _, _ := st.LastRun(); return run.State == state.RunCancelled })
+	time.Sleep(200 * time.Millisecond) // three minutes
+	if n := r.count(); n != 2 {
+		t.Errorf("%d backups, want none while the battery is low", n-2)
+	}
+	plugged(true)
+	eventually(t, "the server was told that it was made", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return slices.Equal(f.outcomes, []string{"7 taken", "7 done"})
+	})
+	if n := r.count(); n != 3 {
+		t.Errorf("%d backups, want 3", n)
+	}
+}
+
 func TestCommandsHandTheirWorkOver(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)

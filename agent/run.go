@@ -171,22 +171,17 @@ func (a *Agent) outcome(ctx context.Context, r wire.Request, what string, err er
 // keepSchedule backs up when it is time, until ctx ends.
 func (a *Agent) keepSchedule(ctx context.Context) {
 	for {
-		a.mu.Lock()
-		a.facts.Now = a.now()
-		next, inactive := schedule.Next(a.facts), a.inactive
-		if next.At != a.live.Next && !inactive {
-			a.cfg.Log.Info("next backup", "at", next.At, "reason", next.Reason, "blocked", next.Blocked)
-		}
-		a.live.Next, a.live.Reason = next.At, string(next.Reason)
-		a.mu.Unlock()
-		left := next.At.Sub(a.now())
-		if !inactive && next.Due(a.now()) && a.hasFolders() {
+		next := a.decide()
+		if next.Due(a.now()) && a.hasFolders() {
 			a.due(ctx)
 		}
-		if inactive || left <= 0 {
+		left := next.At.Sub(a.now())
+		if left <= 0 {
 			left = look
 		}
-		timer := time.NewTimer(min(left, look) / time.Duration(a.cfg.pace))
+		left = min(left, look)
+		before := a.now()
+		timer := time.NewTimer(left / time.Duration(a.cfg.pace))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -195,7 +190,32 @@ func (a *Agent) keepSchedule(ctx context.Context) {
 		case <-timer.C:
 		}
 		timer.Stop()
+		if now := a.now(); now.Sub(before) > left+look {
+			a.woke(now)
+		}
 	}
+}
+
+// decide looks when the next backup is due, and remembers it for those who ask.
+func (a *Agent) decide() schedule.Decision {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.facts.Now, a.facts.Held = a.now(), a.inactive
+	next := schedule.Next(a.facts)
+	if !a.inactive && next.At.After(a.facts.Now) && !next.At.Equal(a.live.Next) {
+		a.cfg.Log.Info("next backup", "at", next.At, "reason", next.Reason, "blocked", next.Blocked)
+	}
+	a.live.Next, a.live.Reason = next.At, string(next.Reason)
+	return next
+}
+
+// woke notes that the computer slept: a timer came much too late by the clock on
+// the wall.
+func (a *Agent) woke(at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.facts.Woke = at
+	a.cfg.Log.Info("this computer slept, or its clock was put on")
 }
 
 // hasFolders reports whether there is anything to back up: a computer that was
@@ -215,6 +235,16 @@ func (a *Agent) due(ctx context.Context) {
 	defer stop()
 	go a.watch(running, stop, by)
 	_, err := a.Backup(running, nil, nil)
+	if err != nil && running.Err() != nil && ctx.Err() == nil {
+		// Something came in its way: who asked for it still waits.
+		a.mu.Lock()
+		a.asked = append(asked, a.asked...)
+		if a.facts.Asked == schedule.Nobody {
+			a.facts.Asked = by
+		}
+		a.mu.Unlock()
+		return
+	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		a.cfg.Log.Error("the backup failed", "err", err)
 	}
@@ -228,7 +258,7 @@ func (a *Agent) due(ctx context.Context) {
 func (a *Agent) watch(ctx context.Context, stop func(), by schedule.Asker) {
 	for a.pause(ctx, look) {
 		a.mu.Lock()
-		a.facts.Now = a.now()
+		a.facts.Now, a.facts.Held = a.now(), a.inactive
 		blocked := schedule.Interrupt(a.facts, by)
 		a.mu.Unlock()
 		if len(blocked) > 0 {

@@ -14,7 +14,6 @@ import (
 // them is a star.
 type Cron struct {
 	spec    cron.Schedule
-	by      string
 	anyHour bool
 }
 
@@ -34,43 +33,85 @@ func ParseCron(text string) (Cron, error) {
 	if err != nil {
 		return Cron{}, err
 	}
-	c := Cron{spec: spec, by: strings.Join(fields, " "), anyHour: strings.HasPrefix(fields[1], "*")}
-	at := spec.Next(time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC).Add(-time.Minute))
+	last := spec.Next(time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC).Add(-time.Second))
+	if last.IsZero() {
+		return Cron{}, errors.New("no such time comes")
+	}
 	for range 200 {
-		next := spec.Next(at)
-		switch {
-		case at.IsZero() || next.IsZero():
-			return Cron{}, errors.New("no such time comes")
-		case next.Sub(at) < MinInterval*time.Minute:
+		next := spec.Next(last)
+		if next.IsZero() {
+			break // not for years
+		}
+		if next.Sub(last) < MinInterval*time.Minute {
 			return Cron{}, errors.New("too often")
 		}
-		at = next
+		last = next
 	}
-	return c, nil
+	return Cron{spec: spec, anyHour: strings.HasPrefix(fields[1], "*")}, nil
 }
 
-// Next is the first time after t, in t's time zone. A time that the change to
-// summer time leaves out comes as soon as the clock has passed it. One that the
-// change back brings twice comes the first time only, unless the hour begins
-// with a star: who says every hour means every hour.
+// Next is the first time after t, in t's time zone, zero when none comes for
+// years. A time that the change to summer time leaves out comes at the change.
+// One that the change back brings twice comes the first time only, unless the
+// hour begins with a star: who says every hour means every hour.
+//
+// The library is asked in UTC alone, about what a clock on the wall shows: by
+// itself it misses a day where clocks are changed by half an hour, and runs
+// twice what comes twice.
 func (c Cron) Next(t time.Time) time.Time {
-	next := c.spec.Next(t)
-	for !c.anyHour && !next.IsZero() && repeated(next) {
-		next = c.spec.Next(next)
+	if c.anyHour {
+		return c.nextOfAll(t)
 	}
-	return next
+	for wall := onWall(t); ; {
+		if wall = c.spec.Next(wall); wall.IsZero() {
+			return time.Time{}
+		}
+		if at := firstShown(wall, t.Location()); at.After(t) {
+			return at
+		}
+	}
 }
 
-// repeated reports whether the clock has shown this time once before, since it
-// was put back.
-func repeated(t time.Time) bool {
-	began, _ := t.ZoneBounds()
-	if began.IsZero() {
-		return false
+// nextOfAll looks at one stretch of time after the other in which the clock is
+// not changed.
+func (c Cron) nextOfAll(t time.Time) time.Time {
+	for wall := onWall(t); ; wall = onWall(t).Add(-time.Second) {
+		next := c.spec.Next(wall)
+		if next.IsZero() {
+			return time.Time{}
+		}
+		at := t.Add(next.Sub(onWall(t)))
+		_, put := t.ZoneBounds()
+		if put.IsZero() || at.Before(put) {
+			return at
+		}
+		t = put.In(t.Location())
+	}
+}
+
+// onWall is what a clock on the wall shows at t, as a time in UTC.
+func onWall(t time.Time) time.Time {
+	_, offset := t.Zone()
+	return t.Add(time.Duration(offset) * time.Second).UTC()
+}
+
+// firstShown is when a clock on a wall there first shows a time or a later one.
+func firstShown(wall time.Time, there *time.Location) time.Time {
+	at := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, there)
+	began, put := at.ZoneBounds()
+	switch shown := onWall(at); {
+	case shown.Before(wall): // it is left out, and at is before the change
+		return put.In(there)
+	case shown.After(wall): // and after it
+		return began.In(there)
+	case began.IsZero():
+		return at
 	}
 	_, before := began.Add(-time.Second).Zone()
-	_, now := t.Zone()
-	return t.Before(began.Add(time.Duration(before-now) * time.Second))
+	if earlier := wall.Add(-time.Duration(before) * time.Second); earlier.Before(began) {
+		return earlier.In(there) // it comes twice
+	}
+	return at
 }
 
 // LongestGap is the longest time between two of the next times after t.

@@ -47,7 +47,7 @@ var dayNames = [7]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 // Day is the set of one day.
 func Day(d time.Weekday) Days { return 1 << d }
 
-// ParseDays reads names of days.
+// ParseDays reads names of days. All seven are the same as none.
 func ParseDays(names []string) (Days, error) {
 	var days Days
 	for _, name := range names {
@@ -56,6 +56,9 @@ func ParseDays(names []string) (Days, error) {
 			return 0, fmt.Errorf("%q is no day of the week", name)
 		}
 		days |= Day(time.Weekday(i))
+	}
+	if days == 127 {
+		return 0, nil
 	}
 	return days, nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay/errs"
 )
@@ -30,6 +31,12 @@ func TestDecode(t *testing.T) {
 		{"no lists", `{"folders": null, "exclude": null}`, func(*Settings) {}},
 		{"repeats and spaces", `{"folders": [{"path": " /a "}, {"path": "/a", "mandatory": true}, {"path": ""}], "exclude": ["x", " x", ""]}`,
 			func(s *Settings) { s.Folders = []Folder{{"/a", true}}; s.Exclude = []string{"x"} }},
+		{"a part of a group", `{"schedule": {"cron": " 0  12 * * * "}, "networks": {"deny": [{"ssid": "x"}, {"ssid": "x"}]}}`,
+			func(s *Settings) { s.Schedule.Cron = "0 12 * * *"; s.Networks.Deny = []Network{{SSID: "x"}} }},
+		{"empty words", `{"cpu": "", "same_name": "", "notifications": null}`, func(*Settings) {}},
+		// Until users could choose more, whether they may add folders stood alone.
+		{"from an older program", `{"user_can_add": false}`, func(s *Settings) { s.UserMay.Folders = false }},
+		{"from two programs", `{"user_can_add": true, "user_may": {"folders": false}}`, func(s *Settings) { s.UserMay.Folders = false }},
 	} {
 		want := Defaults()
 		c.want(&want)
@@ -82,6 +89,60 @@ func TestValidate(t *testing.T) {
 		{"a path", exclude("~/Downloads/*"), true},
 		{"an open bracket", exclude("[a"), false},
 		{"a slash", exclude("/"), false},
+		{"times", func(s *Settings) { s.Schedule.Cron = "0 12 * * mon-fri" }, true},
+		{"no times", func(s *Settings) { s.Schedule.Cron = "noon" }, false},
+		{"windows", func(s *Settings) { s.Schedule.Windows = []Window{window(t, "20:00", "06:00")} }, true},
+		{"a window beyond the day", func(s *Settings) { s.Schedule.Windows = []Window{{To: 1441}} }, false},
+		{"a window that begins at its end", func(s *Settings) { s.Schedule.Windows = []Window{{From: 1440, To: 60}} }, false},
+		{"too many windows", func(s *Settings) { s.Schedule.Windows = manyWindows(MaxWindows + 1) }, false},
+		{"too many blackouts", func(s *Settings) { s.Schedule.Blackouts = manyWindows(MaxWindows + 1) }, false},
+		{"windows within blackouts", func(s *Settings) {
+			s.Schedule.Windows, s.Schedule.Blackouts = []Window{window(t, "10:00", "11:00")}, []Window{window(t, "08:00", "18:00")}
+		}, false},
+		{"a window that pauses", func(s *Settings) { s.Schedule.OnWindowEnd = Pause }, true},
+		{"a window that explodes", func(s *Settings) { s.Schedule.OnWindowEnd = "explode" }, false},
+		{"no difference for large files", func(s *Settings) { s.Schedule.BigFileMinutes = 0 }, true},
+		{"large files in the past", func(s *Settings) { s.Schedule.BigFileMinutes = -1 }, false},
+		{"files of negative size", func(s *Settings) { s.Schedule.BigFileBytes = -1 }, false},
+		{"all at once", func(s *Settings) { s.Schedule.JitterPercent = 0 }, true},
+		{"anywhere", func(s *Settings) { s.Schedule.JitterPercent = 51 }, false},
+		{"a limit", func(s *Settings) { s.Bandwidth.UpKbps = 16 }, true},
+		{"a limit that would never end", func(s *Settings) { s.Bandwidth.UpKbps = 15 }, false},
+		{"a share", func(s *Settings) { s.Bandwidth.Percent = 100 }, true},
+		{"more than all", func(s *Settings) { s.Bandwidth.Percent = 101 }, false},
+		{"a share and a limit", func(s *Settings) { s.Bandwidth.Percent, s.Bandwidth.UpKbps = 50, 500 }, false},
+		{"a limit for restores", func(s *Settings) { s.Bandwidth.RestoreKbps = -1 }, false},
+		{"limits for times", func(s *Settings) { s.Bandwidth.Table = []Rate{{window(t, "08:00", "18:00"), 500}} }, true},
+		{"limits for no times", func(s *Settings) { s.Bandwidth.Table = []Rate{{Window{From: -1}, 500}} }, false},
+		{"no limits for times", func(s *Settings) { s.Bandwidth.Table = []Rate{{window(t, "08:00", "18:00"), 5}} }, false},
+		{"an exempt network", func(s *Settings) { s.Bandwidth.LANExempt = []string{"10.0.0.0/8"} }, true},
+		{"an exempt name", func(s *Settings) { s.Bandwidth.LANExempt = []string{"office"} }, false},
+		{"an allowed network", func(s *Settings) { s.Networks.Allow = []Network{{SSID: "Office"}} }, true},
+		{"an allowed nothing", func(s *Settings) { s.Networks.Allow = []Network{{}} }, false},
+		{"a network in two ways", func(s *Settings) { s.Networks.Deny = []Network{{SSID: "Office", CIDR: "10.0.0.0/8"}} }, false},
+		{"metered", func(s *Settings) { s.Networks.Metered = MeteredAllow }, true},
+		{"half metered", func(s *Settings) { s.Networks.Metered = "half" }, false},
+		{"an empty battery", func(s *Settings) { s.Networks.BatteryPercent = 0 }, true},
+		{"a full battery", func(s *Settings) { s.Networks.BatteryPercent = 96 }, false},
+		{"a processor", func(s *Settings) { s.CPU = CPUAdaptive }, true},
+		{"a turbo", func(s *Settings) { s.CPU = "turbo" }, false},
+		{"a quota", func(s *Settings) { s.QuotaBytes = 50_000_000_000 }, true},
+		{"a debt", func(s *Settings) { s.QuotaBytes = -1 }, false},
+		{"a pause of an hour", func(s *Settings) { s.UserMay.PauseMaxHours = 1 }, true},
+		{"a pause of no hour", func(s *Settings) { s.UserMay.PauseMaxHours = 0 }, false},
+		{"a pause of two days", func(s *Settings) { s.UserMay.PauseMaxHours = 48 }, false},
+		{"notified", func(s *Settings) { s.Notifications = NotifyAll }, true},
+		{"sung to", func(s *Settings) { s.Notifications = "song" }, false},
+		{"the same name", func(s *Settings) { s.SameName = SameAllow }, true},
+		{"a similar name", func(s *Settings) { s.SameName = "similar" }, false},
+		{"inactive soon", func(s *Settings) { s.InactiveDays = 1 }, true},
+		{"never inactive", func(s *Settings) { s.InactiveDays = 0 }, false},
+		{"inactive late", func(s *Settings) { s.InactiveDays = 366 }, false},
+		{"deleted", func(s *Settings) { s.AutoDeleteInactiveDays = 30 }, true},
+		{"deleted soon", func(s *Settings) { s.AutoDeleteInactiveDays = 29 }, false},
+		{"deleted late", func(s *Settings) { s.AutoDeleteInactiveDays = 1001 }, false},
+		{"unlinked, ask", func(s *Settings) { s.ReactivateKeepUnlinked = KeepAsk }, true},
+		{"unlinked, maybe", func(s *Settings) { s.ReactivateKeepUnlinked = "maybe" }, false},
 		{"too often", func(s *Settings) { s.IntervalMinutes = 4 }, false},
 		{"every five minutes", func(s *Settings) { s.IntervalMinutes = 5 }, true},
 		{"too seldom", func(s *Settings) { s.IntervalMinutes = 10081 }, false},
@@ -95,6 +156,13 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s: %v, want valid %v", c.name, err, c.ok)
 		}
 	}
+}
+
+func manyWindows(n int) (list []Window) {
+	for i := range n {
+		list = append(list, Window{From: Clock(i), To: 1000})
+	}
+	return list
 }
 
 func TestPaths(t *testing.T) {
@@ -138,6 +206,7 @@ func TestExcluded(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"folders":[{"path":"/a","mandatory":true}],"exclude":["*.iso"],"interval_minutes":5}`))
+	f.Add([]byte(`{"schedule":{"cron":"0 12 * * *","windows":[{"days":["mon"],"from":"20:00","to":"06:00"}]},"networks":{"deny":[{"ssid":"x"}]},"bandwidth":{"table":[{"days":[],"from":"08:00","to":"18:00","kbps":500}]}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		s, err := Decode(text)
 		if err != nil {
@@ -150,5 +219,6 @@ func FuzzDecode(f *testing.F) {
 		_ = s.Validate()
 		s.Excluded("/home")("/a/b")
 		s.Paths("/home")
+		Merge(s, Choices{}).ProtectedFor(time.Unix(0, 0))
 	})
 }

@@ -115,6 +115,9 @@ const (
 	spread     = time.Minute      // over which first backups and caught up ones start
 	maxSpread  = 15 * time.Minute // over which those start that begin at a time of the day
 
+	// week is what hours are looked at of: after it they come again.
+	week = 8 * 24 * time.Hour
+
 	// slack is how far a clock is put right without anything to be thought of.
 	slack = 5 * time.Minute
 )
@@ -192,8 +195,8 @@ func (f Facts) ahead(t time.Time) bool { return t.After(f.Now.Add(slack)) }
 // and so that not all computers of an office begin at once.
 func (f Facts) up() time.Time {
 	up := later(f.Started, f.Woke)
-	if f.ahead(up) {
-		return f.Now
+	if up.After(f.Now) {
+		return f.Now // the clock was put back since
 	}
 	return up.Add(time.Duration(f.share() * float64(spread)))
 }
@@ -216,27 +219,33 @@ func (f Facts) wait(d *Decision) {
 		d.At = until
 		d.Blocked = append(d.Blocked, Block{By: Paused, Until: until})
 	}
-	hours := e.Hours()
-	opens := f.opens(hours, d.At)
-	if opens.Before(f.Now) && !hours.Open(f.Now) {
-		opens = f.opens(hours, f.Now) // it could have begun, but did not
-	}
-	if opens.After(d.At) {
-		d.At = opens
-		if opens.After(f.Now) {
-			d.Blocked = append(d.Blocked, Block{By: Hours, Until: opens})
+	if at := f.within(e.Hours(), d.At); at.After(d.At) {
+		d.At = at
+		if at.After(f.Now) {
+			d.Blocked = append(d.Blocked, Block{By: Hours, Until: at})
 		}
 	}
 }
 
-// opens is t when backups may run then, or a while after they may. Hours that
-// never open are none.
-func (f Facts) opens(h profile.Hours, t time.Time) time.Time {
-	from := h.Opens(f.here(t))
-	if from.IsZero() || from.Equal(t) {
-		return t
+// within is when a backup begins that is due at a time, in the first of the
+// hours after that which are not over: when they begin or, like all that begin
+// with them, a while later. Hours that never come are none.
+func (f Facts) within(h profile.Hours, due time.Time) time.Time {
+	from := f.here(later(due, f.Now.Add(-week)))
+	for {
+		opens := h.Opens(from)
+		if opens.IsZero() {
+			return due
+		}
+		closes := h.Closes(opens)
+		if closes.IsZero() || closes.After(f.Now) {
+			if opens.Equal(from) {
+				return opens
+			}
+			return opens.Add(f.spread(closes.Sub(opens)))
+		}
+		from = closes
 	}
-	return from.Add(f.spread(h.Closes(from).Sub(from)))
 }
 
 // inTheWay is what stands in the way now and ends nobody knows when.
