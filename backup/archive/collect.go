@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/backup"
@@ -136,7 +137,7 @@ func (c *collector) join(s *slot) error {
 		return nil
 	}
 	e := s.entry
-	if o := s.old; o != nil && o.Type == catalog.File && o.Hash == e.Hash && o.Size == e.Size && sameHoles(o.Holes, e.Holes) && !c.renewed(o) {
+	if o := s.old; o != nil && o.Type == catalog.File && o.Hash == e.Hash && o.Size == e.Size && slices.Equal(o.Holes, e.Holes) && !c.renewed(o) {
 		e.Extents = o.Extents
 		return nil
 	}
@@ -152,18 +153,6 @@ func (c *collector) join(s *slot) error {
 	}
 	s.pieces = []piece{{at.chunk, at.offset, uint32(len(data))}}
 	return nil
-}
-
-func sameHoles(a, b []catalog.Hole) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // append adds data to the bundle and ends it where the format says.

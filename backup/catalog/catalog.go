@@ -18,6 +18,7 @@
 package catalog
 
 import (
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/backup"
@@ -120,21 +121,9 @@ func (e *Entry) Equal(o *Entry) bool {
 	return e.Folder == o.Folder && e.Name == o.Name && e.Type == o.Type && e.Flags == o.Flags &&
 		e.Mode == o.Mode && e.UID == o.UID && e.GID == o.GID && e.Owner == o.Owner && e.Group == o.Group &&
 		e.Mtime == o.Mtime && e.Ctime == o.Ctime && e.Ino == o.Ino && e.Dev == o.Dev && e.Nlink == o.Nlink &&
-		equalRef(e.AttrsRef, o.AttrsRef) && equal(e.Attrs, o.Attrs) &&
+		equalRef(e.AttrsRef, o.AttrsRef) && slices.Equal(e.Attrs, o.Attrs) &&
 		e.Size == o.Size && e.Hash == o.Hash && e.Target == o.Target && e.Rdev == o.Rdev &&
-		equal(e.Holes, o.Holes) && equal(e.Extents, o.Extents) && equal(e.Lists, o.Lists)
-}
-
-func equal[T comparable](a, b []T) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
+		slices.Equal(e.Holes, o.Holes) && slices.Equal(e.Extents, o.Extents) && slices.Equal(e.Lists, o.Lists)
 }
 
 func equalRef(a, b *backup.Ref) bool {

@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -31,13 +30,8 @@ const purgeAtOnce = 50
 // vault still has of it cannot be read. Its username stays reserved for a while.
 // It returns how many accounts it took; there may be more.
 func Purge(ctx context.Context, tx *db.Tx) (int64, error) {
-	var due []User
-	err := each(ctx, tx, "SELECT "+columns+` FROM users WHERE state = 'deleted' AND purge_at > 0 AND purge_at <= $1 AND NOT legal_hold
-		ORDER BY purge_at LIMIT $2`, []any{db.Micros(tx.Now()), purgeAtOnce}, func(rows *sql.Rows) error {
-		u, err := scan(rows)
-		due = append(due, u)
-		return err
-	})
+	due, err := db.All(ctx, tx, scan, "SELECT "+columns+` FROM users WHERE state = 'deleted' AND purge_at > 0 AND purge_at <= $1 AND NOT legal_hold
+		ORDER BY purge_at LIMIT $2`, db.Micros(tx.Now()), purgeAtOnce)
 	if err != nil {
 		return 0, fmt.Errorf("looking for accounts to purge: %w", err)
 	}
@@ -76,13 +70,7 @@ func purge(ctx context.Context, tx *db.Tx, u User) error {
 // PreservedUsers are the preserved users that a timer may delete: all that are
 // not on legal hold.
 func PreservedUsers(ctx context.Context, tx *db.Tx) ([]User, error) {
-	var users []User
-	err := each(ctx, tx, "SELECT "+columns+" FROM users WHERE state = $1 AND NOT legal_hold ORDER BY username_key", []any{Preserved},
-		func(rows *sql.Rows) error {
-			u, err := scan(rows)
-			users = append(users, u)
-			return err
-		})
+	users, err := db.All(ctx, tx, scan, "SELECT "+columns+" FROM users WHERE state = $1 AND NOT legal_hold ORDER BY username_key", Preserved)
 	if err != nil {
 		return nil, fmt.Errorf("looking for preserved users: %w", err)
 	}

@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -37,13 +36,8 @@ func Forget(ctx context.Context, tx *db.Tx) (int64, error) {
 
 // forgetPending deletes registrations that nobody confirmed.
 func forgetPending(ctx context.Context, tx *db.Tx) (int64, error) {
-	var old []User
-	err := each(ctx, tx, "SELECT "+columns+" FROM users WHERE state = $1 AND state_at <= $2 ORDER BY state_at LIMIT $3",
-		[]any{Pending, db.Micros(tx.Now().Add(-PendingLife)), forgetAtOnce}, func(rows *sql.Rows) error {
-			u, err := scan(rows)
-			old = append(old, u)
-			return err
-		})
+	old, err := db.All(ctx, tx, scan, "SELECT "+columns+" FROM users WHERE state = $1 AND state_at <= $2 ORDER BY state_at LIMIT $3",
+		Pending, db.Micros(tx.Now().Add(-PendingLife)), forgetAtOnce)
 	if err != nil {
 		return 0, fmt.Errorf("looking for old registrations: %w", err)
 	}

@@ -83,20 +83,9 @@ func List(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) (users []U
 	limit = min(limit, 500)
 	where, args := f.where()
 	args = append(args, f.After, limit+1)
-	rows, err := tx.Query(ctx, "SELECT "+columns+" FROM users WHERE "+where+
+	users, err = db.All(ctx, tx, scan, "SELECT "+columns+" FROM users WHERE "+where+
 		fmt.Sprintf(" AND username_key > $%d ORDER BY username_key LIMIT $%d", len(args)-1, len(args)), args...)
 	if err != nil {
-		return nil, "", fmt.Errorf("listing accounts: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		u, err := scan(rows)
-		if err != nil {
-			return nil, "", fmt.Errorf("listing accounts: %w", err)
-		}
-		users = append(users, u)
-	}
-	if err := rows.Err(); err != nil {
 		return nil, "", fmt.Errorf("listing accounts: %w", err)
 	}
 	if len(users) > limit {
@@ -126,19 +115,9 @@ func CountStates(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) (ma
 		return nil, err
 	}
 	where, args := f.inAnyState()
-	rows, err := tx.Query(ctx, "SELECT state, count(*) FROM users WHERE "+where+" GROUP BY state", args...)
+	counts, err := db.Counts[State](ctx, tx, "SELECT state, count(*) FROM users WHERE "+where+" GROUP BY state", args...)
 	if err != nil {
 		return nil, fmt.Errorf("counting accounts: %w", err)
 	}
-	defer rows.Close()
-	counts := map[State]int{}
-	for rows.Next() {
-		var state State
-		var n int
-		if err := rows.Scan(&state, &n); err != nil {
-			return nil, fmt.Errorf("counting accounts: %w", err)
-		}
-		counts[state] = n
-	}
-	return counts, rows.Err()
+	return counts, nil
 }

@@ -2,7 +2,6 @@ package accounts
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"strings"
 
@@ -36,12 +35,7 @@ func (n *New) Tidy() error {
 // DropPending deletes the registrations of an address that wait for their code:
 // somebody begins anew.
 func DropPending(ctx context.Context, tx *db.Tx, by access.Caller, email string) error {
-	var old []User
-	err := each(ctx, tx, "SELECT "+columns+" FROM users WHERE email_key = $1 AND state = $2", []any{orgs.Fold(email), Pending}, func(rows *sql.Rows) error {
-		u, err := scan(rows)
-		old = append(old, u)
-		return err
-	})
+	old, err := db.All(ctx, tx, scan, "SELECT "+columns+" FROM users WHERE email_key = $1 AND state = $2", orgs.Fold(email), Pending)
 	if err != nil {
 		return fmt.Errorf("looking for registrations: %w", err)
 	}

@@ -137,7 +137,7 @@ func shorten(s string, n int) string {
 
 const sessionColumns = "s.id, s.user_id, s.portal, s.ip, s.user_agent, s.created_at, s.last_seen_at, s.expires_at, s.stage, s.auth_at, s.factor"
 
-func scanSession(row interface{ Scan(...any) error }) (s Session, err error) {
+func scanSession(row db.Row) (s Session, err error) {
 	var created, seen, expires, auth int64
 	err = row.Scan(&s.ID, &s.User, &s.Portal, &s.IP, &s.UserAgent, &created, &seen, &expires, &s.Stage, &auth, &s.Factor)
 	s.CreatedAt, s.LastSeenAt, s.ExpiresAt, s.AuthAt = db.Time(created), db.Time(seen), db.Time(expires), db.Time(auth)

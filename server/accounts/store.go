@@ -12,7 +12,7 @@ const columns = `id, org, kind, role, username, email, first_name, last_name, la
 	legal_hold, privacy_on, password, password_at, must_change_password, temporary_until, locked_until, second_factor_from,
 	key_gen, public_key, identity_key, wrapped_key, user_cert, last_login_at, created_at, updated_at`
 
-func scan(row interface{ Scan(...any) error }) (u User, err error) {
+func scan(row db.Row) (u User, err error) {
 	var state, purge, noted, profile, password, temporary, locked, factor, login, created, updated int64
 	err = row.Scan(&u.ID, &u.Org, &u.Kind, &u.Role, &u.Username, &u.Email, &u.FirstName, &u.LastName, &u.Language, &u.State, &state,
 		&u.StateReason, &u.StateBefore, &purge, &noted, &u.Profile, &profile, &u.Licence, &u.Seat, &u.SeatBefore,

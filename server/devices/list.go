@@ -84,21 +84,13 @@ func List(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) (list []Li
 		where += fmt.Sprintf(" AND (d.name_key, d.id) > ($%d, $%d)", len(args)-1, len(args))
 	}
 	args = append(args, limit+1)
-	rows, err := tx.Query(ctx, "SELECT "+columns+", u.username, u.first_name, u.last_name"+joined+where+
+	list, err = db.All(ctx, tx, func(row db.Row) (Listed, error) {
+		var u accounts.User
+		d, err := scan(row, &u.Username, &u.FirstName, &u.LastName)
+		return Listed{Device: d, Username: u.Username, UserName: u.Name()}, err
+	}, "SELECT "+columns+", u.username, u.first_name, u.last_name"+joined+where+
 		fmt.Sprintf(" ORDER BY d.name_key, d.id LIMIT $%d", len(args)), args...)
 	if err != nil {
-		return nil, "", fmt.Errorf("listing devices: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var u accounts.User
-		d, err := scan(rows, &u.Username, &u.FirstName, &u.LastName)
-		if err != nil {
-			return nil, "", fmt.Errorf("listing devices: %w", err)
-		}
-		list = append(list, Listed{Device: d, Username: u.Username, UserName: u.Name()})
-	}
-	if err := rows.Err(); err != nil {
 		return nil, "", fmt.Errorf("listing devices: %w", err)
 	}
 	if len(list) > limit {

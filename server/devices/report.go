@@ -188,26 +188,19 @@ func Ask(ctx context.Context, tx *db.Tx, by access.Caller, id ID, kind string, d
 // answered with a number above after, and the version of its profile. news is
 // whether there is a request, or another profile than the device fetched.
 func Next(ctx context.Context, tx *db.Tx, by access.Caller, after int64) (n wire.Next, news bool, err error) {
-	rows, err := tx.Query(ctx, `SELECT number, kind, data FROM device_requests WHERE device = $1 AND number > $2 AND state IN ('waiting', 'taken')
+	n.Requests, err = db.All(ctx, tx, func(row db.Row) (r wire.Request, err error) {
+		var data string
+		err = row.Scan(&r.Number, &r.Kind, &data)
+		r.Data = json.RawMessage(data)
+		return r, err
+	}, `SELECT number, kind, data FROM device_requests WHERE device = $1 AND number > $2 AND state IN ('waiting', 'taken')
 		ORDER BY number LIMIT $3`, by.Device, after, maxRequests)
 	if err != nil {
 		return wire.Next{}, false, fmt.Errorf("listing requests to device %s: %w", by.Device, err)
 	}
-	defer rows.Close()
-	n.Requests = []wire.Request{}
-	for rows.Next() {
-		var r wire.Request
-		var data string
-		if err := rows.Scan(&r.Number, &r.Kind, &data); err != nil {
-			return wire.Next{}, false, fmt.Errorf("listing requests to device %s: %w", by.Device, err)
-		}
-		r.Data = json.RawMessage(data)
-		n.Requests = append(n.Requests, r)
+	if n.Requests == nil {
+		n.Requests = []wire.Request{} // a list in JSON
 	}
-	if err := rows.Err(); err != nil {
-		return wire.Next{}, false, fmt.Errorf("listing requests to device %s: %w", by.Device, err)
-	}
-	rows.Close()
 	p, err := Profile(ctx, tx, by)
 	if err != nil {
 		return wire.Next{}, false, err
@@ -266,7 +259,12 @@ type Change struct {
 // seconds more than it last did: transactions are seen in the order of their
 // ends, and servers' clocks differ.
 func Changed(ctx context.Context, tx *db.Tx, since time.Time) ([]Change, error) {
-	rows, err := tx.Query(ctx, `
+	list, err := db.All(ctx, tx, func(row db.Row) (c Change, err error) {
+		var at int64
+		err = row.Scan(&c.Device, &at)
+		c.At = db.Time(at)
+		return c, err
+	}, `
 		SELECT id, changed_at FROM devices WHERE changed_at > $1
 		UNION ALL SELECT d.id, u.state_at FROM users u JOIN devices d ON d.user_id = u.id WHERE u.state_at > $1
 		UNION ALL SELECT d.id, u.profile_at FROM users u JOIN devices d ON d.user_id = u.id WHERE u.profile_at > $1
@@ -277,16 +275,5 @@ func Changed(ctx context.Context, tx *db.Tx, since time.Time) ([]Change, error) 
 	if err != nil {
 		return nil, fmt.Errorf("looking for changes: %w", err)
 	}
-	defer rows.Close()
-	var list []Change
-	for rows.Next() {
-		var c Change
-		var at int64
-		if err := rows.Scan(&c.Device, &at); err != nil {
-			return nil, fmt.Errorf("looking for changes: %w", err)
-		}
-		c.At = db.Time(at)
-		list = append(list, c)
-	}
-	return list, rows.Err()
+	return list, nil
 }

@@ -18,7 +18,9 @@ const columns = `d.id, d.org, d.user_id, d.request_id, d.state, d.state_at, d.st
 	d.last_ip, d.status, d.status_code, d.progress, d.next_run_at, d.last_backup_at, d.last_snapshot, d.last_status, d.stored_bytes,
 	d.stored_files, d.profile_version, d.changed_at, d.created_at, d.activated_at, (SELECT o.state FROM users o WHERE o.id = d.user_id)`
 
-func scan(row interface{ Scan(...any) error }, more ...any) (d Device, err error) {
+func scanOne(row db.Row) (Device, error) { return scan(row) }
+
+func scan(row db.Row, more ...any) (d Device, err error) {
 	var state, seen, next, backup, changed, created, activated int64
 	var folders, progress string
 	h := &d.Hardware
@@ -64,20 +66,11 @@ func named(ctx context.Context, tx *db.Tx, user accounts.ID, name string) (Devic
 
 // liveOf returns a user's live devices by name.
 func liveOf(ctx context.Context, tx *db.Tx, user accounts.ID) ([]Device, error) {
-	rows, err := tx.Query(ctx, "SELECT "+columns+" FROM devices d WHERE d.user_id = $1 AND "+live+" ORDER BY d.name_key", user)
+	list, err := db.All(ctx, tx, scanOne, "SELECT "+columns+" FROM devices d WHERE d.user_id = $1 AND "+live+" ORDER BY d.name_key", user)
 	if err != nil {
 		return nil, fmt.Errorf("listing the devices of user %s: %w", user, err)
 	}
-	defer rows.Close()
-	var list []Device
-	for rows.Next() {
-		d, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("listing the devices of user %s: %w", user, err)
-		}
-		list = append(list, d)
-	}
-	return list, rows.Err()
+	return list, nil
 }
 
 func (d Device) searchText() string {

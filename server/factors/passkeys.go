@@ -36,28 +36,22 @@ type Passkey struct {
 
 // passkeys returns an account's passkeys, the oldest first.
 func passkeys(ctx context.Context, tx *db.Tx, id accounts.ID) ([]Passkey, error) {
-	rows, err := tx.Query(ctx, "SELECT id, name, credential, created_at, last_used_at FROM passkeys WHERE user_id = $1 ORDER BY created_at, id", id)
-	if err != nil {
-		return nil, fmt.Errorf("listing the passkeys of account %s: %w", id, err)
-	}
-	defer rows.Close()
-	var list []Passkey
-	for rows.Next() {
-		var p Passkey
+	list, err := db.All(ctx, tx, func(row db.Row) (p Passkey, err error) {
 		var key []byte
 		var text string
 		var created, used int64
-		if err := rows.Scan(&key, &p.Name, &text, &created, &used); err != nil {
-			return nil, fmt.Errorf("listing the passkeys of account %s: %w", id, err)
-		}
-		if err := json.Unmarshal([]byte(text), &p.credential); err != nil {
-			return nil, fmt.Errorf("reading a passkey of account %s: %w", id, err)
+		if err := row.Scan(&key, &p.Name, &text, &created, &used); err != nil {
+			return p, err
 		}
 		p.ID = base64.RawURLEncoding.EncodeToString(key)
 		p.CreatedAt, p.LastUsedAt = db.Time(created), db.Time(used)
-		list = append(list, p)
+		err = json.Unmarshal([]byte(text), &p.credential)
+		return p, err
+	}, "SELECT id, name, credential, created_at, last_used_at FROM passkeys WHERE user_id = $1 ORDER BY created_at, id", id)
+	if err != nil {
+		return nil, fmt.Errorf("listing the passkeys of account %s: %w", id, err)
 	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // RemovePasskey takes a passkey from the caller's account. Who calls it has

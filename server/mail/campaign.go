@@ -26,20 +26,10 @@ func Progress(ctx context.Context, tx *db.Tx, by access.Caller, org access.OrgID
 	if err := audit.See(by, access.ManageUsers, org, "", "mail"); err != nil {
 		return nil, err
 	}
-	rows, err := tx.Query(ctx, "SELECT state, count(*) FROM outbox WHERE org = $1 AND template = $2 AND created_at >= $3 GROUP BY state",
+	counts, err := db.Counts[State](ctx, tx, "SELECT state, count(*) FROM outbox WHERE org = $1 AND template = $2 AND created_at >= $3 GROUP BY state",
 		org, t, db.Micros(since))
 	if err != nil {
 		return nil, fmt.Errorf("counting mails %s: %w", t, err)
 	}
-	defer rows.Close()
-	counts := map[State]int{}
-	for rows.Next() {
-		var state State
-		var n int
-		if err := rows.Scan(&state, &n); err != nil {
-			return nil, fmt.Errorf("counting mails %s: %w", t, err)
-		}
-		counts[state] = n
-	}
-	return counts, rows.Err()
+	return counts, nil
 }

@@ -45,7 +45,7 @@ type Filter struct {
 
 const columns = "number, org, user_id, template, language, recipient, state, tries, error, created_at, next_at, sent_at"
 
-func scan(row interface{ Scan(...any) error }) (r Row, err error) {
+func scan(row db.Row) (r Row, err error) {
 	var problem string
 	var created, next, sent int64
 	err = row.Scan(&r.Number, &r.Org, &r.User, &r.Template, &r.Language, &r.To, &r.State, &r.Tries, &problem, &created, &next, &sent)
@@ -79,21 +79,12 @@ func List(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) ([]Row, er
 		limit = 50
 	}
 	args = append(args, min(limit, 500))
-	rows, err := tx.Query(ctx, "SELECT "+columns+" FROM outbox WHERE "+strings.Join(where, " AND ")+
+	list, err := db.All(ctx, tx, scan, "SELECT "+columns+" FROM outbox WHERE "+strings.Join(where, " AND ")+
 		fmt.Sprintf(" ORDER BY number DESC LIMIT $%d", len(args)), args...)
 	if err != nil {
 		return nil, fmt.Errorf("listing mails: %w", err)
 	}
-	defer rows.Close()
-	var list []Row
-	for rows.Next() {
-		r, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("listing mails: %w", err)
-		}
-		list = append(list, r)
-	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // Counts is how many mails there are in each state.
@@ -101,21 +92,11 @@ func Counts(ctx context.Context, tx *db.Tx, by access.Caller) (map[State]int, er
 	if err := see(by); err != nil {
 		return nil, err
 	}
-	rows, err := tx.Query(ctx, "SELECT state, count(*) FROM outbox GROUP BY state")
+	counts, err := db.Counts[State](ctx, tx, "SELECT state, count(*) FROM outbox GROUP BY state")
 	if err != nil {
 		return nil, fmt.Errorf("counting mails: %w", err)
 	}
-	defer rows.Close()
-	counts := map[State]int{}
-	for rows.Next() {
-		var state State
-		var n int
-		if err := rows.Scan(&state, &n); err != nil {
-			return nil, fmt.Errorf("counting mails: %w", err)
-		}
-		counts[state] = n
-	}
-	return counts, rows.Err()
+	return counts, nil
 }
 
 func see(by access.Caller) error {

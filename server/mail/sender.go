@@ -158,20 +158,12 @@ func (s *Sender) relay(ctx context.Context, tx *db.Tx) (relay, error) {
 // stale is when a claim was made that nobody holds any more.
 func stale(tx *db.Tx) int64 { return db.Micros(tx.Now().Add(-claimedBy)) }
 
-func dueNow(ctx context.Context, tx *db.Tx, n int) (numbers []int64, err error) {
-	rows, err := tx.Query(ctx, findDue, db.Micros(tx.Now()), stale(tx), n)
+func dueNow(ctx context.Context, tx *db.Tx, n int) ([]int64, error) {
+	numbers, err := db.All(ctx, tx, db.Column[int64], findDue, db.Micros(tx.Now()), stale(tx), n)
 	if err != nil {
 		return nil, fmt.Errorf("looking for mail: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var number int64
-		if err := rows.Scan(&number); err != nil {
-			return nil, fmt.Errorf("looking for mail: %w", err)
-		}
-		numbers = append(numbers, number)
-	}
-	return numbers, rows.Err()
+	return numbers, nil
 }
 
 // take claims one mail, if it is still to be had.

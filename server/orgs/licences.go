@@ -362,29 +362,23 @@ func Licences(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 }
 
 func licences(ctx context.Context, tx *db.Tx, ring *keys.Ring, where string, args ...any) ([]Licence, error) {
-	rows, err := tx.Query(ctx, `SELECT id, org, serial, document, signature, name, state, seats_active, seats_preserved, valid_to,
+	list, err := db.All(ctx, tx, func(row db.Row) (l Licence, err error) {
+		var text string
+		var signature []byte
+		var validTo, over, noted, created, updated int64
+		err = row.Scan(&l.ID, &l.Org, &l.Serial, &text, &signature, &l.Name, &l.State, &l.SeatsActive, &l.SeatsPreserved, &validTo,
+			&over, &noted, &created, &updated)
+		if err != nil {
+			return l, err
+		}
+		l.ValidTo, l.OverSince, l.NotedAt = db.Time(validTo), db.Time(over), db.Time(noted)
+		l.CreatedAt, l.UpdatedAt = db.Time(created), db.Time(updated)
+		err = l.verify(ring, text, signature)
+		return l, err
+	}, `SELECT id, org, serial, document, signature, name, state, seats_active, seats_preserved, valid_to,
 		over_since, noted_at, created_at, updated_at FROM licences WHERE `+where+` ORDER BY id`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("reading licences: %w", err)
 	}
-	defer rows.Close()
-	var list []Licence
-	for rows.Next() {
-		var l Licence
-		var text string
-		var signature []byte
-		var validTo, over, noted, created, updated int64
-		err := rows.Scan(&l.ID, &l.Org, &l.Serial, &text, &signature, &l.Name, &l.State, &l.SeatsActive, &l.SeatsPreserved, &validTo,
-			&over, &noted, &created, &updated)
-		if err != nil {
-			return nil, fmt.Errorf("reading licences: %w", err)
-		}
-		l.ValidTo, l.OverSince, l.NotedAt = db.Time(validTo), db.Time(over), db.Time(noted)
-		l.CreatedAt, l.UpdatedAt = db.Time(created), db.Time(updated)
-		if err := l.verify(ring, text, signature); err != nil {
-			return nil, err
-		}
-		list = append(list, l)
-	}
-	return slices.Clip(list), rows.Err()
+	return slices.Clip(list), nil
 }

@@ -9,6 +9,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -160,7 +161,7 @@ func findWhere(ctx context.Context, tx *db.Tx, where, arg string) (Org, error) {
 	return scan(tx.QueryRow(ctx, "SELECT "+columns+" FROM orgs WHERE "+where, arg))
 }
 
-func scan(row interface{ Scan(...any) error }) (o Org, err error) {
+func scan(row db.Row) (o Org, err error) {
 	var created, updated int64
 	err = row.Scan(&o.ID, &o.Name, &o.State, &o.KeyGen, &o.Record, &created, &updated)
 	o.CreatedAt, o.UpdatedAt = db.Time(created), db.Time(updated)
@@ -170,22 +171,11 @@ func scan(row interface{ Scan(...any) error }) (o Org, err error) {
 // List returns the organisations that the caller belongs to or administers, by
 // name.
 func List(ctx context.Context, tx *db.Tx, by access.Caller) ([]Org, error) {
-	rows, err := tx.Query(ctx, "SELECT "+columns+" FROM orgs ORDER BY name_key")
+	list, err := db.All(ctx, tx, scan, "SELECT "+columns+" FROM orgs ORDER BY name_key")
 	if err != nil {
 		return nil, fmt.Errorf("listing organisations: %w", err)
 	}
-	defer rows.Close()
-	var list []Org
-	for rows.Next() {
-		o, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("listing organisations: %w", err)
-		}
-		if access.Sees(by, o.ID, by.User) {
-			list = append(list, o)
-		}
-	}
-	return list, rows.Err()
+	return slices.DeleteFunc(list, func(o Org) bool { return !access.Sees(by, o.ID, by.User) }), nil
 }
 
 // Fold is the form in which names are compared: NFC, without case.

@@ -116,19 +116,9 @@ func Notify(ctx context.Context, tx *db.Tx, ring *keys.Ring, org ID, mails ...ma
 // administrators are the active ones with an address for whom where holds, each
 // as an empty mail to them. Its arguments begin with $2.
 func administrators(ctx context.Context, tx *db.Tx, where string, args ...any) ([]mail.Mail, error) {
-	rows, err := tx.Query(ctx, `SELECT id, email, language FROM users
+	return db.All(ctx, tx, func(row db.Row) (m mail.Mail, err error) {
+		err = row.Scan(&m.User, &m.To, &m.Language)
+		return m, err
+	}, `SELECT id, email, language FROM users
 		WHERE kind = $1 AND state = 'active' AND email <> '' AND `+where+` ORDER BY username_key`, append([]any{access.AdminKind}, args...)...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var to []mail.Mail
-	for rows.Next() {
-		var m mail.Mail
-		if err := rows.Scan(&m.User, &m.To, &m.Language); err != nil {
-			return nil, err
-		}
-		to = append(to, m)
-	}
-	return to, rows.Err()
 }

@@ -15,7 +15,7 @@ import (
 
 const columns = "p.id, p.org, p.name, p.description, p.is_default, p.revision, p.settings, p.created_at, p.updated_at"
 
-func scan(row interface{ Scan(...any) error }, more ...any) (p Profile, err error) {
+func scan(row db.Row, more ...any) (p Profile, err error) {
 	var settings string
 	var created, updated int64
 	err = row.Scan(append([]any{&p.ID, &p.Org, &p.Name, &p.Description, &p.Default, &p.Revision, &settings, &created, &updated}, more...)...)
@@ -94,22 +94,16 @@ func List(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID) ([]List
 	if err := audit.See(by, access.ViewProfiles, org, "", "profiles"); err != nil {
 		return nil, err
 	}
-	rows, err := tx.Query(ctx, "SELECT "+columns+`, (SELECT count(*) FROM users u WHERE u.org = p.org AND u.kind = $2
+	list, err := db.All(ctx, tx, func(row db.Row) (l Listed, err error) {
+		l.Profile, err = scan(row, &l.Users)
+		return l, err
+	}, "SELECT "+columns+`, (SELECT count(*) FROM users u WHERE u.org = p.org AND u.kind = $2
 			AND u.state NOT IN ($3, $4) AND (u.profile = p.id OR p.is_default AND u.profile IS NULL))
 		FROM profiles p WHERE p.org = $1 ORDER BY p.name_key`, org, access.UserKind, accounts.Deleted, accounts.Purged)
 	if err != nil {
 		return nil, fmt.Errorf("listing profiles: %w", err)
 	}
-	defer rows.Close()
-	var list []Listed
-	for rows.Next() {
-		var l Listed
-		if l.Profile, err = scan(rows, &l.Users); err != nil {
-			return nil, fmt.Errorf("listing profiles: %w", err)
-		}
-		list = append(list, l)
-	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // Revision is a profile as it was saved once.
@@ -129,25 +123,19 @@ func Revisions(ctx context.Context, tx *db.Tx, by access.Caller, id ID) ([]Revis
 	if _, err := View(ctx, tx, by, id); err != nil {
 		return nil, err
 	}
-	rows, err := tx.Query(ctx, `SELECT revision, name, description, settings, author, author_name, reason, created_at
+	list, err := db.All(ctx, tx, func(row db.Row) (r Revision, err error) {
+		var settings string
+		var at int64
+		if err := row.Scan(&r.Revision, &r.Name, &r.Description, &settings, &r.Author, &r.AuthorName, &r.Reason, &at); err != nil {
+			return r, err
+		}
+		r.At = db.Time(at)
+		r.Settings, err = decode(settings)
+		return r, err
+	}, `SELECT revision, name, description, settings, author, author_name, reason, created_at
 		FROM profile_revisions WHERE profile = $1 ORDER BY revision DESC`, id)
 	if err != nil {
 		return nil, fmt.Errorf("listing the revisions of profile %s: %w", id, err)
 	}
-	defer rows.Close()
-	var list []Revision
-	for rows.Next() {
-		var r Revision
-		var settings string
-		var at int64
-		if err := rows.Scan(&r.Revision, &r.Name, &r.Description, &settings, &r.Author, &r.AuthorName, &r.Reason, &at); err != nil {
-			return nil, fmt.Errorf("listing the revisions of profile %s: %w", id, err)
-		}
-		if r.Settings, err = decode(settings); err != nil {
-			return nil, err
-		}
-		r.At = db.Time(at)
-		list = append(list, r)
-	}
-	return list, rows.Err()
+	return list, nil
 }

@@ -29,19 +29,6 @@ func Purge(ctx context.Context, tx *db.Tx) (int64, error) {
 
 // purged are users of whom something is to be let go of.
 func purged(ctx context.Context, tx *db.Tx) ([]access.UserID, error) {
-	rows, err := tx.Query(ctx, `SELECT u.id FROM users u WHERE u.state = 'purged'
+	return db.All(ctx, tx, db.Column[access.UserID], `SELECT u.id FROM users u WHERE u.state = 'purged'
 		AND EXISTS (SELECT 1 FROM snapshots s WHERE s.user_id = u.id AND s.state IN ('live', 'replaced')) ORDER BY u.id LIMIT 1`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var users []access.UserID
-	for rows.Next() {
-		var id access.UserID
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		users = append(users, id)
-	}
-	return users, rows.Err()
 }

@@ -151,23 +151,10 @@ func end(ctx context.Context, tx *db.Tx, id, state string) error {
 // collected, and returns how many. A few at a time are enough for a job that
 // runs every hour.
 func Expire(ctx context.Context, tx *db.Tx) (int64, error) {
-	rows, err := tx.Query(ctx, `SELECT id FROM backup_sessions WHERE state = 'open' AND expires_at <= $1 LIMIT 1000`, db.Micros(tx.Now()))
+	over, err := db.All(ctx, tx, db.Column[string], `SELECT id FROM backup_sessions WHERE state = 'open' AND expires_at <= $1 LIMIT 1000`, db.Micros(tx.Now()))
 	if err != nil {
 		return 0, fmt.Errorf("looking for expired backup sessions: %w", err)
 	}
-	defer rows.Close()
-	var over []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return 0, fmt.Errorf("looking for expired backup sessions: %w", err)
-		}
-		over = append(over, id)
-	}
-	if err := rows.Err(); err != nil {
-		return 0, fmt.Errorf("looking for expired backup sessions: %w", err)
-	}
-	rows.Close()
 	for _, id := range over {
 		if err := end(ctx, tx, id, "expired"); err != nil {
 			return 0, err

@@ -42,10 +42,10 @@ type Filter struct {
 
 const snapshotColumns = `hash, seq, org, user_id, device, set_id, status, started_at, committed_at, entries, files, bytes, unreadable`
 
-func scanSnapshot(scan func(...any) error) (s Snapshot, err error) {
+func scanSnapshot(row db.Row) (s Snapshot, err error) {
 	var hash []byte
 	var started, committed int64
-	err = scan(&hash, &s.Seq, &s.Org, &s.User, &s.Device, &s.Set, &s.Status, &started, &committed,
+	err = row.Scan(&hash, &s.Seq, &s.Org, &s.User, &s.Device, &s.Set, &s.Status, &started, &committed,
 		&s.Entries, &s.Files, &s.Bytes, &s.Unreadable)
 	copy(s.Hash[:], hash)
 	s.StartedAt, s.CommittedAt = db.Time(started), db.Time(committed)
@@ -64,21 +64,12 @@ func (v *Vault) Snapshots(ctx context.Context, tx *db.Tx, by access.Caller, f Fi
 		f.Limit = 1000
 	}
 	args = append(args, f.Limit)
-	rows, err := tx.Query(ctx, `SELECT `+snapshotColumns+` FROM snapshots WHERE `+where+
+	list, err := db.All(ctx, tx, scanSnapshot, `SELECT `+snapshotColumns+` FROM snapshots WHERE `+where+
 		fmt.Sprintf(" ORDER BY committed_at DESC, number DESC LIMIT $%d", len(args)), args...)
 	if err != nil {
 		return nil, fmt.Errorf("listing snapshots: %w", err)
 	}
-	defer rows.Close()
-	var list []Snapshot
-	for rows.Next() {
-		s, err := scanSnapshot(rows.Scan)
-		if err != nil {
-			return nil, fmt.Errorf("listing snapshots: %w", err)
-		}
-		list = append(list, s)
-	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // Count is how many snapshots Snapshots would list without a limit.
@@ -160,7 +151,7 @@ const maxFind = 100_000
 
 // byHash is a visible snapshot that the caller may act on.
 func (v *Vault) byHash(ctx context.Context, tx *db.Tx, by access.Caller, hash backup.Hash) (Snapshot, error) {
-	s, err := scanSnapshot(tx.QueryRow(ctx, `SELECT `+snapshotColumns+` FROM snapshots WHERE hash = $1 AND state = 'live'`, hash[:]).Scan)
+	s, err := scanSnapshot(tx.QueryRow(ctx, `SELECT `+snapshotColumns+` FROM snapshots WHERE hash = $1 AND state = 'live'`, hash[:]))
 	if err == nil && access.Sees(by, s.Org, s.User) {
 		return s, nil
 	}
