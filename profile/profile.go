@@ -54,6 +54,10 @@ type Settings struct {
 	// in.
 	Sharing bool `json:"sharing"`
 
+	// UserCanEditPrivacy lets users keep administrators out of their backups.
+	// Taking it away leaves those who do as they are.
+	UserCanEditPrivacy bool `json:"user_can_edit_privacy"`
+
 	// SecondFactor is Required when users must have one to log in, and
 	// Optional when they may.
 	SecondFactor SecondFactor `json:"second_factor"`

@@ -2,6 +2,9 @@ package browser_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -132,4 +135,66 @@ func prepare(t *testing.T, s *servertest.Server) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// Administrators are kept out of a user's backups by the user's own switch, and
+// everybody reads so.
+func TestPrivacy(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	c := newClient(t, s)
+	c.activate("ATELIER-07")
+	root := tree(t)
+	c.run("backup", root)
+
+	b := webtest.Open(t)
+	b.Go(s.URL + "/admin/login")
+	b.Type("admin\t" + servertest.AdminPassword)
+	b.Submit("\r")
+	b.Go(s.URL + "/admin/profiles")
+	b.Follow(`main a[href^="/admin/profiles/"]`)
+	profile := b.URL()
+	b.Click("[name=user_can_edit_privacy]")
+	b.Follow("main form .btn-primary")
+	want(t, b, "profile", "Saved.")
+
+	user := logIn(t, s, s.User.Username)
+	at := user.snapshot()
+	user.get(at+file(filepath.Join(root, "Documents", "Report 2026.pdf")), http.StatusOK)
+	stranger := &person{t: t, s: s, http: s.Client()}
+	stranger.get("/login", http.StatusOK)
+	stranger.post("/login", url.Values{"username": {"user"}, "password": {"Wrong-Password-1"}}, http.StatusUnauthorized)
+
+	b.Go(s.URL + "/login")
+	b.Type("user\t" + servertest.UserPassword)
+	b.Submit("\r")
+	b.Go(s.URL + "/account")
+	b.Fill("#f-first_name", "Zoë")
+	b.Fill("#f-last_name", "O’Neil")
+	b.Follow("#name")
+	want(t, b, "name", "Your name is changed.")
+	b.Go(s.URL + "/account/privacy")
+	want(t, b, "privacy off", "You, and administrators who may restore for others")
+	b.Shot(pictures, "account-privacy-off")
+	b.Follow("#private")
+	want(t, b, "privacy on", "Your backups are private now.", "Private: only you")
+	portal := map[string]string{"account-name": s.URL + "/account", "account-private": s.URL + "/account/privacy", "portal-activity-all": s.URL + "/activity"}
+	console := map[string]string{"console-user-private": s.URL + "/admin/users/" + string(s.User.ID), "console-user-private-edit": s.URL + "/admin/users/" + string(s.User.ID) + "/edit",
+		"console-user-private-signin": s.URL + "/admin/users/" + string(s.User.ID) + "/signin", "console-profile-private": profile}
+	for looks, lang := range map[*[]look]string{&inEnglish: "en", &inFrench: "fr"} {
+		b.Go(s.URL + "/account")
+		language(b, lang)
+		walk(t, b, *looks, "-"+lang, portal)
+		b.Go(s.URL + "/admin/")
+		language(b, lang)
+		walk(t, b, *looks, "-"+lang, console)
+	}
+	b.Go(s.URL + "/admin/")
+	language(b, "en")
+	b.Go(console["console-user-private"])
+	want(t, b, "console", "Private: administrators cannot open them", "wrong password", "Zoë O’Neil")
+	b.Go(s.URL + "/account")
+	language(b, "en")
+	b.Go(s.URL + "/activity")
+	want(t, b, "activity", "Kept administrators out of the backups", "Downloaded a file", "Report 2026.pdf", "Tried to log in")
 }

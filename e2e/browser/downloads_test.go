@@ -179,6 +179,31 @@ func TestDownloads(t *testing.T) {
 	user.post(at+"/zip", url.Values{"path": {"%2F"}}, http.StatusBadRequest)
 	user.post(at+"/zip", url.Values{"path": {"%2F"}, "e": {"nothing of the kind"}}, http.StatusNotFound)
 
+	t.Run("the owner sees what was taken", func(t *testing.T) {
+		_, page := user.get("/activity?show=data", http.StatusOK)
+		for _, text := range []string{"Opened a snapshot in the browser", "Downloaded a file", "<bdi>" + filepath.Join(root, "Documents", "Report 2026.pdf") + "</bdi>",
+			`bad\xffname.bin</bdi>`, "Downloaded as an archive", "<bdi>" + filepath.Join(root, "Pictures") + "</bdi>", "ATELIER-07", `href="` + at + `"`} {
+			if !bytes.Contains(page, []byte(text)) {
+				t.Errorf("the activity lacks %q:\n%s", text, page)
+			}
+		}
+		if n := bytes.Count(page, []byte("Downloaded a file")); n != 2 {
+			t.Errorf("%d downloads of files are listed, want 2: a range is no other one", n)
+		}
+		_, page = user.get("/activity?show=logins", http.StatusOK)
+		for _, text := range []string{"Logged in to the portal", "Logged in with the client", "Activated a device", "ATELIER-07", "127.0.0.1"} {
+			if !bytes.Contains(page, []byte(text)) {
+				t.Errorf("the log-ins lack %q:\n%s", text, page)
+			}
+		}
+		admin := &person{t: t, s: s, http: s.Client()}
+		admin.get("/admin/login", http.StatusOK)
+		admin.post("/admin/login", url.Values{"username": {"admin"}, "password": {servertest.AdminPassword}}, http.StatusSeeOther)
+		if _, page = admin.get("/admin/audit", http.StatusOK); !bytes.Contains(page, []byte("Download out of a backup")) || bytes.Contains(page, []byte("Report 2026")) {
+			t.Errorf("the audit lacks the downloads, or tells the names:\n%s", page)
+		}
+	})
+
 	t.Run("nobody else", func(t *testing.T) {
 		other := logIn(t, s, s.NewUser("other").Username)
 		for _, path := range []string{at, link.FindString(at), at + file(filepath.Join(root, "notes.txt"))} {

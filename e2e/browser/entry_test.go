@@ -343,7 +343,7 @@ func TestAccount(t *testing.T) {
 	walk(t, b, inFrench, "-fr", all)
 	language(b, "en")
 	b.Go(s.URL + "/activity")
-	want(t, b, "activity", "Opening of own files", "ATELIER-07", "you")
+	want(t, b, "activity", "Opened a snapshot in the browser", "Logged in to the portal", "Activated a device", "ATELIER-07", "you")
 
 	b.Go(s.URL + "/account")
 	b.Fill("#f-email", "new@example.org")

@@ -94,6 +94,8 @@ const (
 	Backup         Action = "data.backup"    // a device into its sets
 	ReadOwnData    Action = "data.read"      // names and contents of one's own files
 	RestoreOthers  Action = "data.read.others"
+	Download       Action = "data.download" // recorded, not asked: whoever may read may take away
+	SetPrivacy     Action = "data.privacy"  // say who else may have RestoreOthers: the owner alone
 	ViewAudit      Action = "audit.view"
 	ManageSettings Action = "settings.manage" // the server's settings and its mail
 )
@@ -112,7 +114,7 @@ var ofServer = map[Action]bool{ManageOrgs: true, ManageLicences: true, ManageSet
 
 var ofUsers = map[Action]bool{
 	Logout: true, ChangeAccount: true, ViewDevices: true, ManageDevices: true,
-	Activate: true, ReadOwnData: true,
+	Activate: true, ReadOwnData: true, SetPrivacy: true,
 }
 
 var ofDevices = map[Action]bool{Report: true, Backup: true}
@@ -122,7 +124,8 @@ var ofDevices = map[Action]bool{Report: true, Backup: true}
 //
 // A user may act on their own, a device on its owner's, an administrator
 // within their role and organisation. Nobody but the owner has ReadOwnData:
-// administrators have RestoreOthers, which is recorded under its own name.
+// administrators have RestoreOthers, which is recorded under its own name and
+// which an owner can take from them: accounts.MayOpen asks that, too.
 func Allow(c Caller, a Action, org OrgID, owner UserID) bool {
 	switch c.Kind {
 	case SystemKind:

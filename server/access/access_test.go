@@ -4,7 +4,7 @@ import "testing"
 
 func all() []Action {
 	return []Action{Login, Logout, Register, ManageOrgs, ManageLicences, ViewUsers, ManageUsers, ChangeAccount, ViewProfiles, ManageProfiles,
-		ViewDevices, ManageDevices, Activate, Report, Backup, ReadOwnData, RestoreOthers, ViewAudit, ManageSettings}
+		ViewDevices, ManageDevices, Activate, Report, Backup, ReadOwnData, RestoreOthers, Download, SetPrivacy, ViewAudit, ManageSettings}
 }
 
 func TestAllow(t *testing.T) {
@@ -15,7 +15,7 @@ func TestAllow(t *testing.T) {
 	org := Caller{Kind: AdminKind, User: "b", Org: "o", Role: OrgAdmin}
 	viewer := Caller{Kind: AdminKind, User: "c", Org: "o", Role: Viewer}
 
-	own := []Action{Logout, ChangeAccount, ViewDevices, ManageDevices, Activate, ReadOwnData}
+	own := []Action{Logout, ChangeAccount, ViewDevices, ManageDevices, Activate, ReadOwnData, SetPrivacy}
 	manage := []Action{ViewUsers, ManageUsers, ViewProfiles, ManageProfiles, ViewDevices, ManageDevices, RestoreOthers, ViewAudit}
 	account := []Action{Logout, ChangeAccount}
 	for _, c := range []struct {

@@ -52,7 +52,7 @@ type User struct {
 	SeatBefore  Seat // of a preserved or deleted account: what it had
 
 	LegalHold bool      // neither deleted nor purged
-	PrivacyOn bool      // administrators do not see the data
+	PrivacyOn bool      // nobody but the user opens the data: MayOpen
 	NotedAt   time.Time // last warning that a preserved account will be deleted
 
 	MustChangePassword bool
@@ -321,6 +321,9 @@ func Update(ctx context.Context, tx *db.Tx, by access.Caller, id ID, c Changes) 
 		}
 	}
 	if orgs.Fold(u.Email) != orgs.Fold(old.Email) {
+		if err := KeepOut(by, old); err != nil {
+			return User{}, err
+		}
 		if err := freeEmail(ctx, tx, u); err != nil {
 			return User{}, err
 		}

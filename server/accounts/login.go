@@ -84,7 +84,17 @@ func NoteLogin(ctx context.Context, tx *db.Tx, by access.Caller, u User, portal 
 		return fmt.Errorf("noting a login: %w", err)
 	}
 	return audit.Record(ctx, tx, u.Caller(by), audit.Event{Action: access.Login, Org: u.Org, Owner: u.ID, Object: "user/" + string(u.ID),
-		Outcome: audit.Done, Details: append([]audit.Detail{audit.Note("portal", portal)}, details...)})
+		Outcome: audit.Done, Details: append(LoginDetails(by, portal), details...)})
+}
+
+// LoginDetails are what every record of an attempt to log in has: where it was,
+// and at which device.
+func LoginDetails(from access.Caller, portal Portal) []audit.Detail {
+	details := []audit.Detail{audit.Note("portal", portal)}
+	if from.Device != "" {
+		details = append(details, audit.Note("device", from.Device))
+	}
+	return details
 }
 
 // SetLock notes until when too many failures keep an account from logging in,

@@ -31,7 +31,7 @@ func SetPassword(ctx context.Context, tx *db.Tx, by access.Caller, id ID, hash s
 	}
 	if by.User == u.ID {
 		err = audit.Check(ctx, tx, by, access.ChangeAccount, u.Org, u.ID, "user/"+string(u.ID), audit.Note("changed", "password"))
-	} else {
+	} else if err = KeepOut(by, u); err == nil {
 		err = manage(ctx, tx, by, u, audit.Note("changed", "password"))
 	}
 	if err != nil {

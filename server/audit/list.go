@@ -43,28 +43,50 @@ type Filter struct {
 	To      time.Time // exclusive
 	Before  int64     // rows older than this one: the next page
 	Limit   int       // 0 means 50, at most 500
-
-	ofData bool // only openings of data
 }
+
+// Part is a part of what a user is shown of what happened to their account.
+type Part string
+
+// The parts.
+const (
+	Everything Part = ""
+	Data       Part = "data"   // who looked into the backups, took something out of them, or changed who may
+	Logins     Part = "logins" // who signed in or tried to, and which devices were activated
+)
+
+var conditions = map[Part]string{Data: ofData, Logins: ofLogins, Everything: "(" + ofData + " OR " + ofLogins + ")"}
+
+// A log-in is on the account; what proves something within a session, or as a
+// device, is on that.
+const (
+	ofData   = "action IN ('" + string(access.ReadOwnData) + "', '" + string(access.RestoreOthers) + "', '" + string(access.Download) + "', '" + string(access.SetPrivacy) + "')"
+	ofLogins = "(action = '" + string(access.Activate) + "' OR action = '" + string(access.Login) + "' AND object_kind = 'user')"
+)
 
 // List returns recorded events, newest first.
 func List(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) ([]Row, error) {
 	if err := See(by, access.ViewAudit, f.Org, "", "audit"); err != nil {
 		return nil, err
 	}
-	return choose(ctx, tx, f)
+	return choose(ctx, tx, f, "")
 }
 
-// OfOwnData returns who opened the caller's own data and what came of it, newest
-// first: their own openings, and above all everybody else's.
-func OfOwnData(ctx context.Context, tx *db.Tx, by access.Caller, before int64, limit int) ([]Row, error) {
+// OfOwn returns a part of what happened to the caller's own account, newest
+// first: what they did themselves, and above all what everybody else did. An
+// unknown part is everything.
+func OfOwn(ctx context.Context, tx *db.Tx, by access.Caller, part Part, before int64, limit int) ([]Row, error) {
 	if err := See(by, access.ReadOwnData, by.Org, by.User, "audit"); err != nil {
 		return nil, err
 	}
-	return choose(ctx, tx, Filter{Org: by.Org, Owner: by.User, Before: before, Limit: limit, ofData: true})
+	if conditions[part] == "" {
+		part = Everything
+	}
+	return choose(ctx, tx, Filter{Org: by.Org, Owner: by.User, Before: before, Limit: limit}, conditions[part])
 }
 
-func (f Filter) where() (string, []any) {
+// where is the condition for what f chooses, and more besides.
+func (f Filter) where(more string) (string, []any) {
 	var where []string
 	var args []any
 	add := func(condition string, arg any) {
@@ -102,15 +124,14 @@ func (f Filter) where() (string, []any) {
 	if f.Before > 0 {
 		add("seq < $%d", f.Before)
 	}
-	if f.ofData {
-		where = append(where, fmt.Sprintf("action IN ($%d, $%d)", len(args)+1, len(args)+2))
-		args = append(args, access.ReadOwnData, access.RestoreOthers)
+	if more != "" {
+		where = append(where, more)
 	}
 	return strings.Join(where, " AND "), args
 }
 
-func choose(ctx context.Context, tx *db.Tx, f Filter) ([]Row, error) {
-	where, args := f.where()
+func choose(ctx context.Context, tx *db.Tx, f Filter, more string) ([]Row, error) {
+	where, args := f.where(more)
 	query := `SELECT seq, at, org, owner, actor_kind, actor_id, actor_name, action, object_kind, object_id,
 		outcome, code, ip, request_id, session_id, details FROM audit`
 	if where != "" {

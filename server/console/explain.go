@@ -79,12 +79,20 @@ func fixOf(f web.Frame, u accounts.User, fix signin.Fix) *button {
 // that nobody else is told.
 func attemptOf(f web.Frame, row audit.Row) attempt {
 	a := attempt{At: row.At, IP: row.IP, Code: row.Code, Outcome: f.State("audit.outcome.", string(row.Outcome))}
+	p := f.Printer()
 	for _, d := range row.Details {
-		if reason, ok := d.After.(string); ok && d.Name == "reason" {
-			a.Reason = reason
-			if key := "signin.reason." + reason; f.Printer().T(key) != key {
-				a.Reason = f.Printer().T(key)
+		text, ok := d.After.(string)
+		switch {
+		case !ok:
+		case d.Name == "reason":
+			a.Reason = text
+			if key := "signin.reason." + text; p.T(key) != key {
+				a.Reason = p.T(key)
 			}
+		case d.Name == "awaits":
+			a.Reason = p.T("signin.reason.second_factor_asked")
+		case d.Name == "portal":
+			a.Where = p.T("session.in." + text)
 		}
 	}
 	return a

@@ -113,8 +113,12 @@ type userPage struct {
 	Devices     []device
 	Sessions    []session
 	Factors     factors.Summary
-	Command     string // to activate a computer
-	CanManage   bool
+	Private     bool // the user keeps administrators out of the backups
+
+	ShowAttempts bool // to sign in, to who may know
+	Attempts     []attempt
+	Command      string // to activate a computer
+	CanManage    bool
 }
 
 // notice is something about a user that somebody should know, and what can be
@@ -145,6 +149,7 @@ type editUserPage struct {
 	web.Frame
 	Form                                           web.Form
 	Home, Whose                                    string // the page of the account, and its username as it is
+	Private                                        bool   // the address is the user's to change
 	Username, Email, FirstName, LastName, Language string
 }
 
@@ -309,10 +314,10 @@ type explainLine struct {
 }
 
 type attempt struct {
-	At         time.Time
-	IP, Reason string
-	Code       string
-	Outcome    web.State
+	At                time.Time
+	IP, Where, Reason string
+	Code              string
+	Outcome           web.State
 }
 
 // askPage asks before something that is easily undone.

@@ -88,6 +88,7 @@ func readProfile(r *http.Request, page *profilePage, before profile.Settings) {
 	page.Set.IntervalMinutes, page.Set.MaxDevices = number(r, "interval"), number(r, "max_devices")
 	page.Set.UserMay.Folders, page.Set.AllowAddDevices = checked(r, "user_can_add"), checked(r, "allow_add_devices")
 	page.Set.WebRestore, page.Set.Sharing = checked(r, "web_restore"), checked(r, "sharing")
+	page.Set.UserCanEditPrivacy = checked(r, "user_can_edit_privacy")
 	page.Set.SecondFactor = profile.Optional
 	if checked(r, "second_factor") {
 		page.Set.SecondFactor = profile.Required

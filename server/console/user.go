@@ -148,6 +148,10 @@ func (page *userPage) fill(r *http.Request, tx *db.Tx, v *visit, u accounts.User
 	return page.person(r, tx, v, u)
 }
 
+// shownAttempts is how many attempts to sign in the page of an account has. Why
+// somebody cannot shows more.
+const shownAttempts = 5
+
 // person is what is known of an account, whoever's it is.
 func (page *userPage) person(r *http.Request, tx *db.Tx, v *visit, u accounts.User) error {
 	p := page.Printer()
@@ -159,6 +163,17 @@ func (page *userPage) person(r *http.Request, tx *db.Tx, v *visit, u accounts.Us
 	page.Language = p.T("user.language.browser")
 	if l, ok := localeName(u.Language); ok {
 		page.Language = l
+	}
+	page.Private, page.Attempts = u.PrivacyOn, nil
+	if access.Allow(v.caller, access.ViewAudit, u.Org, u.ID) {
+		rows, err := signin.Attempts(r.Context(), tx, v.caller, u, shownAttempts)
+		if err != nil {
+			return err
+		}
+		page.ShowAttempts = true
+		for _, row := range rows {
+			page.Attempts = append(page.Attempts, attemptOf(page.Frame, row))
+		}
 	}
 	sessions, err := accounts.Sessions(r.Context(), tx, v.caller, u.ID)
 	if err != nil {
@@ -197,7 +212,7 @@ func (page *userPage) act(r *http.Request, tx *db.Tx, u accounts.User) error {
 		if u.Email != "" {
 			more = append(more, post("reset", "key", ""))
 		}
-		if !mailed {
+		if !mailed && !u.PrivacyOn {
 			more = append(more, post("reset-link", "link", ""))
 		}
 		more = append(more, link("disable", "user-off", ""))

@@ -33,6 +33,7 @@ func (c *console) showEdit(w http.ResponseWriter, r *http.Request, v *visit, sta
 			return err
 		}
 		page.Title, page.Home, page.Whose = page.Printer().T("users.edit.title", "name", web.Visible(u.Username)), home(u), u.Username
+		page.Private = u.PrivacyOn
 		page.Username, page.Email, page.FirstName, page.LastName, page.Language = u.Username, u.Email, u.FirstName, u.LastName, u.Language
 		return nil
 	})

@@ -416,3 +416,46 @@ func TestUserIsEdited(t *testing.T) {
 		t.Errorf("without a proof: %d %s", p.status, p.to)
 	}
 }
+
+// What an administrator sees of, and may do with, who keeps them out of the
+// backups; and the last attempts to sign in.
+func TestPrivateUser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin, at := w.as("admin"), "/admin/users/"+string(w.User.ID)
+	profile := "/admin/profiles/" + profileID(admin)
+	form := []string{"revision", "1", "name", "Default", "interval", "240", "max_devices", "10", "web_restore", "on"}
+	admin.get(profile).want(t, http.StatusOK, `name="user_can_edit_privacy" value="on" aria`, "Users may keep administrators out")
+	admin.done(admin.post(profile, append(form, "user_can_edit_privacy", "on")...), `name="user_can_edit_privacy" value="on" checked`)
+	admin.get(at).want(t, http.StatusOK, `data-private="false"`, "Copy reset link")
+
+	user := w.stranger()
+	user.get("/login")
+	user.post("/login", "username", "user", "password", "Wrong-Password-1").want(t, http.StatusUnauthorized)
+	user.post("/login", "username", "user", "password", servertest.UserPassword)
+	user.post("/account/privacy", "private", "on")
+	form[1] = "2"
+	admin.done(admin.post(profile, form...)).lacks(t, `name="user_can_edit_privacy" value="on" checked`)
+	admin.get(at).want(t, http.StatusOK, `data-private="true"`, "Private: administrators cannot open them").lacks(t, "Copy reset link")
+	admin.post(at+"/reset-link").want(t, http.StatusForbidden, "keeps administrators out").lacks(t, `id="link"`)
+	admin.get(at+"/edit").want(t, http.StatusOK, "readonly", "only they can change the address")
+	admin.post(at+"/edit", "username", "user", "email", "eve@example.org").want(t, http.StatusForbidden, "keeps administrators out")
+	admin.done(admin.post(at+"/edit", "username", "user", "email", "user@example.org", "first_name", "Ève"), "user is changed.")
+	if u := w.find("user"); u.Email != "user@example.org" || !u.PrivacyOn || u.FirstName != "Ève" {
+		t.Errorf("the user is %+v", u)
+	}
+	refused := 0
+	err := w.DB.Read(t.Context(), func(tx *db.Tx) error {
+		return tx.QueryRow(t.Context(), "SELECT count(*) FROM audit WHERE action = 'users.manage' AND outcome = 'denied' AND object_id = $1", w.User.ID).Scan(&refused)
+	})
+	if err != nil || refused != 2 {
+		t.Errorf("%d refusals are recorded, want 2: %v", refused, err)
+	}
+
+	p := admin.get(at).want(t, http.StatusOK, `id="attempts"`, "wrong password", "E1101", "127.0.0.1", "User portal", `href="`+at+`/signin"`)
+	if rows := strings.Count(between(p.body, `id="attempts"`, "</table>"), "<tr>"); rows != 3 {
+		t.Errorf("%d rows of attempts, want a head and 2", rows)
+	}
+	w.as("viewer").get(at).want(t, http.StatusOK, `data-private="true"`).lacks(t, `id="attempts"`)
+	admin.get("/admin/settings/administrators/"+string(w.Admin.ID)).want(t, http.StatusOK, `id="attempts"`, "Management console")
+}

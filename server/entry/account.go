@@ -11,6 +11,7 @@ import (
 
 func (d *Door) accountRoutes() {
 	d.Handle("GET /account", d.you)
+	d.Handle("POST /account/name", d.changeName)
 	d.Handle("POST /account/email", d.changeEmail)
 	d.Handle("GET /account/email", d.emailPage)
 	d.Handle("POST /account/email/code", d.confirmEmail)
@@ -37,6 +38,7 @@ func (d *Door) accountRoutes() {
 	if d.To == accounts.ToPortal {
 		d.Handle("GET /account/devices/{device}", d.askDevice)
 		d.Handle("POST /account/devices/{device}", d.endDevice)
+		d.Handle("POST /account/privacy", d.switchPrivacy)
 		d.Handle("POST /account/delete", d.askDeletion)
 	}
 }
@@ -69,23 +71,40 @@ func (d *Door) own(r *http.Request, v *Visit, do func(tx *db.Tx) error) error {
 }
 
 func (d *Door) you(w http.ResponseWriter, r *http.Request, v *Visit) {
-	d.showYou(w, r, v, "", nil)
+	d.showYou(w, r, v, youPage{FirstName: v.User.FirstName, LastName: v.User.LastName}, nil)
 }
 
-func (d *Door) showYou(w http.ResponseWriter, r *http.Request, v *Visit, email string, failure error) {
-	page := youPage{section: d.section(w, r, v, "/account"), Username: v.User.Username, Email: v.User.Email, NewEmail: email}
-	if name := v.User.Name(); name != v.User.Username {
-		page.FullName = name
-	}
+// youFields are where the page says what is wrong: in the form of the name, or
+// in that of the address.
+var youFields = map[string]string{"user.name.": "last_name", "user.email.": "email"}
+
+// showYou shows what an account is called, with what somebody typed and what is
+// wrong about it.
+func (d *Door) showYou(w http.ResponseWriter, r *http.Request, v *Visit, page youPage, failure error) {
+	page.section = d.section(w, r, v, "/account")
+	page.Username, page.Email = v.User.Username, v.User.Email
 	status := http.StatusOK
 	if failure != nil {
 		status = web.Status(w, failure)
-		if !page.Form.AddTo(page.Printer(), failure, map[string]string{"user.email.": "email"}) {
+		if !page.Form.AddTo(page.Printer(), failure, youFields) {
 			d.Fail(w, r, v.Caller, failure)
 			return
 		}
 	}
 	d.Site.Render(w, r, status, "account", page)
+}
+
+// changeName sets the first and last name, which nobody signs in by.
+func (d *Door) changeName(w http.ResponseWriter, r *http.Request, v *Visit) {
+	page := youPage{FirstName: r.PostFormValue("first_name"), LastName: r.PostFormValue("last_name")}
+	err := d.DB.Write(r.Context(), func(tx *db.Tx) error {
+		return accounts.SetNames(r.Context(), tx, v.Caller, page.FirstName, page.LastName)
+	})
+	if err != nil {
+		d.showYou(w, r, v, page, err)
+		return
+	}
+	d.Site.Done(w, r, d.Base+"/account", web.Flash{Key: "account.name.changed"})
 }
 
 // changeEmail sends a code to the address that the account is to have.
@@ -97,7 +116,7 @@ func (d *Door) changeEmail(w http.ResponseWriter, r *http.Request, v *Visit) {
 		return
 	}
 	if err != nil {
-		d.showYou(w, r, v, email, err)
+		d.showYou(w, r, v, youPage{FirstName: v.User.FirstName, LastName: v.User.LastName, NewEmail: email}, err)
 		return
 	}
 	d.Site.Redirect(w, r, d.Base+"/account/email")

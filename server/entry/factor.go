@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors"
+	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/web"
 )
 
@@ -29,6 +30,11 @@ func (d *Door) factorPage(w http.ResponseWriter, r *http.Request, v *Visit) {
 
 func (d *Door) factor(w http.ResponseWriter, r *http.Request, v *Visit) {
 	started, err := d.Gate.Prove(r.Context(), v.Caller, v.Session, r.PostFormValue("code"), web.Cookie(r, d.known))
+	if signin.Over(err) {
+		web.EndSession(w, d.session)
+		d.Site.Done(w, r, d.with("/login", "next", web.LocalPath(r.PostFormValue("next"), d.Base+"/")), web.Flash{Key: "factor.code.over", Bad: true})
+		return
+	}
 	if err != nil {
 		d.showProof(w, r, v, "factor", "entry.factor", err)
 		return

@@ -119,9 +119,10 @@ type section struct {
 
 type youPage struct {
 	section
-	Form                      web.Form
-	Username, FullName, Email string
-	NewEmail                  string
+	Form                web.Form
+	Username, Email     string
+	FirstName, LastName string
+	NewEmail            string
 }
 
 type emailPage struct {
@@ -178,8 +179,10 @@ type askDevicePage struct {
 
 type privacyPage struct {
 	section
-	CanAsk bool      // for the deletion of the account
-	Asked  time.Time // when that was asked for and not answered, or zero
+	User      bool      // not an administrator: there are backups, and somebody to ask for the deletion
+	On        bool      // administrators are kept out of the backups
+	MaySwitch bool      // the profile allows to keep them out
+	Asked     time.Time // when the deletion was asked for and not answered, or zero
 }
 
 // Parts are the secret of an app in groups that can be read out and typed.

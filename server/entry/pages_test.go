@@ -91,7 +91,7 @@ var samples = map[string]func(out, in web.Frame) (string, web.Page){
 		return "recovery", recoveryPage{Frame: out, Codes: []string{"ABCD-EFGH-JKMN", "0123-4567-89AB"}, Next: "/"}
 	},
 	"account": func(out, in web.Frame) (string, web.Page) {
-		return "account", youPage{section: sampleSection(in), Username: "marie", FullName: hostile, Email: "marie@example.org", NewEmail: hostile}
+		return "account", youPage{section: sampleSection(in), Username: "marie", FirstName: hostile, LastName: "Duval", Email: "marie@example.org", NewEmail: hostile}
 	},
 	"email": func(out, in web.Frame) (string, web.Page) {
 		page := emailPage{section: sampleSection(in), Digits: numbered(digits)}
@@ -128,7 +128,7 @@ var samples = map[string]func(out, in web.Frame) (string, web.Page){
 		return "device-end", askDevicePage{section: sampleSection(in), Device: device{ID: "1", Name: hostile}}
 	},
 	"privacy": func(out, in web.Frame) (string, web.Page) {
-		return "privacy", privacyPage{section: sampleSection(in), CanAsk: true}
+		return "privacy", privacyPage{section: sampleSection(in), User: true, On: true, MaySwitch: true}
 	},
 }
 

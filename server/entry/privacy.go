@@ -12,13 +12,18 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/factors"
+	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/web"
 )
 
 func (d *Door) privacy(w http.ResponseWriter, r *http.Request, v *Visit) {
-	page := privacyPage{section: d.section(w, r, v, "/account/privacy"), CanAsk: d.To == accounts.ToPortal}
+	page := privacyPage{section: d.section(w, r, v, "/account/privacy"), User: d.To == accounts.ToPortal, On: v.User.PrivacyOn}
 	err := d.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
-		page.Asked, err = accounts.DeletionAsked(r.Context(), tx, v.User.ID)
+		if page.Asked, err = accounts.DeletionAsked(r.Context(), tx, v.User.ID); err != nil || !page.User {
+			return err
+		}
+		p, err := profiles.Of(r.Context(), tx, v.User)
+		page.MaySwitch = p.Settings.UserCanEditPrivacy
 		return err
 	})
 	if err != nil {
@@ -26,6 +31,26 @@ func (d *Door) privacy(w http.ResponseWriter, r *http.Request, v *Visit) {
 		return
 	}
 	d.Site.Render(w, r, http.StatusOK, "privacy", page)
+}
+
+// switchPrivacy keeps administrators out of the user's backups, or lets them in.
+// Whoever lets them in proves first that it is the user.
+func (d *Door) switchPrivacy(w http.ResponseWriter, r *http.Request, v *Visit) {
+	on, done := r.PostFormValue("private") == "on", "account.private.begun"
+	err := d.DB.Write(r.Context(), func(tx *db.Tx) error {
+		if !on {
+			if err := d.Gate.Fresh(r.Context(), tx, v.Session); err != nil {
+				return err
+			}
+			done = "account.private.left"
+		}
+		return profiles.SetPrivacy(r.Context(), tx, v.Caller, on)
+	})
+	if err != nil {
+		d.Fail(w, r, v.Caller, err)
+		return
+	}
+	d.Site.Done(w, r, d.Base+"/account/privacy", web.Flash{Key: done})
 }
 
 // askDeletion asks the administrators to delete the account. What it answers is
@@ -53,6 +78,7 @@ type exported struct {
 	PasswordAt    time.Time         `json:"password_changed_at,omitzero"`
 	Authenticator bool              `json:"authenticator_app"`
 	RecoveryCodes int               `json:"recovery_codes_left"`
+	Private       bool              `json:"backups_private"`
 	Passkeys      []exportedPasskey `json:"passkeys"`
 	Sessions      []exportedSession `json:"sessions"`
 	Devices       []exportedDevice  `json:"devices"`
@@ -88,6 +114,7 @@ type exportedDevice struct {
 
 type exportedOpening struct {
 	At      time.Time     `json:"at"`
+	What    access.Action `json:"what"`
 	By      string        `json:"by"`
 	IP      string        `json:"ip,omitempty"`
 	Outcome audit.Outcome `json:"outcome"`
@@ -125,6 +152,7 @@ func exportOf(ctx context.Context, tx *db.Tx, v *Visit) (exported, error) {
 	if err != nil {
 		return x, err
 	}
+	x.Private = u.PrivacyOn
 	x.Authenticator, x.RecoveryCodes = has.TOTP, has.RecoveryLeft
 	for _, p := range has.Passkeys {
 		x.Passkeys = append(x.Passkeys, exportedPasskey{p.Name, p.CreatedAt, p.LastUsedAt})
@@ -147,9 +175,9 @@ func exportOf(ctx context.Context, tx *db.Tx, v *Visit) (exported, error) {
 		x.Devices = append(x.Devices, exportedDevice{c.Name, web.System(c.Hardware.OS, c.Hardware.OSVersion, c.Hardware.Arch), c.State, c.Folders,
 			c.ActivatedAt, c.LastSeenAt, c.LastIP, c.LastBackupAt, c.StoredBytes, c.StoredFiles})
 	}
-	rows, err := audit.OfOwnData(ctx, tx, v.Caller, 0, maxOpenings)
+	rows, err := audit.OfOwn(ctx, tx, v.Caller, audit.Data, 0, maxOpenings)
 	for _, row := range rows {
-		x.Openings = append(x.Openings, exportedOpening{row.At, row.ActorName, row.IP, row.Outcome})
+		x.Openings = append(x.Openings, exportedOpening{row.At, row.Action, row.ActorName, row.IP, row.Outcome})
 	}
 	return x, err
 }

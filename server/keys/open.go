@@ -15,9 +15,10 @@ import (
 
 // OpenSnapshot opens the private part of a manifest that the vault holds: the
 // root key is in it. For the owner the login is the approval; an administrator
-// needs the right to restore others' data. It is recorded in tx under the
-// action that it is, so a Read cannot open anything; the caller uses the result
-// only when tx was committed.
+// needs the right to restore others' data, and the vault, which alone calls
+// this, asks accounts.MayOpen whether the owner lets them. It is recorded in tx
+// under the action that it is, so a Read cannot open anything; the caller uses
+// the result only when tx was committed.
 func (r *Ring) OpenSnapshot(ctx context.Context, tx *db.Tx, by access.Caller, m *snapshot.Manifest) ([]byte, error) {
 	org, owner := access.OrgID(m.Org.String()), access.UserID(m.User.String())
 	action := access.RestoreOthers
@@ -25,8 +26,11 @@ func (r *Ring) OpenSnapshot(ctx context.Context, tx *db.Tx, by access.Caller, m 
 		action = access.ReadOwnData
 	}
 	hash := m.Hash()
-	err := audit.Check(ctx, tx, by, action, org, owner, "snapshot/"+hash.String(),
-		audit.Note("device", m.Device.String()), audit.Note("seq", m.Seq))
+	details := []audit.Detail{audit.Note("device", m.Device.String()), audit.Note("seq", m.Seq)}
+	if by.Device != "" {
+		details = append(details, audit.Note("at", by.Device))
+	}
+	err := audit.Check(ctx, tx, by, action, org, owner, "snapshot/"+hash.String(), details...)
 	if err != nil {
 		return nil, err
 	}

@@ -149,6 +149,10 @@ func (p *portal) file(w http.ResponseWriter, r *http.Request, v *visit) {
 		p.fail(w, r, v.caller, err)
 		return
 	}
+	if err := p.Vault.Took(r.Context(), v.caller, at.opened, vault.Taken{Folder: e.Folder, Names: []string{e.Name}}); err != nil {
+		p.fail(w, r, v.caller, err)
+		return
+	}
 	p.brokenOff(r, v, serveFile(w, r, restore.NewContents(at.catalog.Fetch), e))
 }
 
@@ -162,6 +166,9 @@ func (p *portal) zip(w http.ResponseWriter, r *http.Request, v *visit) {
 	sel, err := p.selection(r, v, list[chosen])
 	if err == nil {
 		err = sel.count(r.Context())
+	}
+	if err == nil {
+		err = p.Vault.Took(r.Context(), v.caller, sel.opened, vault.Taken{Folder: sel.folder, Names: sel.names, Archive: true})
 	}
 	if err != nil {
 		p.fail(w, r, v.caller, err)
@@ -198,7 +205,7 @@ func (p *portal) selection(r *http.Request, v *visit, s vault.Snapshot) (*select
 	if err != nil {
 		return nil, err
 	}
-	sel := &selection{catalog: catalog.NewReader(o.Root, o.Fetch), folder: folder}
+	sel := &selection{opened: o, catalog: catalog.NewReader(o.Root, o.Fetch), folder: folder}
 	if sel.folder == "" {
 		sel.folder = "/"
 	}

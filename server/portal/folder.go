@@ -20,13 +20,14 @@ const folderPart = 500
 
 // place is a snapshot that is open, and where in it we are.
 type place struct {
+	opened  *vault.Opened
 	base    string // address of the snapshot
 	catalog *catalog.Reader
 	path    string // of the folder, "/" for the top
 }
 
 func newPlace(o *vault.Opened, base, path string) *place {
-	return &place{base: base, catalog: catalog.NewReader(o.Root, o.Fetch), path: path}
+	return &place{opened: o, base: base, catalog: catalog.NewReader(o.Root, o.Fetch), path: path}
 }
 
 // href is the address of a folder or file of the snapshot. Names are any bytes,

@@ -73,15 +73,19 @@ type item struct {
 
 type activityPage struct {
 	web.Frame
-	Rows  []opening
+	Parts []web.Link // of the list
+	Rows  []event
 	Pages web.Pages
 }
 
-// opening is somebody who opened the user's data, or tried to.
-type opening struct {
+// event is somebody who did something to the user's account or backups, or
+// tried to.
+type event struct {
 	At                time.Time
 	Who, What, Device string
+	Files             []string // that were taken, by their paths
+	Snapshot, Href    string   // where they were taken from, and its page
 	IP                string
-	Own               bool // it was the user
+	Own, Admin        bool // it was the user, or an administrator
 	Outcome           web.State
 }

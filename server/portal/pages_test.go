@@ -73,9 +73,10 @@ func sampleSite(t *testing.T) (h http.Handler, names []string) {
 			return "sources", sourcesPage{Frame: in, Command: "backstay activate --server https://backup.example --user marie"}
 		},
 		"activity": func(f, in web.Frame, r *http.Request) (string, web.Page) {
-			return "activity", activityPage{Frame: in, Rows: []opening{
+			return "activity", activityPage{Frame: in, Parts: []web.Link{{Key: "portal.activity.all", Href: "/activity", Active: true}, {Key: "portal.activity.data", Href: "/activity?show=data"}}, Rows: []event{
 				{At: sampleNow, Who: "marie", What: "Opening of own files", Device: hostile, IP: "192.0.2.7", Own: true, Outcome: web.State{Colour: "green", Text: "Done"}},
-				{At: sampleNow, Who: hostile, What: "Opening of another user's files", Outcome: web.State{Colour: "red", Text: "Denied"}},
+				{At: sampleNow, Who: "marie", What: "Downloaded files as an archive", Files: []string{"/home/marie/" + strings.Repeat("very-long-name-", 14), "/home/marie/été.ods"}, Snapshot: "9f2c41d07ab3e865", Href: "/devices/1/9f2c41d07ab3e865", Own: true, Outcome: web.State{Colour: "green", Text: "Done"}},
+				{At: sampleNow, Who: hostile, What: "An administrator opened a snapshot", Admin: true, Outcome: web.State{Colour: "red", Text: "Denied"}},
 			}}
 		},
 		"activity-none": func(f, in web.Frame, r *http.Request) (string, web.Page) { return "activity", activityPage{Frame: in} },

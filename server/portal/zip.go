@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/backup/restore"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
 )
 
@@ -29,6 +30,7 @@ const maxNotes = 1000
 // selection is what a download takes of a snapshot: some children of one
 // folder, with everything in them.
 type selection struct {
+	opened  *vault.Opened
 	catalog *catalog.Reader
 	folder  string // "/" or "/a/b"
 	names   []string

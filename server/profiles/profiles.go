@@ -277,6 +277,27 @@ func Of(ctx context.Context, tx *db.Tx, u accounts.User) (Effective, error) {
 	return Effective{Profile: p, Version: max(db.Micros(p.UpdatedAt), db.Micros(u.ProfileAt))}, nil
 }
 
+// SetPrivacy is the caller's own switch for whether administrators may look
+// into their backups. Their profile must let them switch it on; off is always
+// theirs to choose, so that nobody is caught in it.
+func SetPrivacy(ctx context.Context, tx *db.Tx, by access.Caller, on bool) error {
+	u, err := accounts.Find(ctx, tx, by.User)
+	if err != nil {
+		return err
+	}
+	if on && !u.PrivacyOn {
+		p, err := Of(ctx, tx, u)
+		if err != nil {
+			return err
+		}
+		if !p.Settings.UserCanEditPrivacy {
+			return errs.New(errs.Forbidden, "profile.privacy.fixed").
+				Because(&audit.Denial{Action: access.SetPrivacy, Org: u.Org, Owner: u.ID, Object: "user/" + string(u.ID)})
+		}
+	}
+	return accounts.SetPrivacy(ctx, tx, by, on)
+}
+
 // Assign gives a user another profile of their organisation, "" for the
 // default.
 func Assign(ctx context.Context, tx *db.Tx, by access.Caller, user accounts.ID, id ID) error {

@@ -263,3 +263,60 @@ func TestList(t *testing.T) {
 		return nil
 	})
 }
+
+// The profile decides who may keep administrators out, not who stops; taking the
+// choice away leaves those who made it as they are.
+func TestSetPrivacy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	una, vic := w.user("una"), w.user("vic")
+	set := func(u accounts.User, on bool) error {
+		return w.Try(func(tx *db.Tx) error {
+			return profiles.SetPrivacy(t.Context(), tx, access.Caller{Kind: access.UserKind, User: u.ID, Org: u.Org}, on)
+		})
+	}
+	private := func(u accounts.User) (on bool) {
+		t.Helper()
+		w.Write(func(tx *db.Tx) error {
+			now, err := accounts.Find(t.Context(), tx, u.ID)
+			on = now.PrivacyOn
+			return err
+		})
+		return on
+	}
+	if err := set(una, true); errs.KindOf(err) != errs.Forbidden || private(una) {
+		t.Errorf("against the profile: %v", err)
+	}
+	s := profile.Defaults()
+	s.UserCanEditPrivacy = true
+	p, err := w.save(system, w.first.ID, 1, profiles.Changes{Settings: &s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := set(una, true); err != nil || !private(una) || private(vic) {
+		t.Fatalf("with the profile: %v", err)
+	}
+	s.UserCanEditPrivacy = false
+	if _, err := w.save(system, w.first.ID, p.Revision, profiles.Changes{Settings: &s}); err != nil {
+		t.Fatal(err)
+	}
+	if !private(una) {
+		t.Fatal("the profile dropped the privacy of who has it on")
+	}
+	if err := set(una, true); err != nil || !private(una) {
+		t.Errorf("on again what is on: %v", err)
+	}
+	if err := set(una, false); err != nil || private(una) {
+		t.Errorf("off is the user's choice: %v", err)
+	}
+	if err := set(una, true); errs.KindOf(err) != errs.Forbidden || private(una) {
+		t.Errorf("once off, against the profile: %v", err)
+	}
+	w.Write(func(tx *db.Tx) error {
+		rows, err := audit.List(t.Context(), tx, system, audit.Filter{Object: "profile/" + string(w.first.ID), Limit: 1})
+		if err == nil && (len(rows) != 1 || len(rows[0].Details) != 1 || rows[0].Details[0] != audit.Change("user_can_edit_privacy", true, false)) {
+			t.Errorf("the change of the profile is recorded as %+v", rows)
+		}
+		return err
+	})
+}

@@ -2,6 +2,7 @@ package signin
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/errs"
@@ -92,18 +93,19 @@ func (g *Gate) Explain(ctx context.Context, tx *db.Tx, by access.Caller, id acco
 		}
 	}
 	if access.Allow(by, access.ViewAudit, u.Org, u.ID) {
-		x.Attempts, err = lastAttempts(ctx, tx, by, u)
+		x.Attempts, err = Attempts(ctx, tx, by, u, attempts)
 	}
 	return x, err
 }
 
-// lastAttempts are an account's newest log-ins and those that were refused. A
-// page that was refused to somebody who is in is no attempt.
-func lastAttempts(ctx context.Context, tx *db.Tx, by access.Caller, u accounts.User) (list []audit.Row, err error) {
-	f := audit.Filter{Org: u.Org, Object: "user/" + string(u.ID), Action: access.Login, Limit: 5 * attempts}
+// Attempts are an account's newest n log-ins and those that were refused. A
+// page that was refused to somebody who is in is no attempt, and has no reason.
+func Attempts(ctx context.Context, tx *db.Tx, by access.Caller, u accounts.User, n int) (list []audit.Row, err error) {
+	f := audit.Filter{Org: u.Org, Object: "user/" + string(u.ID), Action: access.Login, Limit: 5 * n}
 	all, err := audit.List(ctx, tx, by, f)
 	for _, row := range all {
-		if len(list) < attempts && (row.Outcome == audit.Done || row.Session == "") {
+		reasoned := slices.ContainsFunc(row.Details, func(d audit.Detail) bool { return d.Name == "reason" })
+		if len(list) < n && (row.Outcome == audit.Done || reasoned) {
 			list = append(list, row)
 		}
 	}

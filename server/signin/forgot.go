@@ -197,6 +197,11 @@ func (g *Gate) SendReset(ctx context.Context, tx *db.Tx, by access.Caller, id ac
 	case u.Email == "" && !noMail:
 		return "", errs.New(errs.Conflict, "user.email.none")
 	}
+	if noMail {
+		if err := accounts.KeepOut(by, u); err != nil {
+			return "", err
+		}
+	}
 	mailed, err := MailOnly(ctx, tx, u)
 	if err != nil {
 		return "", err

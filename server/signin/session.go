@@ -115,12 +115,23 @@ func (g *Gate) noteLogin(ctx context.Context, tx *db.Tx, from access.Caller, u a
 		return accounts.NoteLogin(ctx, tx, from, u, portal)
 	}
 	return audit.Record(ctx, tx, u.Caller(from), audit.Event{Action: access.Login, Org: u.Org, Owner: u.ID, Object: "user/" + string(u.ID),
-		Outcome: audit.Done, Details: []audit.Detail{audit.Note("portal", portal), audit.Note("awaits", "second_factor")}})
+		Outcome: audit.Done, Details: append(accounts.LoginDetails(from, portal), audit.Note("awaits", "second_factor"))})
+}
+
+// maxWrongCodes is how many wrong codes a log-in survives that awaits one.
+const maxWrongCodes = 5
+
+// Over reports whether a failure of Prove ended the session: whoever it was
+// begins again with the password.
+func Over(err error) bool {
+	e := errs.Find(err)
+	return e != nil && e.Key == "factor.code.over"
 }
 
 // Prove checks a code of the second factor, of an app or for recovery: it ends
 // StageFactor, and refreshes the proof of a session that is past it. A wrong
-// code is Unauthenticated, factor.code.wrong; too many of them are E1104. known
+// code is Unauthenticated, factor.code.wrong; the fifth of a session in
+// StageFactor ends it, see Over; too many at the account are E1104. known
 // is the browser's token, as for Attempt: who has but the password locks no
 // browser out that the owner came in by.
 func (g *Gate) Prove(ctx context.Context, by access.Caller, s accounts.Session, code, known string) (Started, error) {
@@ -148,7 +159,14 @@ func (g *Gate) Prove(ctx context.Context, by access.Caller, s accounts.Session, 
 			return g.noteRefusal(ctx, tx, by, s.Portal, u, "throttled", told)
 		}
 		if told != nil {
-			return g.record(ctx, tx, by, s.Portal, u, "second_factor_wrong", told)
+			if err := g.record(ctx, tx, by, s.Portal, u, "second_factor_wrong", told); err != nil || s.Stage != accounts.StageFactor {
+				return err
+			}
+			over, err := g.wrongCode(ctx, tx, by, s)
+			if over {
+				told = errs.New(errs.Unauthenticated, "factor.code.over")
+			}
+			return err
 		}
 		out, err = g.proved(ctx, tx, by, u, s, factor)
 		return err
@@ -160,6 +178,24 @@ func (g *Gate) Prove(ctx context.Context, by access.Caller, s accounts.Session, 
 		return Started{}, err
 	}
 	return out, nil
+}
+
+// wrongCode counts a wrong code of a session that awaits one, beside what is
+// counted at the account, and ends the session at the last it may have.
+func (g *Gate) wrongCode(ctx context.Context, tx *db.Tx, by access.Caller, s accounts.Session) (over bool, err error) {
+	c, err := count(ctx, tx, g.subject("codes of a session", s.ID))
+	if err != nil {
+		return false, err
+	}
+	c.failures++
+	c.last, c.expires = tx.Now(), s.ExpiresAt
+	if c.failures < maxWrongCodes {
+		return false, c.store(ctx, tx)
+	}
+	if err := forget(ctx, tx, c.subject); err != nil {
+		return false, err
+	}
+	return true, accounts.EndSession(ctx, tx, by, s.ID)
 }
 
 // knownFrom is by what the owner of a session is known from before: the session

@@ -8,6 +8,7 @@ import (
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/profiles"
@@ -378,5 +379,72 @@ func TestStartReplaces(t *testing.T) {
 	}
 	if w.Find(u.ID).Language != "fr" {
 		t.Error("the language was not kept")
+	}
+}
+
+// Wrong codes end the log-in that awaits one, and are counted at the account
+// all the same. A session that is complete survives them.
+func TestWrongCodesEndTheLogin(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.stop()
+	u := w.User("una")
+	secret := w.app(u)
+	staged := func(token string) bool {
+		_, _, err := accounts.FindStaged(t.Context(), w.DB, accounts.ToPortal, token)
+		return err == nil
+	}
+	guess := func(s signin.Started) error {
+		w.Move(2 * time.Minute) // longer than the delays, within which none counts
+		_, err := w.g.Prove(t.Context(), w.by(s), s.Session, "000000", "")
+		return err
+	}
+	s, beside := w.come("una"), w.come("una")
+	for i := 1; i < 5; i++ {
+		if err := guess(s); errs.KindOf(err) != errs.Unauthenticated || signin.Over(err) || !staged(s.Token) {
+			t.Fatalf("wrong code %d: %v", i, err)
+		}
+	}
+	if err := guess(beside); signin.Over(err) {
+		t.Errorf("another log-in pays for it: %v", err)
+	}
+	if err := guess(s); !signin.Over(err) || errs.KindOf(err) != errs.Unauthenticated || staged(s.Token) || !staged(beside.Token) {
+		t.Fatalf("the fifth: %v", err)
+	}
+	w.Move(time.Minute)
+	if _, err := w.g.Prove(t.Context(), w.by(s), s.Session, w.code(secret), ""); errs.Find(err) == nil || errs.Find(err).Key != "login.session.ended" {
+		t.Errorf("the right code afterwards: %v", err)
+	}
+	// The account's own count went on: six so far, and ten lock it.
+	again := w.come("una")
+	for range 4 {
+		if err := guess(again); errs.KindOf(err) != errs.Unauthenticated || signin.Over(err) {
+			t.Fatal(err)
+		}
+	}
+	if w.Find(u.ID).LockedUntil.IsZero() {
+		t.Error("wrong codes of several log-ins lock nothing")
+	}
+	w.Move(20 * time.Minute)
+	done, err := w.g.Prove(t.Context(), w.by(beside), beside.Session, w.code(secret), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 6 {
+		if err := guess(done); signin.Over(err) {
+			t.Fatalf("a complete session: %v", err)
+		}
+	}
+	if !w.in(accounts.ToPortal, done.Token) {
+		t.Error("wrong codes end a complete session")
+	}
+	ended := 0
+	for _, row := range w.Audit(audit.Filter{Action: access.Logout}) {
+		if row.ObjectID == s.Session.ID {
+			ended++
+		}
+	}
+	if ended != 1 {
+		t.Errorf("the end is recorded %d times", ended)
 	}
 }

@@ -343,7 +343,7 @@ func (t *try) record(ctx context.Context, tx *db.Tx, u accounts.User, reason str
 
 func (g *Gate) record(ctx context.Context, tx *db.Tx, from access.Caller, portal accounts.Portal, u accounts.User, reason string, told error) error {
 	e := audit.Event{Action: access.Login, Org: u.Org, Owner: u.ID, Object: "user", Outcome: audit.Refuse,
-		Details: []audit.Detail{audit.Note("portal", portal), audit.Note("reason", reason)}}
+		Details: append(accounts.LoginDetails(from, portal), audit.Note("reason", reason))}
 	if u.ID != "" {
 		e.Object = "user/" + string(u.ID)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
-	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/blob"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
@@ -28,6 +28,8 @@ type Opened struct {
 	Private  *snapshot.Private
 	Root     backup.Ref       // the catalog's root page
 	Fetch    backup.FetchFunc // reads what the snapshot's user may read
+
+	opening *opening
 }
 
 // openings keeps what was opened, in memory only, for as long as it serves.
@@ -48,6 +50,7 @@ type opening struct {
 	manifest []byte
 	private  []byte
 	expires  time.Time
+	taken    map[backup.Hash]bool // what was recorded as taken; openings.mu guards it
 }
 
 func (o *openings) get(k openingKey, now time.Time) *opening {
@@ -77,7 +80,7 @@ func (o *openings) put(k openingKey, e *opening) {
 }
 
 // Opening opens a snapshot in managed mode for a person who is logged in: the
-// owner, or an administrator who may restore for others. The first time in
+// owner, or an administrator whom accounts.MayOpen lets in. The first time in
 // by.Session writes one audit row.
 func (v *Vault) Opening(ctx context.Context, by access.Caller, hash backup.Hash) (*Opened, error) {
 	s, e, err := v.opening(ctx, by, hash)
@@ -92,7 +95,7 @@ func (v *Vault) Opening(ctx context.Context, by access.Caller, hash backup.Hash)
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", hash.Short(), err)
 	}
-	return &Opened{Snapshot: s, Manifest: m, Private: p, Root: p.Root(&m.Header), Fetch: v.fetcher(s.Org, s.User, m.Scope)}, nil
+	return &Opened{Snapshot: s, Manifest: m, Private: p, Root: p.Root(&m.Header), Fetch: v.fetcher(s.Org, s.User, m.Scope), opening: e}, nil
 }
 
 // OpeningFor opens a snapshot for a reader who holds the private half of
@@ -110,19 +113,14 @@ func (v *Vault) OpeningFor(ctx context.Context, by access.Caller, hash backup.Ha
 }
 
 func (v *Vault) opening(ctx context.Context, by access.Caller, hash backup.Hash) (Snapshot, *opening, error) {
-	action := access.RestoreOthers
-	if by.Kind == access.UserKind {
-		action = access.ReadOwnData
-	}
 	var s Snapshot
 	err := v.db.Read(ctx, func(tx *db.Tx) (err error) {
-		s, err = v.byHash(ctx, tx, by, hash)
-		return err
+		if s, err = v.byHash(ctx, tx, by, hash); err != nil {
+			return err
+		}
+		return accounts.MayOpen(ctx, tx, by, s.User, "snapshot/"+hash.String())
 	})
 	if err != nil {
-		return Snapshot{}, nil, err
-	}
-	if err := audit.See(by, action, s.Org, s.User, "snapshot/"+hash.String()); err != nil {
 		return Snapshot{}, nil, err
 	}
 	if by.Session == "" {
@@ -151,6 +149,10 @@ func (v *Vault) openNow(ctx context.Context, by access.Caller, s Snapshot) (*ope
 	}
 	e := &opening{manifest: raw, expires: v.db.Now().Add(openingLife)}
 	err = v.db.Write(ctx, func(tx *db.Tx) (err error) {
+		// Again, beside the record: the owner may have just shut it.
+		if err = accounts.MayOpen(ctx, tx, by, s.User, "snapshot/"+s.Hash.String()); err != nil {
+			return err
+		}
 		e.private, err = v.keys.OpenSnapshot(ctx, tx, by, m)
 		return err
 	})
