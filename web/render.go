@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
@@ -152,8 +154,9 @@ func (s *Site) CheckCookies(w http.ResponseWriter) {
 }
 
 // Handler is the portal's routes with what they all need around them: safe
-// headers, the refusal of other sites' forms, a limit on the size of a form,
-// the choice of language and theme, and a page for what does not exist.
+// headers, the refusal of other sites' forms and of what is no text, a limit on
+// the size of a form, the choice of language and theme, and a page for what does
+// not exist.
 func (s *Site) Handler(routes *http.ServeMux) http.Handler {
 	routes.HandleFunc("POST "+s.cfg.Base+"/preferences", s.preferences)
 	routes.HandleFunc(s.cfg.Base+"/", s.NotFound)
@@ -163,10 +166,38 @@ func (s *Site) Handler(routes *http.ServeMux) http.Handler {
 	}))
 	limited := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if err := checkText(r); err != nil {
+			s.Fail(w, r, err)
+			return
+		}
 		routes.ServeHTTP(w, r)
 	})
 	return Headers(protection.Handler(limited))
 }
+
+// checkText reads the form and refuses what databases do not take for text: NUL
+// and bytes that are not UTF-8. A parameter called path is exempt: names of
+// files are any bytes.
+func checkText(r *http.Request) error {
+	if !isText(r.URL.Path) {
+		return errs.New(errs.NotFound, "request.path")
+	}
+	if err := r.ParseForm(); err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return errs.New(errs.TooLarge, "request.size")
+		}
+		return errs.New(errs.Invalid, "request.body")
+	}
+	for name, values := range r.Form {
+		if name != "path" && slices.ContainsFunc(append(values, name), func(s string) bool { return !isText(s) }) {
+			return errs.New(errs.Invalid, "request.body")
+		}
+	}
+	return nil
+}
+
+func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // maxForm is enough for a selection of some ten thousand entries.
 const maxForm = 4 << 20

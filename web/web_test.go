@@ -50,7 +50,35 @@ func newSample(t *testing.T, log *slog.Logger) http.Handler {
 	})
 	mux.HandleFunc("GET /full", func(w http.ResponseWriter, r *http.Request) { site.Fail(w, r, errs.Of(errs.TooManyAttempts, "n", 7)) })
 	mux.HandleFunc("GET /broken", func(w http.ResponseWriter, r *http.Request) { site.Fail(w, r, errors.New("secret of ours")) })
+	mux.HandleFunc("GET /file/{name}", func(http.ResponseWriter, *http.Request) {})
 	return site.Handler(mux)
+}
+
+// What is no text for a database goes no further than here; names of files may
+// be any bytes.
+func TestOnlyText(t *testing.T) {
+	t.Parallel()
+	h := newSample(t, nil)
+	for _, c := range []struct {
+		method, target string
+		want           int
+	}{
+		{http.MethodGet, "/file/a?q=%C3%A9", http.StatusOK},
+		{http.MethodGet, "/file/a?path=%FF", http.StatusOK},
+		{http.MethodGet, "/file/a?q=%FF", http.StatusBadRequest},
+		{http.MethodGet, "/file/a?q=%00", http.StatusBadRequest},
+		{http.MethodGet, "/file/a?%00=q", http.StatusBadRequest},
+		{http.MethodGet, "/file/a?q=%zz", http.StatusBadRequest},
+		{http.MethodGet, "/file/%00", http.StatusNotFound},
+		{http.MethodGet, "/file/%FF", http.StatusNotFound},
+		{http.MethodPost, "/do?name=a%00", http.StatusBadRequest},
+		{http.MethodPost, "/do?name=a", http.StatusSeeOther},
+		{http.MethodPost, "/do?name=" + strings.Repeat("a", maxForm), http.StatusRequestEntityTooLarge},
+	} {
+		if got := do(h, c.method, c.target).StatusCode; got != c.want {
+			t.Errorf("%s %.40s = %d, want %d", c.method, c.target, got, c.want)
+		}
+	}
 }
 
 func do(h http.Handler, method, target string, header ...string) *http.Response {
