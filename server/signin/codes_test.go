@@ -11,6 +11,27 @@ import (
 	"github.com/backstay/backstay/server/signin"
 )
 
+// guess tries a wrong code, however long there is to wait in between, until it
+// is locked.
+func (w *world) guess(try func() error) {
+	w.Helper()
+	for range 40 {
+		e := errs.Find(try())
+		if e == nil {
+			w.Fatal("a wrong code is right")
+		}
+		if e.Code != errs.TooManyAttempts {
+			continue
+		}
+		wait := e.Args["n"].(int)
+		if wait > 600 {
+			return
+		}
+		w.Move(time.Duration(wait) * time.Second)
+	}
+	w.Fatal("codes can be guessed for ever")
+}
+
 // Codes of a second factor are guessed no more often than passwords.
 func TestGuessingCodes(t *testing.T) {
 	t.Parallel()
@@ -23,25 +44,10 @@ func TestGuessingCodes(t *testing.T) {
 		t.Fatalf("the stage is %q", s.Session.Stage)
 	}
 	by := u.Caller(access.Caller{IP: "192.0.2.1", Session: s.Session.ID})
-	locked := false
-	for range 40 {
+	w.guess(func() error {
 		_, err := w.g.Prove(t.Context(), by, s.Session, "000000", "")
-		e := errs.Find(err)
-		if e == nil {
-			t.Fatal(err)
-		}
-		if e.Code != errs.TooManyAttempts {
-			continue
-		}
-		wait := e.Args["n"].(int)
-		if locked = wait > 600; locked {
-			break
-		}
-		w.Move(time.Duration(wait) * time.Second)
-	}
-	if !locked {
-		t.Fatal("codes can be guessed for ever")
-	}
+		return err
+	})
 	if _, err := w.g.Prove(t.Context(), by, s.Session, w.code(secret), ""); !errs.Is(err, errs.TooManyAttempts) {
 		t.Errorf("the right code during the lock: %v", err)
 	}
@@ -66,24 +72,7 @@ func TestGuessingCodesAtADevice(t *testing.T) {
 		_, err := w.g.Confirm(t.Context(), by, accounts.ToClient, u.ID, password, code)
 		return err
 	}
-	locked := false
-	for range 40 {
-		e := errs.Find(guess("000000"))
-		if e == nil {
-			t.Fatal("a guess is right")
-		}
-		if e.Code != errs.TooManyAttempts {
-			continue
-		}
-		wait := e.Args["n"].(int)
-		if locked = wait > 600; locked {
-			break
-		}
-		w.Move(time.Duration(wait) * time.Second)
-	}
-	if !locked {
-		t.Fatal("codes can be guessed for ever")
-	}
+	w.guess(func() error { return guess("000000") })
 	if err := guess(w.code(secret)); !errs.Is(err, errs.TooManyAttempts) {
 		t.Errorf("the right code during the lock: %v", err)
 	}
