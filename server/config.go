@@ -51,9 +51,10 @@ type Config struct {
 
 	// Grace is how long running requests may go on when the server stops; 10
 	// seconds when zero.
-	Grace time.Duration
-	Now   func() time.Time // time.Now when nil
-	Log   *slog.Logger     // slog.Default when nil
+	Grace     time.Duration
+	Now       func() time.Time // time.Now when nil
+	MailEvery time.Duration    // how soon a queued mail is seen; a second when zero
+	Log       *slog.Logger     // slog.Default when nil
 }
 
 func (cfg *Config) setDefaults() {

@@ -121,7 +121,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	post := &mail.Sender{DB: s.DB, Keys: s.Keys, Log: s.cfg.Log, Name: s.cfg.Name, URL: s.url}
+	post := &mail.Sender{DB: s.DB, Keys: s.Keys, Log: s.cfg.Log, Name: s.cfg.Name, URL: s.url, Every: s.cfg.MailEvery}
 	s.jobs = []func(context.Context){s.api.Run, s.cleanUp, s.remind, post.Run}
 	s.handler = &front{cfg: &s.cfg, host: s.cfg.publicHost(), metrics: s.metrics, next: routes}
 	if s.cfg.AdminListen != "" {

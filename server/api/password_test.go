@@ -40,7 +40,7 @@ func (h *host) mails() *mailtest.Server {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
 	done := make(chan struct{})
 	go func() {
-		(&mail.Sender{DB: h.DB, Keys: h.Keys, Log: h.Log, Name: "Test", URL: address}).Run(ctx)
+		(&mail.Sender{DB: h.DB, Keys: h.Keys, Log: h.Log, Name: "Test", URL: address, Every: 50 * time.Millisecond}).Run(ctx)
 		close(done)
 	}()
 	h.t.Cleanup(func() { cancel(); <-done })

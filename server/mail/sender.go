@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -26,11 +27,12 @@ type Sender struct {
 	Name  string         // of the server, as people know it
 	URL   func() string  // its public address
 	Roots *x509.CertPool // by which the mail server's certificate is checked; nil: the system's
+	Every time.Duration  // how soon a mail is seen that another transaction queued; 0: a second
 }
 
 const (
-	atOnce    = 4                // mails that are on their way at the same time
-	lookEvery = time.Second      // how soon a mail is seen that another transaction queued
+	atOnce    = 4 // mails that are on their way at the same time
+	lookEvery = time.Second
 	lookAgain = 15 * time.Second // when looking failed
 	claimedBy = 10 * time.Minute // a claim older than this was left by a server that died
 	lastWords = 5 * time.Second  // for mails under way when the server stops
@@ -59,7 +61,7 @@ func (s *Sender) Run(ctx context.Context) {
 	free := make(chan struct{}, atOnce)
 	busy := 0
 	for {
-		wait := lookEvery
+		wait := cmp.Or(s.Every, lookEvery)
 		list, err := s.claim(ctx, atOnce-busy)
 		if err != nil && ctx.Err() == nil {
 			s.Log.Error("looking for mail to send failed", "error", err)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay/server"
 	"github.com/backstay/backstay/server/access"
@@ -54,7 +55,7 @@ type Server struct {
 func New(t testing.TB, options ...func(*server.Config)) *Server {
 	t.Helper()
 	cfg := server.Config{
-		Data: t.TempDir(), DB: dbtest.DSN(t), Listen: "127.0.0.1:0", Hasher: Hasher,
+		Data: t.TempDir(), DB: dbtest.DSN(t), Listen: "127.0.0.1:0", Hasher: Hasher, MailEvery: 100 * time.Millisecond,
 		Log: slog.New(slog.NewTextHandler(&logs{t: t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	for _, option := range options {
