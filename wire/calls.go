@@ -20,16 +20,23 @@ import (
 // Hello asks the server who it is, once and without patience: it is how an
 // address that somebody typed is tried. It checks the clocks and that this
 // client is not too old.
-func (c *Client) Hello(ctx context.Context) (Hello, error) {
-	var out Hello
-	if err := c.json(ctx, call{method: http.MethodGet, path: "hello", once: true}, &out); err != nil {
+func (c *Client) Hello(ctx context.Context) (out Hello, err error) {
+	err = c.do(ctx, call{method: http.MethodGet, path: "hello", once: true}, func(_ *http.Response, body io.Reader) error {
+		out, err = c.readHello(body)
+		return err
+	})
+	return out, err
+}
+
+func (c *Client) readHello(body io.Reader) (out Hello, err error) {
+	if err := c.decode(body, &out); err != nil {
 		return Hello{}, err
 	}
 	if out.Version == "" {
-		return Hello{}, connectError(c.base.Host, errors.New("this is not a Backstay server"))
+		return Hello{}, lasting(c.foreign(errors.New("it says no version")))
 	}
 	if version.Less(version.Number(), out.MinClient) {
-		return Hello{}, errs.Of(errs.ClientTooOld, "v", out.MinClient)
+		return out, lasting(errs.Of(errs.ClientTooOld, "v", out.MinClient))
 	}
 	return out, nil
 }

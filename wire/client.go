@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -73,7 +72,11 @@ type Client struct {
 	base      *url.URL
 	http      *http.Client
 	transport *http.Transport
+	proxy     atomic.Pointer[Proxy]
 	answered  atomic.Bool // the server has been reached once
+
+	avoidMu sync.Mutex
+	avoided map[string]time.Time // ways that failed, and until when they come last
 
 	mu    sync.Mutex // held while a token is fetched, so that only one is
 	token Token
@@ -90,23 +93,17 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	proxy, err := cfg.Proxy.Check()
+	if err != nil {
+		return nil, err
+	}
 	c := &Client{cfg: cfg, base: base}
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
+	c.proxy.Store(&proxy)
 	c.transport = &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
-		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
-			if answer.StatusCode == http.StatusProxyAuthRequired {
-				return errs.Of(errs.ProxyAuth)
-			}
-			return nil
-		},
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return &countedConn{Conn: conn}, nil
-		},
+		// The server is all that is called, and always by TLS: what proxies do is
+		// pass bytes on, and dial sees to that.
+		Proxy:               nil,
+		DialContext:         c.dial,
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: 10 * time.Second,
 		// HTTP/1.1 only: a stream has its connection for itself, with no window

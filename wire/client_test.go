@@ -13,7 +13,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -464,18 +463,5 @@ func TestCancel(t *testing.T) {
 	defer cancel()
 	if _, err := c.Hello(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Hello = %v, want the context's error", err)
-	}
-}
-
-func TestProxyAsksForPassword(t *testing.T) {
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(http.StatusProxyAuthRequired)
-	}))
-	defer proxy.Close()
-	c := client(t, serve(t, http.HandlerFunc(hello)))
-	address, _ := url.Parse(proxy.URL)
-	c.SetProxy(http.ProxyURL(address))
-	if _, err := c.Hello(context.Background()); !errs.Is(err, errs.ProxyAuth) {
-		t.Errorf("Hello = %v, want E1003", err)
 	}
 }

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -223,9 +224,12 @@ func (c *Client) request(ctx context.Context, req call, token string, w *watch) 
 // broken is a failure of the way to the server.
 func (c *Client) broken(ctx context.Context, err error) error {
 	if e := errs.Find(err); e != nil {
+		if e.Code == errs.CannotConnect {
+			return &failure{err: e, passes: true}
+		}
 		return e // E1002 and E1003 come up through the transport
 	}
-	if e := certError(err); e != nil {
+	if e := c.certError(err, c.base.Hostname()); e != nil {
 		return e
 	}
 	if cause := context.Cause(ctx); cause != nil {
@@ -234,7 +238,22 @@ func (c *Client) broken(ctx context.Context, err error) error {
 		}
 		err = errSilent
 	}
-	return &failure{err: connectError(c.base.Host, err), passes: true}
+	return &failure{err: c.lost(err), passes: true}
+}
+
+// lost is E1001 for a connection that opened and then failed.
+func (c *Client) lost(err error) error {
+	step, why := StepVersion, "connection.lost"
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) {
+		step, why = StepCertificate, "certificate.none"
+	}
+	return stopped(step, why, fmt.Errorf("connecting to %s: %w", c.base.Host, err), "server", c.base.Host)
+}
+
+// foreign is E1001 for an answer that no Backstay server gives.
+func (c *Client) foreign(cause error) error {
+	return stopped(StepVersion, "version.foreign", fmt.Errorf("this is not an answer of a Backstay server: %w", cause), "server", c.base.Host)
 }
 
 // refused reads an answer that is not a good one.
@@ -244,11 +263,7 @@ func (c *Client) refused(r *http.Response, body io.Reader) error {
 	if !ok {
 		// Not from our server: something in between, or a wrong address.
 		f.passes = r.StatusCode >= 500 || r.StatusCode == http.StatusTooManyRequests
-		if r.StatusCode == http.StatusProxyAuthRequired {
-			f.err = errs.Of(errs.ProxyAuth)
-			return f
-		}
-		f.err = connectError(c.base.Host, fmt.Errorf("this is not an answer of a Backstay server: %s", r.Status))
+		f.err = c.foreign(errors.New(r.Status))
 		return f
 	}
 	c.answered.Store(true)
@@ -345,16 +360,22 @@ func (c *Client) json(ctx context.Context, req call, out any) error {
 		if out == nil || r.StatusCode == http.StatusNoContent {
 			return nil
 		}
-		data, err := io.ReadAll(io.LimitReader(body, MaxJSON+1))
-		if err != nil {
-			return err
-		}
-		if len(data) > MaxJSON {
-			return lasting(connectError(c.base.Host, errors.New("the answer is too large")))
-		}
-		if err := json.Unmarshal(data, out); err != nil {
-			return lasting(connectError(c.base.Host, fmt.Errorf("this is not an answer of a Backstay server: %w", err)))
-		}
-		return nil
+		return c.decode(body, out)
 	})
+}
+
+// decode reads a JSON answer. That it is none is lasting; that it did not arrive
+// is not.
+func (c *Client) decode(body io.Reader, out any) error {
+	data, err := io.ReadAll(io.LimitReader(body, MaxJSON+1))
+	if err != nil {
+		return err
+	}
+	if len(data) > MaxJSON {
+		return lasting(c.foreign(errors.New("it is too large")))
+	}
+	if err := json.Unmarshal(data, out); err != nil {
+		return lasting(c.foreign(err))
+	}
+	return nil
 }

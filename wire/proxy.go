@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/url"
@@ -110,7 +111,7 @@ func parseProxyURL(s string) (*url.URL, error) {
 	ports := map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
 	port := ports[u.Scheme]
 	if port == "" || u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errs.New(errs.Invalid, "proxy.url.invalid", "url", u.Redacted())
+		return nil, errs.New(errs.Invalid, "proxy.url.invalid", "url", redacted(s))
 	}
 	if u.Port() != "" {
 		port = u.Port()
@@ -156,3 +157,19 @@ func (p Proxy) Equal(q Proxy) bool {
 func (p Proxy) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("mode", string(p.Mode)), slog.String("url", redacted(p.URL)))
 }
+
+// systemWay is the way through a proxy that the system names, which may have
+// credentials in its address.
+func systemWay(u *url.URL) ([]way, error) {
+	if u == nil {
+		return []way{{}}, nil
+	}
+	u, err := parseProxyURL(u.String())
+	if err != nil {
+		return nil, errSystemProxy
+	}
+	return []way{{u}}, nil
+}
+
+// errSystemProxy leaves the address out: it may have a password in it.
+var errSystemProxy = errors.New("HTTPS_PROXY is not the address of a proxy")

@@ -35,7 +35,7 @@ func (c *Client) Read(ctx context.Context, userToken string, ids []backup.ID, ea
 			return err
 		}
 		if len(left) == before {
-			return connectError(c.base.Host, errNoProgress)
+			return c.lost(errNoProgress)
 		}
 	}
 	return nil

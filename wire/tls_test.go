@@ -8,10 +8,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"math/big"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +22,28 @@ import (
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/wire"
 )
+
+// public is an authority that this computer's roots have.
+var public authority
+
+// The roots are read once, when the first of them is asked for.
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "backstay-roots-")
+	if err != nil {
+		panic(err)
+	}
+	key, cert := makeAuthority("Public CA")
+	public = authority{cert, key}
+	file := filepath.Join(dir, "roots.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), 0o600); err != nil {
+		panic(err)
+	}
+	os.Setenv("SSL_CERT_FILE", file)
+	os.Setenv("SSL_CERT_DIR", dir)
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
 
 // authority is a certificate authority of the test's.
 type authority struct {
@@ -28,33 +53,42 @@ type authority struct {
 
 func newAuthority(t testing.TB, name string) authority {
 	t.Helper()
+	key, cert := makeAuthority(name)
+	return authority{cert, key}
+}
+
+func makeAuthority(name string) (*ecdsa.PrivateKey, *x509.Certificate) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-100 * time.Hour), NotAfter: time.Now().Add(100 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	return authority{sign(t, template, template, &key.PublicKey, key), key}
+	return key, sign(template, template, &key.PublicKey, key)
 }
 
-func sign(t testing.TB, template, parent *x509.Certificate, pub *ecdsa.PublicKey, key *ecdsa.PrivateKey) *x509.Certificate {
-	t.Helper()
+func sign(template, parent *x509.Certificate, pub *ecdsa.PublicKey, key *ecdsa.PrivateKey) *x509.Certificate {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, pub, key)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return cert
 }
 
 // leaf issues a server certificate; self-signed when by is empty.
-func leaf(t testing.TB, by authority, ip string, until time.Time, chain ...*x509.Certificate) tls.Certificate {
+func leaf(t testing.TB, by authority, host string, until time.Time, chain ...*x509.Certificate) tls.Certificate {
+	t.Helper()
+	return leafFrom(t, by, host, time.Now().Add(-2*time.Hour), until, chain...)
+}
+
+func leafFrom(t testing.TB, by authority, host string, from, until time.Time, chain ...*x509.Certificate) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -62,14 +96,18 @@ func leaf(t testing.TB, by authority, ip string, until time.Time, chain ...*x509
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "backup.example"},
-		NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: until,
-		IPAddresses: []net.IP{net.ParseIP(ip)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		NotBefore: from, NotAfter: until, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{host}
 	}
 	parent, signer := template, key
 	if by.cert != nil {
 		parent, signer = by.cert, by.key
 	}
-	cert := sign(t, template, parent, &key.PublicKey, signer)
+	cert := sign(template, parent, &key.PublicKey, signer)
 	out := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
 	for _, c := range chain {
 		out.Certificate = append(out.Certificate, c.Raw)

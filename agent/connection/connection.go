@@ -7,6 +7,9 @@ import (
 	"github.com/backstay/backstay/wire"
 )
 
+// scripts are shared, so that a script is fetched once for all connections.
+var scripts Scripts
+
 // Config is the way to servers that the state folder remembers; server and
 // device are for the caller to add.
 func Config(st *state.State) (wire.Config, error) {
@@ -14,5 +17,10 @@ func Config(st *state.State) (wire.Config, error) {
 	if err != nil {
 		return wire.Config{}, err
 	}
-	return wire.Config{Proxy: c.Proxy}, nil
+	return With(c.Proxy), nil
+}
+
+// With is the way to servers by these settings.
+func With(p wire.Proxy) wire.Config {
+	return wire.Config{Proxy: p, FindProxy: scripts.FindProxy}
 }

@@ -96,17 +96,21 @@ func (a *app) details(err error) (lines []string) {
 	if e == nil {
 		return nil
 	}
-	if e.Code == errs.UntrustedCert {
-		for _, name := range []string{"subject", "issuer", "fingerprint", "reason"} {
-			if value, ok := e.Args[name]; ok {
-				lines = append(lines, a.say.T("cli.cert."+name, "value", safe(fmt.Sprint(value))))
-			}
-		}
-	} else if why := because(e); why != "" {
-		lines = append(lines, safe(why))
+	if sentence := wire.Sentence(a.say, e); sentence != "" {
+		lines = append(lines, safe(sentence))
+	}
+	for _, detail := range wire.CertDetails(e) {
+		detail.Value = safe(detail.Value)
+		lines = append(lines, detail.Text(a.say))
+	}
+	if why := because(e); why != "" {
+		lines = append(lines, strings.Split(why, "\n")...)
 	}
 	for _, name := range wire.Choice(e) {
 		lines = append(lines, safe(name))
+	}
+	if advice := wire.Advice(a.say, e); advice != "" {
+		lines = append(lines, safe(advice))
 	}
 	key := "cli.hint." + cmp.Or(string(e.Code), e.Key)
 	if hint := a.say.T(key, "command", cmp.Or(a.forgot, "backstay password forgot")); hint != key {
@@ -128,7 +132,12 @@ func because(e *errs.Error) string {
 		what, _ := e.Args["what"].(string) // the path that there is none of
 		return what
 	}
-	return strings.TrimSpace(e.Err.Error())
+	// Each line of the cause for itself: several ways may have failed.
+	var lines []string
+	for line := range strings.Lines(e.Err.Error()) {
+		lines = append(lines, safe(strings.TrimSpace(line)))
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n"))
 }
 
 // The few styles, as terminals know them.

@@ -175,8 +175,8 @@ func TestFailureTellsAll(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	a := &app{errOut: &out, getenv: func(string) string { return "" }, say: locale.For(locale.English)}
-	a.fail(fmt.Errorf("activating: %w", errs.Of(errs.UntrustedCert, "subject", "CN=evil\x1b[2J", "issuer", "CN=ca", "fingerprint", "12ab", "reason", "expired")))
-	for _, want := range []string{"E1002", `CN=evil\x1b[2J`, "CN=ca", "12ab", "expired"} {
+	a.fail(fmt.Errorf("activating: %w", errs.Of(errs.UntrustedCert, "subject", "CN=evil\x1b[2J", "issuer", "CN=ca", "fingerprint", "12ab", "why", wire.CertExpired, "not_after", "2026-11-22")))
+	for _, want := range []string{"E1002", `CN=evil\x1b[2J`, "CN=ca", "12ab", "expired on 2026-11-22", "Check the date"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the message lacks %q:\n%s", want, out.String())
 		}

@@ -1,0 +1,5 @@
+//go:build unix
+
+package connection
+
+func settingsDir(func(string) string) string { return "/etc/backstay" }

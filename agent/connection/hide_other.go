@@ -1,0 +1,7 @@
+//go:build !windows
+
+package connection
+
+import "os/exec"
+
+func hide(*exec.Cmd) {}
