@@ -20,7 +20,7 @@ import (
 
 // client is the folder with the client: BACKSTAY_BIN when it is set, else one
 // that it is built into.
-func client(t *testing.T) string {
+func client(t testing.TB) string {
 	t.Helper()
 	if bin := os.Getenv("BACKSTAY_BIN"); bin != "" {
 		return filepath.Join(bin, "backstay")
@@ -35,7 +35,7 @@ func client(t *testing.T) string {
 
 // The address of a file opens nothing for anybody but its owner, and for them
 // only while they are logged in and may.
-func downloads(t *testing.T) {
+func downloads(t testing.TB) {
 	w := newWorld(t)
 	w.account(accounts.New{Kind: access.UserKind, Username: "other"})
 	dir := t.TempDir()

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -14,21 +15,26 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay/server"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/server/settings"
+	"github.com/backstay/backstay/wire"
 )
 
-// letters are the values of the mails of one template that were queued, the
-// oldest first.
+// letters are the values of the mails of one template that were queued, or of
+// all, the oldest first.
 func (w *world) letters(template mail.Template) (list []map[string]string) {
 	w.Helper()
 	w.Gate.Wait()
 	w.write(func(ctx context.Context, tx *db.Tx) error {
-		rows, err := tx.Query(ctx, "SELECT recipient, body FROM outbox WHERE template = $1 AND body IS NOT NULL ORDER BY number", template)
+		rows, err := tx.Query(ctx, "SELECT recipient, body FROM outbox WHERE ($1 = '' OR template = $1) AND body IS NOT NULL ORDER BY number", template)
 		if err != nil {
 			return err
 		}
@@ -82,7 +88,7 @@ func (w *world) settings(edit func(*settings.Settings) error) {
 
 // Guessing is slow and ends, whatever name is used for an account and from
 // wherever, and the owner gets in nevertheless.
-func guessing(t *testing.T) {
+func guessing(t testing.TB) {
 	w := newWorld(t)
 	home := w.browser().login("user")
 	home.post("/logout")
@@ -90,8 +96,13 @@ func guessing(t *testing.T) {
 	names := []string{"user", "USER", " User ", "user@example.org", "USER@EXAMPLE.ORG", "User@example.org"}
 	tries := 0
 	for range 40 {
-		b := w.browser() // another address each time
-		a := b.try(names[tries%len(names)], "wrong")
+		// From another address each time, and from clients as well.
+		var a answer
+		if name := names[tries%len(names)]; tries%3 == 2 {
+			a = w.device(http.MethodPost, "activate", "", "", message("username", name, "password", "wrong"))
+		} else {
+			a = w.browser().try(name, "wrong")
+		}
 		if a.StatusCode == http.StatusTooManyRequests {
 			break
 		}
@@ -109,6 +120,12 @@ func guessing(t *testing.T) {
 			t.Errorf("the right password of %q, locked = %s", name, a.Status)
 		}
 	}
+	for _, call := range []string{"activate", "password/replace"} {
+		a := w.device(http.MethodPost, call, "", "", message("username", "user", "password", servertest.UserPassword, "new_password", "Another-Password-1"))
+		if a.StatusCode != http.StatusTooManyRequests {
+			t.Errorf("the right password by %s, locked = %s", call, a.Status)
+		}
+	}
 	if a := w.browser().try("nobody", "wrong"); a.StatusCode != http.StatusUnauthorized {
 		t.Errorf("another account is locked, too: %s", a.Status)
 	}
@@ -122,8 +139,7 @@ func guessing(t *testing.T) {
 		w.browser().try("second", "wrong")
 		w.wait(5 * time.Minute)
 	}
-	w.Restart()
-	w.wire = w.Client().Transport
+	w.restart()
 	if a := w.browser().try("second", servertest.UserPassword); a.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("after a restart = %s", a.Status)
 	}
@@ -146,7 +162,7 @@ func guessing(t *testing.T) {
 }
 
 // One network gets so many guesses an hour, at however many accounts.
-func guessingFromOnePlace(t *testing.T) {
+func guessingFromOnePlace(t testing.TB) {
 	w := newWorld(t)
 	w.settings(func(s *settings.Settings) error { s.SignIn.NetworkPerHour = 20; return nil })
 	b := w.browser()
@@ -180,7 +196,7 @@ func guessingFromOnePlace(t *testing.T) {
 }
 
 // Many guesses at once are no more guesses.
-func guessingAtOnce(t *testing.T) {
+func guessingAtOnce(t testing.TB) {
 	w := newWorld(t)
 	var wrong, later, in atomic.Int64
 	together(40, func(int) func() {
@@ -239,7 +255,7 @@ func together(n int, prepare func(int) func()) {
 
 // Who has an account is told to nobody: not by what is answered, and not by how
 // long it takes.
-func enumeration(t *testing.T) {
+func enumeration(t testing.TB) {
 	w := newWorld(t)
 	w.settings(func(s *settings.Settings) error {
 		s.Registration.Mode, s.Registration.Org, s.Registration.Domains = settings.RegistrationOpen, w.Org.ID, []string{"example.org"}
@@ -250,19 +266,13 @@ func enumeration(t *testing.T) {
 	register := func(b *browser, name, address string) answer {
 		return b.post("/register", "email", address, "username", name, "first_name", "Some", "last_name", "Body")
 	}
-	for what, ask := range map[string]func(b *browser, name string) answer{
+	w.same(map[string]func(b *browser, name string) answer{
 		"log-in":           func(b *browser, name string) answer { return b.try(name, "wrong") },
 		"forgot password":  func(b *browser, name string) answer { return b.post("/forgot", "username", name) },
 		"forgot username":  func(b *browser, name string) answer { return b.post("/forgot/username", "email", name+"@example.org") },
 		"register":         func(b *browser, name string) answer { return register(b, name, "new@example.org") },
 		"register address": func(b *browser, name string) answer { return register(b, "new"+name, name+"@example.org") },
-	} {
-		there, none := ask(w.browser(), "zebrafinch"), ask(w.browser(), "goldfinchx")
-		a, b := strings.ReplaceAll(plain(there, "/none"), "zebrafinch", "NAME"), strings.ReplaceAll(plain(none, "/none"), "goldfinchx", "NAME")
-		if a != b {
-			t.Errorf("%s tells who has an account:\n%s\n%s", what, differing(a, b), differing(b, a))
-		}
-	}
+	})
 	// A user at the console, and an administrator at the portal, are nobody.
 	for _, test := range []struct {
 		b              *browser
@@ -281,10 +291,63 @@ func enumeration(t *testing.T) {
 	}
 }
 
+// same asks about an account that there is, zebrafinch, and one that is not.
+func (w *world) same(asks map[string]func(b *browser, name string) answer) {
+	w.Helper()
+	for what, ask := range asks {
+		there, none := ask(w.browser(), "zebrafinch"), ask(w.browser(), "goldfinchx")
+		a, b := strings.ReplaceAll(plain(there, "/none"), "zebrafinch", "NAME"), strings.ReplaceAll(plain(none, "/none"), "goldfinchx", "NAME")
+		if a != b {
+			w.Errorf("%s tells who has an account:\n%s\n%s", what, differing(a, b), differing(b, a))
+		}
+	}
+}
+
+// Nor do the devices' calls tell it.
+func enumerationByDevices(t testing.TB) {
+	w := newWorld(t)
+	w.settings(func(s *settings.Settings) error {
+		s.Registration.Mode, s.Registration.Org, s.Registration.Domains = settings.RegistrationOpen, w.Org.ID, []string{"example.org"}
+		s.SignIn.NetworkPerHour = 10_000
+		return nil
+	})
+	w.app(w.account(accounts.New{Kind: access.UserKind, Username: "zebrafinch", Email: "zebrafinch@example.org"}))
+	call := func(path string, fields ...any) answer {
+		return w.device(http.MethodPost, path, "", "", message(fields...))
+	}
+	hidden := func(a answer) answer {
+		var r wire.Registering
+		if json.Unmarshal([]byte(a.body), &r) == nil && r.Pending != "" {
+			a.body = strings.ReplaceAll(a.body, r.Pending, strings.Repeat("x", len(r.Pending)))
+		}
+		return a
+	}
+	w.same(map[string]func(b *browser, name string) answer{
+		"activation": func(_ *browser, name string) answer {
+			return call("activate", "username", name, "password", "wrong", "request_id", "7f6c5a34-3b7c-4f0e-9d52-0d6f1c1c0a55", "name", "x")
+		},
+		"activation with a code": func(_ *browser, name string) answer {
+			return call("activate", "username", name, "password", "wrong", "second_factor", "123456")
+		},
+		"a new password": func(_ *browser, name string) answer {
+			return call("password/replace", "username", name, "password", "wrong", "new_password", "Another-Password-1")
+		},
+		"forgotten password":                func(_ *browser, name string) answer { return call("password/forgot", "username", name) },
+		"forgotten username":                func(_ *browser, name string) answer { return call("username/forgot", "email", name+"@example.org") },
+		"the ways to sign in":               func(_ *browser, name string) answer { return call("discover", "identifier", name) },
+		"the ways to sign in of an address": func(_ *browser, name string) answer { return call("discover", "identifier", name+"@example.org") },
+		"registration": func(_ *browser, name string) answer {
+			return hidden(call("register", "email", "new@example.org", "username", name, "first_name", "a", "last_name", "b", "password", "Some-Password-1"))
+		},
+		"registration of an address": func(_ *browser, name string) answer {
+			return hidden(call("register", "email", name+"@example.org", "username", "new"+name, "first_name", "a", "last_name", "b", "password", "Some-Password-1"))
+		},
+	})
+}
+
 // timing compares how long an answer takes about accounts that there are and
-// about others. What the machine does besides makes single measurements worth
-// little: it says that they differ only when it is so in three of three.
-func timing(t *testing.T) {
+// about others.
+func timing(t testing.TB) {
 	w := newWorld(t)
 	w.settings(func(s *settings.Settings) error { s.SignIn.NetworkPerHour = 100_000; return nil })
 	const people = 40
@@ -293,42 +356,86 @@ func timing(t *testing.T) {
 	}
 	b := w.browser()
 	b.get("/login")
-	asks := map[string]func(there bool, i int){
-		"log-in": func(there bool, i int) {
-			b.ip = fmt.Sprintf("10.%d.%d.1", i/200, i%200)
-			b.post("/login", "username", name(there, i%people), "password", "wrong")
-		},
-		"forgotten password": func(there bool, i int) {
-			b.ip = fmt.Sprintf("10.%d.%d.2", i/200, i%200)
-			b.post("/forgot", "username", name(there, i%people))
-		},
+	w.alike("log-in", 60, 5*time.Millisecond, func(there bool, i int) {
+		b.ip = fmt.Sprintf("10.%d.%d.1", i/200, i%200)
+		b.post("/login", "username", name(there, i%people), "password", "wrong")
+	})
+	w.alike("forgotten password", 60, 5*time.Millisecond, func(there bool, i int) {
+		b.ip = fmt.Sprintf("10.%d.%d.2", i/200, i%200)
+		b.post("/forgot", "username", name(there, i%people))
+	})
+	w.Gate.Wait()
+}
+
+// work counts what a log-in costs that fails: the memory of a password's hash,
+// which is what takes its time. It is the same for who is there and for nobody,
+// however busy the machine is.
+func work(t testing.TB) {
+	const kib = 16 << 10
+	w := newWorld(t, func(cfg *server.Config) { cfg.Hasher = &passwords.Hasher{Time: 1, Memory: kib, AtOnce: 4} })
+	cost := func(name string) float64 {
+		b := w.browser()
+		b.get("/login")
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		const times = 3
+		for range times {
+			b.post("/login", "username", name, "password", "wrong")
+		}
+		runtime.ReadMemStats(&after)
+		return float64(after.TotalAlloc-before.TotalAlloc) / times / (kib << 10)
 	}
-	for what, ask := range asks {
-		for round := 0; ; round++ {
-			var there, none []float64
-			for i := range 60 {
-				for _, exists := range []bool{i%2 == 0, i%2 != 0} {
-					w.wait(time.Hour / 4) // no lock and no delay is in the way
-					began := time.Now()
-					ask(exists, i+100*round)
-					took := time.Since(began).Seconds()
-					if exists {
-						there = append(there, took)
-					} else {
-						none = append(none, took)
-					}
+	for _, name := range []string{"user", "nobody"} {
+		if hashes := math.Round(cost(name)); hashes != 1 {
+			t.Errorf("the work of %v hashes is done for %s", hashes, name)
+		}
+	}
+}
+
+// apart compares how long a page takes that belongs to somebody else, and one
+// that nobody has.
+func apart(t testing.TB) {
+	w := newWorld(t)
+	device := w.NewDevice(w.User, "laptop").DeviceID
+	w.account(accounts.New{Kind: access.UserKind, Username: "colleague"})
+	b := w.browser().login("colleague")
+	w.alike("somebody else's device", 12, 50*time.Millisecond, func(there bool, _ int) {
+		if there {
+			b.get("/devices/" + device)
+		} else {
+			b.get("/devices/" + uuid.NewString())
+		}
+	})
+}
+
+// alike sees that two ways to ask take the same time, within bounds: each is
+// asked n times, in turns, and the one is not the slower one but by chance.
+// What the machine does besides makes single measurements worth little, and
+// comes in waves: they differ only when they do so in three rounds of three,
+// beyond the bound and beyond chance.
+func (w *world) alike(what string, n int, bound time.Duration, ask func(there bool, i int)) {
+	w.Helper()
+	for round := range 3 {
+		var there, none []float64
+		for i := range n {
+			for _, exists := range []bool{i%2 == 0, i%2 != 0} {
+				w.wait(time.Hour / 4) // no lock and no delay is in the way
+				began := time.Now()
+				ask(exists, i+100*round)
+				took := time.Since(began).Seconds()
+				if exists {
+					there = append(there, took)
+				} else {
+					none = append(none, took)
 				}
 			}
-			w.Gate.Wait()
-			apart := math.Abs(median(there) - median(none))
-			p := mannWhitney(there, none)
-			if p > 0.01 || apart < 0.005 {
-				break
-			}
-			if round == 2 {
-				t.Errorf("%s: medians %.1f ms for who is there and %.1f ms for nobody, p = %.4f", what, 1000*median(there), 1000*median(none), p)
-				break
-			}
+		}
+		delta, p := math.Abs(median(there)-median(none)), mannWhitney(there, none)
+		if p > 0.01 || delta < bound.Seconds() {
+			return
+		}
+		if round == 2 {
+			w.Errorf("%s: medians %.1f ms for what is there and %.1f ms for what is not, p = %.4f", what, 1000*median(there), 1000*median(none), p)
 		}
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/factors/factorstest"
 	"github.com/backstay/backstay/server/mail"
-	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/signin"
 )
@@ -39,7 +38,7 @@ func (w *world) race(n int, try func() answer) int {
 }
 
 // A link works once, for what it is for, and only the newest.
-func links(t *testing.T) {
+func links(t testing.TB) {
 	w := newWorld(t)
 	w.account(accounts.New{Kind: access.UserKind, Username: "other", Email: "other@example.org"})
 	b := w.browser()
@@ -101,6 +100,7 @@ func links(t *testing.T) {
 		t.Errorf("an activation worked %d times", n)
 	}
 	gone("an activation that was used", token)
+	w.replacedAccount(use)
 	// The second factor is asked for all the same.
 	w.app(w.User)
 	b.post("/forgot", "username", "user")
@@ -108,6 +108,35 @@ func links(t *testing.T) {
 		if b := w.browser(); b.try("user", "Another-Password-1").to() != "/factor" {
 			t.Error("a mailed link got past the second factor")
 		}
+	}
+}
+
+// replacedAccount makes accounts anew under the name of one that is gone: the
+// links and codes of the old one are worth nothing.
+func (w *world) replacedAccount(use func(token string) answer) {
+	w.Helper()
+	u := w.invited("phoenix")
+	var link string
+	w.write(func(ctx context.Context, tx *db.Tx) (err error) {
+		link, err = accounts.Invite(ctx, tx, system, w.Keys, w.URL, u.ID, accounts.InviteOptions{NoMail: true})
+		return err
+	})
+	parsed, err := url.Parse(link)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.write(func(ctx context.Context, tx *db.Tx) error {
+		return accounts.Delete(ctx, tx, system, u.ID, "gone for good")
+	})
+	if a := use(parsed.Query().Get("token")); a.StatusCode != http.StatusGone {
+		w.Errorf("an activation of an account that is deleted = %s", a.Status)
+	}
+	w.wait(8 * 24 * time.Hour)
+	w.write(func(ctx context.Context, tx *db.Tx) error { _, err := accounts.Purge(ctx, tx); return err })
+	w.wait(91 * 24 * time.Hour) // a name is kept for so long
+	w.invited("phoenix")
+	if a := use(parsed.Query().Get("token")); a.StatusCode != http.StatusGone {
+		w.Errorf("an activation of the account that had the name before = %s", a.Status)
 	}
 }
 
@@ -122,7 +151,7 @@ func (w *world) invited(username string) (u accounts.User) {
 }
 
 // A code of an app or of the recovery sheet lets one in of many who have it.
-func codes(t *testing.T) {
+func codes(t testing.TB) {
 	w := newWorld(t)
 	secret := w.app(w.User)
 	var sheet []string
@@ -139,7 +168,7 @@ func codes(t *testing.T) {
 			return sheet[0]
 		})
 		var in atomic.Int64
-		together(10, func(int) func() {
+		together(20, func(int) func() { // each has given the password
 			b := w.browser().half("user")
 			return func() {
 				if a := b.post("/factor", "code", code()); a.StatusCode == http.StatusSeeOther && b.in() {
@@ -171,7 +200,7 @@ func codes(t *testing.T) {
 }
 
 // A registration's code is for that registration, five tries, ten minutes.
-func registrations(t *testing.T) {
+func registrations(t testing.TB) {
 	w := newWorld(t)
 	w.settings(func(s *settings.Settings) error {
 		s.Registration.Mode, s.Registration.Org, s.Registration.Domains = settings.RegistrationOpen, w.Org.ID, []string{"example.org"}
@@ -224,200 +253,61 @@ func wrong(code string) string {
 	return string(digits)
 }
 
-// What may not be undone, and what a thief would begin with, asks who is there,
-// by the strongest that the account has.
-func stepUp(t *testing.T) {
+// addresses: the code for a new address and the link that takes it back work
+// once, for whom they are meant.
+func addresses(t testing.TB) {
 	w := newWorld(t)
-	values := w.victim()
-	victim := w.account(accounts.New{Kind: access.UserKind, Username: "victim", Email: "victim@example.org"})
-	values["user"] = string(victim.ID)
-	admin, user := w.console().login("admin"), w.browser().login("user")
-	w.wait(6 * time.Minute) // a coffee, and the screen was not locked
-	asks := map[string]bool{}
-	aide := w.account(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "aide"})
-	before := w.dump()
-	for _, target := range w.targets(values, access.WholeLogin) {
-		b := user
-		if portalOf(target.path) != "" {
-			b = admin
+	w.account(accounts.New{Kind: access.UserKind, Username: "other", Email: "other@example.org"})
+	b, other := w.browser().login("user"), w.browser().login("other")
+	ask := func(b *browser, address string) string {
+		t.Helper()
+		if a := b.post("/account/email", "email", address); a.to() != "/account/email" {
+			t.Fatalf("asking for another address = %s %s", a.Status, a.problem())
 		}
-		target.path = strings.Replace(target.path, "/administrators/"+string(victim.ID), "/administrators/"+string(aide.ID), 1)
-		if target.method != http.MethodPost || strings.HasSuffix(target.path, "/confirm") && strings.Count(target.path, "/") < 3 {
-			continue
-		}
-		if sensitive(target.Pattern) {
-			a := b.send(target, append([]string{"confirm", "victim"}, forms...)...)
-			asks[target.Pattern] = true
-			if to := strings.TrimPrefix(a.to(), "/admin"); to != "/confirm" && !strings.Contains(a.body, "/confirm") {
-				t.Errorf("%s without a fresh proof = %s %s", target.Pattern, a.Status, a.problem())
-			}
+		return w.letter(mail.EmailConfirm)["code"]
+	}
+	first := ask(b, "first@example.org")
+	w.wait(2 * time.Minute)
+	second := ask(b, "second@example.org")
+	others := ask(other, "third@example.org")
+	if first != second {
+		if a := b.post("/account/email/code", "code", first); a.StatusCode == http.StatusSeeOther {
+			t.Error("the code before the newest is good")
 		}
 	}
-	for _, line := range lost(before, w.dump()) {
-		t.Errorf("changed without a fresh proof: %s", line)
+	if others != second {
+		if a := b.post("/account/email/code", "code", others); a.StatusCode == http.StatusSeeOther {
+			t.Error("the code of another account is good")
+		}
 	}
-	if len(asks) < 10 {
-		t.Errorf("only %d routes were tried", len(asks))
+	if n := w.race(hundred, func() answer { return b.post("/account/email/code", "code", second) }); n != 1 {
+		t.Errorf("a code for an address worked %d times", n)
+	}
+	if u := w.find(w.User.ID); u.Email != "second@example.org" {
+		t.Errorf("the address is %s", u.Email)
+	}
+	w.wait(10 * time.Minute)
+	if a := other.post("/account/email/code", "code", others); a.StatusCode == http.StatusSeeOther {
+		t.Error("a code of ten minutes ago is good")
 	}
 
-	// Whoever has a second factor proves by that; the password is weaker.
-	secret := w.app(w.User)
-	b := w.browser().half("user")
-	b.post("/factor", "code", w.code(secret))
-	w.wait(6 * time.Minute)
-	remove := func() answer { return b.post("/account/security/totp/remove") }
-	b.post("/confirm", "password", servertest.UserPassword)
-	if a := remove(); a.to() != "/confirm" {
-		t.Errorf("after the password alone = %s %s", a.Status, a.to())
+	token := w.token(mail.EmailChanged)
+	if a := b.post("/password", "token", token, "password", "Another-Password-1", "again", "Another-Password-1"); a.StatusCode != http.StatusGone {
+		t.Errorf("the link that takes an address back, to set a password = %s", a.Status)
 	}
-	b.post("/confirm", "password", servertest.UserPassword, "code", "000000")
-	if a := remove(); a.to() != "/confirm" {
-		t.Errorf("after a wrong code = %s %s", a.Status, a.to())
+	b.get("/email/undo?token=" + url.QueryEscape(token))
+	stranger := w.browser()
+	if n := w.race(hundred, func() answer { return stranger.post("/email/undo", "token", token) }); n != 1 {
+		t.Errorf("an address was taken back %d times", n)
 	}
-	token := b.session()
-	if a := b.post("/confirm", "code", w.code(secret)); a.StatusCode != http.StatusSeeOther {
-		t.Errorf("the right code = %s %s", a.Status, a.problem())
+	if u := w.find(w.User.ID); u.Email != "user@example.org" || b.in() {
+		t.Errorf("after it was taken back, the address is %s; whoever changed it is in: %v", u.Email, b.in())
 	}
-	if b.session() == token {
-		t.Error("the proof did not make another token")
-	}
-	if a := remove(); a.to() != "/account/security" {
-		t.Errorf("after the right code = %s %s", a.Status, a.to())
-	}
-}
-
-// A factor that was just set up counts at once: what was proved before it by
-// the password alone is not enough any more.
-func stepUpAfterEnrolment(t *testing.T) {
-	w := newWorld(t)
-	b := w.browser().login("user")
-	secret := w.app(w.User)
-	if a := b.post("/account/security/codes"); a.to() != "/confirm" {
-		t.Errorf("by the password of before = %s %s", a.Status, a.to())
-	}
-	b.post("/confirm", "code", w.code(secret))
-	if a := b.post("/account/security/codes"); a.StatusCode != http.StatusOK {
-		t.Errorf("by the new factor = %s %s", a.Status, a.to())
-	}
-}
-
-// sensitive reports whether a route must ask for a fresh proof.
-func sensitive(pattern string) bool {
-	for _, part := range []string{"/security/totp", "/security/codes", "/security/passkey", "/account/email", "/account/export",
-		"{user}/delete", "{user}/factors", "{user}/hold", "{user}/role"} {
-		if strings.Contains(pattern, part) && !strings.HasSuffix(pattern, "/code") && !strings.HasSuffix(pattern, "/confirm") && !strings.HasSuffix(pattern, "/name") && !strings.HasSuffix(pattern, "/passkey") {
-			return true
-		}
-	}
-	return false
-}
-
-// Passwords: what the two policies take, and that a password is what was typed.
-func passwordRules(t *testing.T) {
-	w := newWorld(t)
-	current := servertest.UserPassword
-	b := w.browser().login("user")
-	change := func(to string) bool {
-		a := b.post("/account/password", "old", current, "password", to, "again", to)
-		if a.StatusCode == http.StatusSeeOther {
-			current = to
-			return true
-		}
-		return false
-	}
-	long := strings.Repeat("Ab1-", 20)
-	for _, test := range []struct {
-		password string
-		ok       bool
-	}{
-		{"Abcde1x", false}, {"kestrel1x", false}, {"KESTREL1X", false}, {"Kestrelxx", false},
-		{`Kestrel1"`, false}, {"Kestrel1'", false}, {"Kestrel1<", false}, {"Kestrel1>", false}, {"Kestrel1&", false}, {"Kestrel1;", false},
-		{"Kestrel1x", true}, {"Kestrel 1 x", true}, {"Été à la mer 1A", true}, {long, true}, {long + strings.Repeat("x", 256-len(long)), true}, {strings.Repeat("Ab1-", 65), false},
-		{"Password1", false}, {"User1234", false},
-	} {
-		if change(test.password) != test.ok {
-			t.Errorf("classic takes %q: %v", test.password, !test.ok)
-		}
-	}
-	if a := b.post("/account/password", "old", "wrong", "password", "Kestrel-42-x", "again", "Kestrel-42-x"); a.StatusCode == http.StatusSeeOther {
-		t.Error("a password was changed without the old one")
-	}
-
-	// Byte for byte: no end is cut off, no case is changed, nothing is trimmed.
-	w.wait(time.Hour)
-	if !change(long + "1") {
-		t.Fatal("a long password was refused")
-	}
-	for _, near := range []string{long + "2", long, strings.ToLower(long) + "1", long + "1 ", " " + long + "1", (long + "1")[:72]} {
-		w.wait(time.Hour)
-		if a := w.browser().try("user", near); a.StatusCode == http.StatusSeeOther {
-			t.Errorf("%q is good for %q", near, current)
-		}
-	}
-	// The same letters, as another keyboard sends them.
-	w.wait(time.Hour)
-	b.login2("user", current)
-	if !change("Caf\u00e9-au-lait-1") {
-		t.Fatal("a password with an accent was refused")
-	}
-	if a := w.browser().try("user", "Cafe\u0301-au-lait-1"); a.StatusCode != http.StatusSeeOther {
-		t.Errorf("the same letters decomposed = %s", a.Status)
-	}
-
-	w.settings(func(s *settings.Settings) error { s.SignIn.UserPolicy = "modern"; return nil })
-	// What was good under the policy before lets its owner in, to replace it.
-	b.login2("user", current)
-	if a := b.post("/first-password", "password", "kestrel over x", "again", "kestrel over x"); a.StatusCode == http.StatusSeeOther {
-		t.Error("modern takes 14 characters")
-	}
-	current = "kestrel over xy"
-	if a := b.post("/first-password", "password", current, "again", current); a.StatusCode != http.StatusSeeOther || !b.in() {
-		t.Errorf("replacing a password of the policy before = %s %s", a.Status, a.problem())
-	}
-	for _, test := range []struct {
-		password string
-		ok       bool
-	}{
-		{strings.Repeat("long ", 30), true}, {"qwertyuiopasdfghjkl", false}, {"backstay12345678", false},
-		{"\"quotes\" & <all> of; 'them'", true},
-	} {
-		if change(test.password) != test.ok {
-			t.Errorf("modern takes %q: %v", test.password, !test.ok)
-		}
-	}
-	// A password is good until somebody changes it.
-	w.wait(400 * 24 * time.Hour)
-	if b.login2("user", current); !b.in() {
-		t.Error("a password is not good any more after a year")
-	}
-	page := b.get("/account/security").body
-	if strings.Contains(page, "onpaste") || !strings.Contains(page, `autocomplete="new-password"`) || !strings.Contains(page, `type="password"`) {
-		t.Error("the form is in the way of password managers")
-	}
-	w.write(func(ctx context.Context, tx *db.Tx) error {
-		rows, err := tx.Query(ctx, "SELECT password FROM users WHERE password <> ''")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var hash string
-			if err := rows.Scan(&hash); err != nil {
-				return err
-			}
-			if !strings.HasPrefix(hash, "$argon2id$") {
-				t.Errorf("a password is kept as %.12s", hash)
-			}
-		}
-		return rows.Err()
-	})
-}
-
-// login2 logs in with another password than usual.
-func (b *browser) login2(username, password string) {
-	b.w.Helper()
-	b.post("/logout")
-	if a := b.try(username, password); a.StatusCode != http.StatusSeeOther {
-		b.w.Fatalf("logging in as %s: %s %s", username, a.Status, a.problem())
+	b.login("user")
+	b.post("/account/email/code", "code", ask(b, "fourth@example.org"))
+	token = w.token(mail.EmailChanged)
+	w.wait(72 * time.Hour)
+	if a := stranger.post("/email/undo", "token", token); a.StatusCode != http.StatusGone {
+		t.Errorf("a link of three days ago = %s", a.Status)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/factors/factorstest"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/orgs"
 )
 
 // caller is an account at its own keyboard.
@@ -57,40 +59,33 @@ func (w *world) victim() map[string]string {
 	device := w.NewDevice(w.User, "laptop")
 	b := w.browser().login(w.User.Username)
 	b.get("/")
-	values := map[string]string{"user": string(w.User.ID), "device": device.DeviceID}
+	b.post("/forgot", "username", w.User.Username)
+	w.letter(mail.Reset)
+	values := map[string]string{"user": string(w.User.ID), "device": device.DeviceID, "snapshot": w.backUp(device).hash[:16]}
 	w.write(func(ctx context.Context, tx *db.Tx) error {
-		if err := tx.QueryRow(ctx, "SELECT id FROM profiles WHERE org = $1", w.Org.ID).Scan(pointer(values, "profile")); err != nil {
-			return err
-		}
-		return nil
-	})
-	w.write(func(ctx context.Context, tx *db.Tx) error {
-		var id string
-		err := tx.QueryRow(ctx, "SELECT id FROM login_sessions WHERE user_id = $1", w.User.ID).Scan(&id)
-		values["session"] = id
+		l, err := orgs.CreateLicence(ctx, tx, system, w.Keys, orgs.NewLicence{Org: w.Org.ID, Name: "Seats", SeatsActive: 100})
+		values["licence"] = string(l.ID)
 		return err
 	})
-	return values
-}
-
-// pointer scans a text into a map.
-func pointer(values map[string]string, name string) *into { return &into{values, name} }
-
-type into struct {
-	values map[string]string
-	name   string
-}
-
-func (i *into) Scan(v any) error {
-	switch v := v.(type) {
-	case string:
-		i.values[i.name] = v
-	case []byte:
-		i.values[i.name] = string(v)
-	default:
-		return fmt.Errorf("scanning %T", v)
+	check, err := accounts.CheckImport(w.Context(), w.DB, caller(w.Admin), w.Org.ID,
+		strings.NewReader("username,email,first_name,last_name\nimported,imported@example.org,Im,Ported\n"), accounts.ImportOptions{})
+	if err != nil {
+		w.Fatal(err)
 	}
-	return nil
+	values["import"] = check.ID
+	for name, query := range map[string]string{
+		"profile": "SELECT id FROM profiles WHERE org = '" + string(w.Org.ID) + "'",
+		"session": "SELECT id FROM login_sessions WHERE user_id = '" + string(w.User.ID) + "'",
+		"mail":    "SELECT CAST(MAX(number) AS TEXT) FROM outbox WHERE user_id = '" + string(w.User.ID) + "'",
+	} {
+		w.read(func(ctx context.Context, tx *db.Tx) error {
+			var id string
+			err := tx.QueryRow(ctx, query).Scan(&id)
+			values[name] = id
+			return err
+		})
+	}
+	return values
 }
 
 // strangers are those who have nothing to do with the victim: of the same
@@ -113,9 +108,17 @@ func (w *world) strangers() []person {
 // dump is every row of what belongs to people, as text.
 func (w *world) dump() (lines []string) {
 	w.Helper()
-	for _, table := range []string{"orgs", "users", "devices", "profiles", "licences", "settings", "totp", "passkeys", "recovery_codes",
-		"one_time_secrets", "user_imports", "account_requests", "(SELECT id, user_id, stage FROM login_sessions) AS sessions"} {
-		w.write(func(ctx context.Context, tx *db.Tx) error {
+	lines = w.rows("orgs", "users", "devices", "profiles", "licences", "settings", "totp", "passkeys", "recovery_codes",
+		"one_time_secrets", "user_imports", "account_requests", "outbox", "(SELECT id, user_id, stage FROM login_sessions) AS sessions")
+	slices.Sort(lines)
+	return lines
+}
+
+// rows are those of tables, as text.
+func (w *world) rows(tables ...string) (lines []string) {
+	w.Helper()
+	for _, table := range tables {
+		w.read(func(ctx context.Context, tx *db.Tx) error {
 			rows, err := tx.Query(ctx, "SELECT * FROM "+table)
 			if err != nil {
 				return err
@@ -145,7 +148,6 @@ func (w *world) dump() (lines []string) {
 			return rows.Err()
 		})
 	}
-	slices.Sort(lines)
 	return lines
 }
 

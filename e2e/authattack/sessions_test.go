@@ -2,8 +2,8 @@ package authattack_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/hex"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -13,12 +13,13 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/wire"
 )
 
 // What another site makes a browser send does nothing, wherever it is sent.
-func otherSites(t *testing.T) {
+func otherSites(t testing.TB) {
 	w := newWorld(t)
 	admin, user := w.console().login("admin"), w.browser().login("user")
 	values := w.victim()
@@ -28,6 +29,7 @@ func otherSites(t *testing.T) {
 		edit func(http.Header)
 	}{
 		{"cross-site", func(h http.Header) { h.Set("Sec-Fetch-Site", "cross-site") }},
+		{"cross-site without an Origin", func(h http.Header) { h.Set("Sec-Fetch-Site", "cross-site"); h.Del("Origin") }},
 		{"same-site", func(h http.Header) { h.Set("Sec-Fetch-Site", "same-site") }},
 		{"an old browser on another site", func(h http.Header) { h.Del("Sec-Fetch-Site"); h.Set("Origin", "https://evil.example") }},
 		{"a sandboxed frame", func(h http.Header) { h.Del("Sec-Fetch-Site"); h.Set("Origin", "null") }},
@@ -58,12 +60,27 @@ func otherSites(t *testing.T) {
 				t.Errorf("%s, %s = %s", target.Pattern, kind.name, a.Status)
 			}
 		}
+		for _, method := range []string{http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			r := b.request(method, target.path, nil)
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+			if a := b.do(r); a.StatusCode < 400 || a.StatusCode >= 500 {
+				t.Errorf("%s by %s of another site = %s", target.Pattern, method, a.Status)
+			}
+		}
 		// What changes something is not to be had by a link or a picture.
 		if !w.mounted(http.MethodGet, target.Pattern) {
 			for _, method := range []string{http.MethodGet, http.MethodHead} {
 				if a := b.do(b.request(method, target.path, nil)); a.StatusCode != http.StatusMethodNotAllowed && a.StatusCode != http.StatusNotFound {
 					t.Errorf("%s by %s = %s", target.Pattern, method, a.Status)
 				}
+			}
+		}
+	}
+	// A browser is no device, whatever its cookies are.
+	for _, target := range w.targets(values, access.AnyDevice, access.PresentUser) {
+		for _, b := range []*browser{user, admin} {
+			if a := b.do(b.request(target.method, target.path, nil)); a.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s by a browser = %s", target.Pattern, a.Status)
 			}
 		}
 	}
@@ -94,33 +111,24 @@ func (w *world) mounted(method, pattern string) bool {
 	return false
 }
 
-// A session is over when it was ended, when its account may not log in, and
-// after its time; a restart of the server neither ends nor revives one.
-func sessionsEnd(t *testing.T) {
+// A session is over when it was ended, by whoever may; nobody else ends one.
+func sessionsEnd(t testing.TB) {
 	w := newWorld(t)
-	other := w.account(accounts.New{Kind: access.UserKind, Username: "other"})
-	gone := func(what string, b *browser, token string) {
-		t.Helper()
-		b.setSession(token)
-		if b.in() {
-			t.Errorf("a session is good after %s", what)
-		}
-	}
-
+	w.account(accounts.New{Kind: access.UserKind, Username: "other"})
 	b := w.browser().login("user")
 	token := b.session()
 	b.login("user")
 	if b.session() == token {
 		t.Error("the log-in did not make another token")
 	}
-	gone("the next log-in of its browser", w.browser(), token)
+	w.over("the next log-in of its browser", w.browser(), token)
 
 	token = b.session()
 	a := b.post("/logout")
 	if a.to() != "/login" || !strings.Contains(a.Header.Get("Clear-Site-Data"), "cache") {
 		t.Errorf("logging out = %s, Clear-Site-Data %q", a.Status, a.Header.Get("Clear-Site-Data"))
 	}
-	gone("its log-out", b, token)
+	w.over("its log-out", b, token)
 
 	// Others' sessions: only one's own, and an administrator's doing.
 	first, second := w.browser().login("user"), w.browser().login("user")
@@ -132,12 +140,10 @@ func sessionsEnd(t *testing.T) {
 	if !first.in() || !second.in() {
 		t.Error("somebody ended somebody else's session")
 	}
-
 	if a := first.post("/account/sessions/end"); a.StatusCode != http.StatusSeeOther || !first.in() || second.in() {
 		t.Errorf("ending all one's other sessions = %s", a.Status)
 	}
 	second = w.browser().login("user")
-
 	admin := w.console().login("admin")
 	for _, id := range w.sessions(w.User.ID) {
 		if a := admin.post("/users/" + string(w.User.ID) + "/sessions/" + id + "/end"); a.StatusCode != http.StatusSeeOther {
@@ -148,32 +154,76 @@ func sessionsEnd(t *testing.T) {
 		t.Error("a session is good after an administrator ended it")
 	}
 
-	// Whoever is disabled is out at once, everywhere, and after a restart.
-	b = w.browser().login("other")
-	device := w.NewDevice(other, "laptop")
-	if _, _, err := device.Client.Profile(t.Context(), 0); err != nil {
-		t.Fatal(err)
-	}
-	w.write(func(ctx context.Context, tx *db.Tx) error {
-		return accounts.Disable(ctx, tx, system, other.ID, "")
-	})
-	if b.in() {
-		t.Error("a session is good after its account was disabled")
-	}
-	b, live := w.browser(), w.browser().login("user")
+	live := w.browser().login("user")
 	token = live.session()
-	w.Restart()
+	w.restart()
 	if !live.in() {
 		t.Error("a restart ended a session")
 	}
-	b.setSession(token)
 	live.post("/logout")
-	w.Restart()
-	if b.in() {
-		t.Error("a restart revived a session")
-	}
+	w.restart()
+	w.over("its log-out and a restart", w.browser(), token)
+}
 
-	// Its time: idle, and whatever happens.
+// over sees that a token is none any more.
+func (w *world) over(what string, b *browser, token string) {
+	w.Helper()
+	b.setSession(token)
+	if b.in() {
+		w.Errorf("a session is good after %s", what)
+	}
+}
+
+// Whoever may not log in any more is out at once, with every browser and every
+// computer, and stays so after a restart.
+func sessionsOfAccounts(t testing.TB) {
+	w := newWorld(t)
+	end := map[string]func(context.Context, *db.Tx, accounts.ID) error{
+		"disabled": func(ctx context.Context, tx *db.Tx, id accounts.ID) error {
+			return accounts.Disable(ctx, tx, system, id, "")
+		},
+		"preserved": func(ctx context.Context, tx *db.Tx, id accounts.ID) error {
+			return accounts.Preserve(ctx, tx, system, id, "")
+		},
+		"deleted": func(ctx context.Context, tx *db.Tx, id accounts.ID) error {
+			return accounts.Delete(ctx, tx, system, id, "gone for good")
+		},
+	}
+	type remains struct{ session, device, user string }
+	left := map[string]remains{}
+	out := func(how string) {
+		t.Helper()
+		r := left[how]
+		b := w.browser()
+		if b.setSession(r.session); b.in() {
+			t.Errorf("a session is good though its account was %s", how)
+		}
+		if a := w.device(http.MethodGet, "profile", r.device, "", nil); a.StatusCode < 400 {
+			t.Errorf("a computer is served though its user was %s: %s", how, a.Status)
+		}
+		if a := w.device(http.MethodPost, "read", r.device, r.user, make([]byte, 4)); a.StatusCode < 400 {
+			t.Errorf("a user at their computer is served though they were %s: %s", how, a.Status)
+		}
+	}
+	for how, f := range end {
+		u := w.account(accounts.New{Kind: access.UserKind, Username: "was-" + how, Email: how + "@example.org"})
+		b, d := w.browser().login(u.Username), w.NewDevice(u, "laptop")
+		left[how] = remains{b.session(), w.deviceToken(d), w.userToken(d)}
+		if a := w.device(http.MethodPost, "read", left[how].device, left[how].user, make([]byte, 4)); a.StatusCode != http.StatusOK || !b.in() {
+			t.Fatalf("before anything happened: %s %s", a.Status, a.body)
+		}
+		w.write(func(ctx context.Context, tx *db.Tx) error { return f(ctx, tx, u.ID) })
+		out(how)
+	}
+	w.restart()
+	for how := range end {
+		out(how)
+	}
+}
+
+// A session's time ends: of doing nothing, and whatever happens.
+func sessionsAge(t testing.TB) {
+	w := newWorld(t)
 	for _, test := range []struct {
 		b              *browser
 		name           string
@@ -214,7 +264,7 @@ func (w *world) sessions(id accounts.ID) (ids []string) {
 }
 
 // Nobody gets a victim to use a session that was made for them.
-func plantedSessions(t *testing.T) {
+func plantedSessions(t testing.TB) {
 	w := newWorld(t)
 	w.account(accounts.New{Kind: access.UserKind, Username: "attacker"})
 	attacker := w.browser().login("attacker")
@@ -276,9 +326,8 @@ func plantedSessions(t *testing.T) {
 }
 
 // A token is good only as it was given out, and only for what it is.
-func forgedTokens(t *testing.T) {
+func forgedTokens(t testing.TB) {
 	w := newWorld(t)
-	device := w.NewDevice(w.User, "laptop")
 	b := w.browser()
 	a := b.try("user", servertest.UserPassword)
 	good := b.session()
@@ -288,31 +337,19 @@ func forgedTokens(t *testing.T) {
 	try := func(what, token string) {
 		t.Helper()
 		r := b.request(http.MethodGet, "/account", nil)
-		fresh := *b
-		fresh.client = w.Client()
+		fresh := w.browser()
 		r.Header.Set("Cookie", userCookie+"="+token)
 		if a := fresh.do(r); a.StatusCode == http.StatusOK {
 			t.Errorf("%s: a session", what)
 		}
-		if status := w.bearer("GET", "profile", token); status != http.StatusUnauthorized {
-			t.Errorf("%s, as a device's token: %d", what, status)
+		if a := w.device(http.MethodGet, "profile", token, "", nil); a.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s, as a device's token: %s", what, a.Status)
 		}
 	}
-	flipped := []byte(good)
-	for i, c := range flipped {
-		if up := c &^ 0x20; up >= 'A' && up <= 'Z' {
-			flipped[i] ^= 0x20
-			break
-		}
-	}
-	for what, token := range map[string]string{
-		"shorter": good[:len(good)-1], "much shorter": good[:8], "longer": good + "A", "twice": good + good, "empty": "",
-		"another case": string(flipped), "a space before": " " + good + " x", "padded": good + "=", "escaped": url.QueryEscape(good) + "%00",
-		"another last character": good[:len(good)-1] + string(good[len(good)-1]^1), "SQL": "' OR '1'='1", "an id": w.sessions(w.User.ID)[0],
-		"in quotes": `"` + good[1:] + `"`,
-	} {
+	for what, token := range near(good) {
 		try(what, token)
 	}
+	try("an id", w.sessions(w.User.ID)[0])
 	// What is stored is not what opens.
 	w.write(func(ctx context.Context, tx *db.Tx) error {
 		var hash []byte
@@ -325,43 +362,60 @@ func forgedTokens(t *testing.T) {
 	})
 	// One kind of token is never another.
 	try("a user token that is none", accounts.UserTokenPrefix+good)
-	if _, _, err := device.Client.Profile(t.Context(), 0); err != nil {
-		t.Fatal(err)
-	}
-	if status := w.bearer("GET", "profile", good); status != http.StatusUnauthorized {
-		t.Errorf("a browser's session as a device = %d", status)
+	try("a device token that is none", devices.TokenPrefix+good)
+	if a := w.device(http.MethodGet, "profile", good, "", nil); a.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a browser's session as a device = %s", a.Status)
 	}
 	if !b.in() {
 		t.Error("the session itself is not good any more")
 	}
 
-	seen := map[string]bool{}
-	for range 10_000 {
-		token, _ := accounts.NewToken("")
-		if len(token) != 43 || seen[token] { // 256 bits
-			t.Fatalf("a token of %d characters, or one that was there before", len(token))
-		}
-		seen[token] = true
-	}
 	if strings.Contains(w.logs.String(), good) {
 		t.Error("the log has the token of a session")
 	}
 }
 
-// bearer asks the devices' interface with a token, and returns the status.
-func (w *world) bearer(method, call, token string) int {
-	w.Helper()
-	r, err := http.NewRequestWithContext(w.Context(), method, w.URL+wire.Prefix+call, nil)
-	if err != nil {
-		w.Fatal(err)
+// near are texts that are nearly a token, and good for nothing.
+func near(good string) map[string]string {
+	flipped := []byte(good)
+	for i := len(flipped) - 1; ; i-- {
+		if up := flipped[i] &^ 0x20; up >= 'A' && up <= 'Z' {
+			flipped[i] ^= 0x20
+			break
+		}
 	}
-	r.Header.Set("Authorization", "Bearer "+token)
-	r.Header.Set(wire.HeaderVersion, "99.0")
-	response, err := w.Client().Do(r)
-	if err != nil {
-		w.Fatal(err)
+	return map[string]string{
+		"shorter": good[:len(good)-1], "much shorter": good[:8], "longer": good + "A", "twice": good + good, "empty": "",
+		"another case": string(flipped), "a space before": " " + good + " x", "padded": good + "=", "escaped": url.QueryEscape(good) + "%00",
+		"another last character": good[:len(good)-1] + string(good[len(good)-1]^1), "SQL": "' OR '1'='1", "in quotes": `"` + good[1:] + `"`,
 	}
-	defer response.Body.Close()
-	io.Copy(io.Discard, response.Body)
-	return response.StatusCode
+}
+
+// Tokens are by chance alone: of ten thousand no two are alike, and each of
+// their bits is set in about half of them.
+func chance(t testing.TB) {
+	byChance(t, func() string { token, _ := accounts.NewToken(""); return token })
+}
+
+func byChance(t testing.TB, next func() string) {
+	const tokens = 10_000
+	seen := map[string]bool{}
+	var set [256]int
+	for range tokens {
+		token := next()
+		bits, err := base64.RawURLEncoding.DecodeString(token)
+		if err != nil || len(bits) != 32 || seen[token] {
+			t.Fatalf("a token of %d bytes, or one that was there before", len(bits))
+		}
+		seen[token] = true
+		for i := range set {
+			set[i] += int(bits[i/8]>>(i%8)) & 1
+		}
+	}
+	for i, n := range set {
+		// Ten standard deviations: by chance that happens never.
+		if n < tokens/2-500 || n > tokens/2+500 {
+			t.Errorf("bit %d of a token is set in %d of %d", i, n, tokens)
+		}
+	}
 }

@@ -38,26 +38,51 @@ var system = access.System("authattack")
 // it logs, and it stands behind a proxy that it trusts, so that a browser can
 // come from any address.
 type world struct {
-	*testing.T
+	testing.TB
 	*servertest.Server
 	ahead   *atomic.Int64 // nanoseconds that the clock is ahead
 	logs    *logs
 	clients atomic.Int64
 	wire    http.RoundTripper // that all browsers share; only cookies tell them apart
+	forget  func()            // ends connections that nobody uses
+
+	// front answers in the server's place, in a control, what is asked by raw.
+	front func(method, path string) (answer, bool)
 }
 
-func newWorld(t *testing.T, options ...func(*server.Config)) *world {
+func newWorld(t testing.TB, options ...func(*server.Config)) *world {
 	t.Helper()
-	w := &world{T: t, ahead: new(atomic.Int64), logs: &logs{}}
+	w := &world{TB: t, ahead: new(atomic.Int64), logs: &logs{}}
 	options = append([]func(*server.Config){func(cfg *server.Config) {
 		cfg.Now = func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
 		cfg.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		cfg.Log = slog.New(slog.NewJSONHandler(w.logs, nil))
 		cfg.Hasher = &passwords.Hasher{Time: 1, Memory: 64, AtOnce: 64} // of its own: others attack, too
 	}}, options...)
+	weak, _ := t.(*control)
+	if weak != nil && weak.config != nil {
+		options = append(options, weak.config)
+	}
 	w.Server = servertest.New(t, options...)
-	w.wire = w.Client().Transport
+	w.Gate.PadTo = padTo
+	transport := w.Client().Transport
+	w.wire, w.forget = transport, transport.(*http.Transport).CloseIdleConnections
+	if weak != nil && weak.weaken != nil {
+		weak.weaken(w)
+	}
 	return w
+}
+
+// padTo is how long a log-in with an address takes that fails: long enough to
+// hide what it does, and short enough for tests.
+const padTo = 20 * time.Millisecond
+
+// restart restarts the server, and has browsers connect anew.
+func (w *world) restart() {
+	w.Helper()
+	w.Restart()
+	w.Gate.PadTo = padTo
+	w.forget()
 }
 
 // wait moves the clock on.
@@ -69,6 +94,14 @@ func (w *world) clock() time.Time { return time.Now().Add(time.Duration(w.ahead.
 func (w *world) write(f func(context.Context, *db.Tx) error) {
 	w.Helper()
 	if err := w.DB.Write(w.Context(), func(tx *db.Tx) error { return f(w.Context(), tx) }); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// read is write for what only looks.
+func (w *world) read(f func(context.Context, *db.Tx) error) {
+	w.Helper()
+	if err := w.DB.Read(w.Context(), func(tx *db.Tx) error { return f(w.Context(), tx) }); err != nil {
 		w.Fatal(err)
 	}
 }
