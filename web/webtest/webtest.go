@@ -222,7 +222,7 @@ func Eval[T any](b *Browser, expression string) T {
 // Text is what the page shows.
 func (b *Browser) Text() string {
 	b.t.Helper()
-	return Eval[string](b, "document.body.innerText")
+	return Eval[string](b, `document.body?.innerText ?? ""`) // a page that just comes has none
 }
 
 // URL is the address of the page.
