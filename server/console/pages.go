@@ -151,6 +151,7 @@ type editUserPage struct {
 	Home, Whose                                    string // the page of the account, and its username as it is
 	Private                                        bool   // the address is the user's to change
 	Username, Email, FirstName, LastName, Language string
+	EmailHint                                      string // what becomes of the old address, "" when there is none
 }
 
 type chooseLicencePage struct {
@@ -333,6 +334,7 @@ type rulesPage struct {
 	Set      settings.Settings
 	Domains  string // one on each line
 	Policies []policy
+	Cards    []limits
 }
 
 // policy is a password policy and what it asks for.

@@ -93,7 +93,7 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "user-profile", chooseProfilePage{Frame: in, ID: "1", Username: hostile, Profile: "1", Profiles: []profileItem{{ID: "1", Name: "Default", WebRestore: true}, {ID: "2", Name: hostile}}}
 	},
 	"user-edit": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "user-edit", editUserPage{Frame: in, Home: "#", Whose: hostile, Username: "marie", Email: "marie@example.org", FirstName: `"><b>`, Language: "fr"}
+		return "user-edit", editUserPage{Frame: in, Home: "#", Whose: hostile, Username: "marie", Email: "marie@example.org", FirstName: `"><b>`, Language: "fr", EmailHint: "Links that were mailed there no longer work."}
 	},
 	"user-licence": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "user-licence", chooseLicencePage{Frame: in, Home: "#", Username: hostile, Licence: "1", Licences: []role{{Text: "No licence", Means: "Nothing is counted."}, {"1", "Head office", "7 seats are free."}}}
@@ -147,7 +147,7 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	"settings-signin": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		page := rulesPage{settingsFrame: sampleSettings(in)}
 		page.Locked = true
-		showPolicies(&page, nil)
+		showSignIn(&page, nil)
 		page.Form.AddField("lock_after", "From 3 to 100.")
 		return "settings-signin", page
 	},

@@ -162,6 +162,7 @@ func (c *console) showAdministrator(w http.ResponseWriter, r *http.Request, v *v
 			}
 			page.User = rowOf(page.Frame, u, profileItem{})
 			page.Title, page.You, page.Role = u.Name(), u.ID == v.user.ID, string(u.Role)
+			page.StateText = page.Printer().T("role.means." + page.Role)
 			page.Roles, page.Locked = v.roles(page.Frame), c.checkFresh(ctx, tx, v) != nil
 			if u.Role == access.ServerAdmin && v.caller.Role != access.ServerAdmin {
 				page.CanManage = false // they are above the visitor

@@ -11,7 +11,6 @@ import (
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/entry"
-	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web"
 )
@@ -26,7 +25,7 @@ type rules struct {
 var rulesPages = []rules{
 	{name: "users", edit: editUsers},
 	{name: "registration", edit: editRegistration},
-	{name: "signin", show: showPolicies, edit: editSignIn},
+	{name: "signin", show: showSignIn, edit: editSignIn},
 }
 
 func (c *console) rulesRoutes(mux *entry.Mux) {
@@ -131,32 +130,5 @@ func editRegistration(r *http.Request, v *visit, s *settings.Settings) {
 	s.Registration.SharedEmails = checked(r, "shared_emails")
 	if s.Registration.Org == "" {
 		s.Registration.Org = v.org()
-	}
-}
-
-func editSignIn(r *http.Request, _ *visit, s *settings.Settings) {
-	x := &s.SignIn
-	x.UserPolicy, x.AdminPolicy = r.PostFormValue("user_policy"), r.PostFormValue("admin_policy")
-	for field, value := range map[string]*int{
-		"history": &x.History, "expiry_days": &x.ExpiryDays,
-		"lock_after": &x.LockAfter, "lock_minutes": &x.LockMinutes, "network_per_hour": &x.NetworkPerHour,
-		"admin_idle_minutes": &x.AdminIdleMinutes, "admin_absolute_minutes": &x.AdminAbsoluteMinutes,
-		"user_idle_minutes": &x.UserIdleMinutes, "user_absolute_minutes": &x.UserAbsoluteMinutes,
-		"admin_factor_days": &x.AdminFactorDays, "step_up_minutes": &x.StepUpMinutes,
-		"activation_days": &x.ActivationDays, "reset_minutes": &x.ResetMinutes, "code_minutes": &x.CodeMinutes,
-	} {
-		*value = number(r, field)
-	}
-}
-
-// showPolicies puts the rules of each password policy into words.
-func showPolicies(page *rulesPage, _ *visit) {
-	p := page.Printer()
-	for _, name := range []passwords.Policy{passwords.Classic, passwords.Modern, passwords.StrongAdmin} {
-		x := policy{Name: string(name), Text: p.T("settings.policy." + strings.ReplaceAll(string(name), "-", "_"))}
-		for _, rule := range name.Check("", passwords.Context{}) {
-			x.Rules = append(x.Rules, p.T(rule.Key, rule.Args...))
-		}
-		page.Policies = append(page.Policies, x)
 	}
 }

@@ -35,6 +35,15 @@ func (c *console) showEdit(w http.ResponseWriter, r *http.Request, v *visit, sta
 		page.Title, page.Home, page.Whose = page.Printer().T("users.edit.title", "name", web.Visible(u.Username)), home(u), u.Username
 		page.Private = u.PrivacyOn
 		page.Username, page.Email, page.FirstName, page.LastName, page.Language = u.Username, u.Email, u.FirstName, u.LastName, u.Language
+		switch {
+		case u.Email == "":
+		case u.State == accounts.Active:
+			page.EmailHint = page.Printer().T("users.edit.email.told")
+		case u.State == accounts.Invited:
+			page.EmailHint = page.Printer().T("users.edit.email.invited")
+		default:
+			page.EmailHint = page.Printer().T("users.edit.email.hint")
+		}
 		return nil
 	})
 	if err != nil {

@@ -148,7 +148,8 @@ func (b *Browser) Dark(dark bool) {
 		value = "dark"
 	}
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}},
+		// A picture is not to be taken in the middle of a change of colours.
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}, {Name: "prefers-reduced-motion", Value: "reduce"}},
 	})
 	b.must(err)
 }
