@@ -374,7 +374,7 @@ func TestUserIsEdited(t *testing.T) {
 	admin, at := w.as("admin"), "/admin/users/"+string(w.User.ID)
 	link := admin.post(at+"/reset-link").want(t, http.StatusOK).copied(t, "link")
 	admin.get(at).want(t, http.StatusOK, `href="`+at+`/edit"`)
-	admin.get(at+"/edit").want(t, http.StatusOK, "Edit user", `value="user@example.org"`)
+	admin.get(at+"/edit").want(t, http.StatusOK, "Edit user", "The old address is told", `value="user@example.org"`)
 	form := func(username, email, language string) []string {
 		return []string{"username", username, "email", email, "first_name", "Ève", "last_name", "Curie", "language", language}
 	}
