@@ -108,6 +108,8 @@ func TestConsole(t *testing.T) {
 	b.Click("#f-password")
 	b.Type(servertest.AdminPassword)
 	b.Submit("\r")
+	want(t, b, "where they wanted to go", "user@example.org", "New user")
+	b.Go(at("/"))
 	want(t, b, "overview", "Three steps to the first protected computer", "backstay activate --server "+s.URL)
 	inBoth(t, b, map[string]string{"console-first": at("/")})
 

@@ -26,7 +26,7 @@ func (c *console) explain(w http.ResponseWriter, r *http.Request, v *visit) {
 	ctx := r.Context()
 	page := explainPage{Frame: c.frame(w, r, v, "users.signin")}
 	err := c.DB.Read(ctx, func(tx *db.Tx) error {
-		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		u, err := findUser(r, tx, v)
 		if err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (c *console) askWebRestore(w http.ResponseWriter, r *http.Request, v *visit
 }
 
 func (c *console) profileOfUser(r *http.Request, tx *db.Tx, v *visit) (accounts.User, profiles.Effective, error) {
-	u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+	u, err := findUser(r, tx, v)
 	if err != nil {
 		return u, profiles.Effective{}, err
 	}
@@ -170,7 +170,7 @@ func (c *console) showFactors(w http.ResponseWriter, r *http.Request, v *visit, 
 		return
 	}
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
-		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		u, err := findUser(r, tx, v)
 		if err != nil {
 			return err
 		}
@@ -192,11 +192,7 @@ func (c *console) showFactors(w http.ResponseWriter, r *http.Request, v *visit, 
 }
 
 func (c *console) resetFactors(w http.ResponseWriter, r *http.Request, v *visit) {
-	var u accounts.User
-	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		if u, err = findUser(r, tx, v, accounts.ID(r.PathValue("user"))); err != nil {
-			return err
-		}
+	c.tryUser(w, r, v, "users.factors.done", func(tx *db.Tx, u accounts.User) error {
 		if err := c.checkFresh(r.Context(), tx, v); err != nil {
 			return err
 		}
@@ -204,10 +200,5 @@ func (c *console) resetFactors(w http.ResponseWriter, r *http.Request, v *visit)
 			return errDiffers
 		}
 		return c.Gate.Factors.Reset(r.Context(), tx, v.caller, u.ID)
-	})
-	if err != nil {
-		c.showFactors(w, r, v, web.Status(w, err), err)
-		return
-	}
-	c.site.Done(w, r, home(u), web.Flash{Key: "users.factors.done", Args: []any{"name", u.Username}})
+	}, func(status int, err error) { c.showFactors(w, r, v, status, err) })
 }

@@ -153,7 +153,7 @@ func (c *console) showAdministrator(w http.ResponseWriter, r *http.Request, v *v
 	err := audit.See(v.caller, access.ManageUsers, v.org(), "", "users")
 	if err == nil {
 		err = c.DB.Read(ctx, func(tx *db.Tx) error {
-			u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+			u, err := findUser(r, tx, v)
 			if err != nil {
 				return err
 			}

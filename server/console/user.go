@@ -45,14 +45,14 @@ func (c *console) user(w http.ResponseWriter, r *http.Request, v *visit) {
 }
 
 func (c *console) showUser(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
-	ctx, id := r.Context(), accounts.ID(r.PathValue("user"))
+	ctx := r.Context()
 	page := userPage{Frame: c.frame(w, r, v, "console.users"), CanManage: v.may(access.ManageUsers)}
 	if failure != nil && !refused(&page.Form, page.Printer(), failure, nil) {
 		c.fail(w, r, v.caller, failure)
 		return
 	}
 	err := c.DB.Read(ctx, func(tx *db.Tx) error {
-		u, err := findUser(r, tx, v, id)
+		u, err := findUser(r, tx, v)
 		if err != nil {
 			return err
 		}
@@ -241,8 +241,8 @@ func (page *userPage) act(r *http.Request, tx *db.Tx, u accounts.User) error {
 
 // findUser is the account that the address names: a user, or an administrator
 // below the settings. Either is unknown at the other's address.
-func findUser(r *http.Request, tx *db.Tx, v *visit, id accounts.ID) (accounts.User, error) {
-	u, err := accounts.View(r.Context(), tx, v.caller, id)
+func findUser(r *http.Request, tx *db.Tx, v *visit) (accounts.User, error) {
+	u, err := accounts.View(r.Context(), tx, v.caller, accounts.ID(r.PathValue("user")))
 	if err == nil && !strings.HasPrefix(r.URL.Path, home(u)) {
 		err = errs.New(errs.NotFound, "user.unknown")
 	}

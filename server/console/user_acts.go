@@ -151,7 +151,7 @@ func (c *console) showAct(w http.ResponseWriter, r *http.Request, v *visit, stat
 	var u accounts.User
 	var x stakes
 	err := c.DB.Read(ctx, func(tx *db.Tx) (err error) {
-		if u, err = findUser(r, tx, v, accounts.ID(r.PathValue("user"))); err != nil {
+		if u, err = findUser(r, tx, v); err != nil {
 			return err
 		}
 		x, err = c.stakes(ctx, tx, v, page.Frame, u)
@@ -178,11 +178,7 @@ var errDiffers = errs.New(errs.Invalid, "confirm.differs")
 func (c *console) doAct(w http.ResponseWriter, r *http.Request, v *visit, a act) {
 	ctx := r.Context()
 	page := confirmPage{Reason: r.PostFormValue("reason")}
-	var u accounts.User
-	err := c.DB.Write(ctx, func(tx *db.Tx) (err error) {
-		if u, err = findUser(r, tx, v, accounts.ID(r.PathValue("user"))); err != nil {
-			return err
-		}
+	c.tryUser(w, r, v, "users."+a.name+".done", func(tx *db.Tx, u accounts.User) error {
 		if a.fresh {
 			if err := c.checkFresh(ctx, tx, v); err != nil {
 				return err
@@ -192,12 +188,7 @@ func (c *console) doAct(w http.ResponseWriter, r *http.Request, v *visit, a act)
 			return errDiffers
 		}
 		return a.do(ctx, tx, v.caller, u.ID, page.Reason)
-	})
-	if err != nil {
-		c.showAct(w, r, v, web.Status(w, err), a, page, err)
-		return
-	}
-	c.site.Done(w, r, home(u), web.Flash{Key: "users." + a.name + ".done", Args: []any{"name", u.Username}})
+	}, func(status int, err error) { c.showAct(w, r, v, status, a, page, err) })
 }
 
 func (c *console) activateUser(w http.ResponseWriter, r *http.Request, v *visit) {
@@ -215,15 +206,21 @@ func (c *console) undeleteUser(w http.ResponseWriter, r *http.Request, v *visit)
 // changeUser does something to a user that needs no asking, and shows the
 // user again, with done or with what was wrong.
 func (c *console) changeUser(w http.ResponseWriter, r *http.Request, v *visit, done string, do func(*db.Tx, accounts.User) error) {
+	c.tryUser(w, r, v, done, do, func(status int, err error) { c.showPerson(w, r, v, status, err) })
+}
+
+// tryUser does something to the user that the address names, and shows the user
+// with done; or the page again that asked for it.
+func (c *console) tryUser(w http.ResponseWriter, r *http.Request, v *visit, done string, do func(*db.Tx, accounts.User) error, again func(status int, err error)) {
 	var u accounts.User
 	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		if u, err = findUser(r, tx, v, accounts.ID(r.PathValue("user"))); err != nil {
+		if u, err = findUser(r, tx, v); err != nil {
 			return err
 		}
 		return do(tx, u)
 	})
 	if err != nil {
-		c.showPerson(w, r, v, web.Status(w, err), err)
+		again(web.Status(w, err), err)
 		return
 	}
 	c.site.Done(w, r, web.LocalPath(r.PostFormValue("back"), home(u)), web.Flash{Key: done, Args: []any{"name", u.Username}})

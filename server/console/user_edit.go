@@ -25,7 +25,7 @@ func (c *console) showEdit(w http.ResponseWriter, r *http.Request, v *visit, sta
 		return
 	}
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
-		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		u, err := findUser(r, tx, v)
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (c *console) editUser(w http.ResponseWriter, r *http.Request, v *visit) {
 		LastName: field("last_name"), Language: field("language")}
 	var u accounts.User
 	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		if u, err = findUser(r, tx, v, accounts.ID(r.PathValue("user"))); err != nil {
+		if u, err = findUser(r, tx, v); err != nil {
 			return err
 		}
 		if err := c.checkFresh(r.Context(), tx, v); err != nil {

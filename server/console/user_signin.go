@@ -76,7 +76,7 @@ func (c *console) copyLink(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := madeUserPage{Portal: c.portal(r), Invited: true, Again: true}
 	secret, hash := c.temporary()
 	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
-		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		u, err := findUser(r, tx, v)
 		if err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (c *console) sendReset(w http.ResponseWriter, r *http.Request, v *visit) {
 func (c *console) copyReset(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := madeUserPage{Portal: c.portal(r), Invited: true, Again: true}
 	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
-		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		u, err := findUser(r, tx, v)
 		if err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (c *console) copyReset(w http.ResponseWriter, r *http.Request, v *visit) {
 func (c *console) askProfile(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := chooseProfilePage{Frame: c.frame(w, r, v, "users.profile")}
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
-		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		u, err := findUser(r, tx, v)
 		if err != nil {
 			return err
 		}
@@ -192,7 +192,7 @@ func (c *console) showUserLicence(w http.ResponseWriter, r *http.Request, v *vis
 		return
 	}
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
-		u, err := findUser(r, tx, v, accounts.ID(r.PathValue("user")))
+		u, err := findUser(r, tx, v)
 		if err != nil {
 			return err
 		}
@@ -213,21 +213,12 @@ func (c *console) showUserLicence(w http.ResponseWriter, r *http.Request, v *vis
 
 // changeUserLicence moves a user to another licence.
 func (c *console) changeUserLicence(w http.ResponseWriter, r *http.Request, v *visit) {
-	var u accounts.User
-	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		if u, err = findUser(r, tx, v, accounts.ID(r.PathValue("user"))); err != nil {
-			return err
-		}
+	c.tryUser(w, r, v, "users.licence.done", func(tx *db.Tx, u accounts.User) error {
 		if err := c.checkFresh(r.Context(), tx, v); err != nil {
 			return err
 		}
 		return accounts.SetLicence(r.Context(), tx, v.caller, c.Keys, u.ID, r.PostFormValue("licence"))
-	})
-	if err != nil {
-		c.showUserLicence(w, r, v, web.Status(w, err), err)
-		return
-	}
-	c.site.Done(w, r, home(u), web.Flash{Key: "users.licence.done", Args: []any{"name", u.Username}})
+	}, func(status int, err error) { c.showUserLicence(w, r, v, status, err) })
 }
 
 // refuseRequest closes a user's wish to be deleted.
