@@ -51,6 +51,8 @@ const (
 	BySerial  = "serial"  // the same serial number of the hardware
 	ByName    = "name"    // the same name, which proves nothing
 	ByClone   = "clone"   // the same machine id, on two computers
+
+	ByAdministrator = "administrator" // who said which device it is to be
 )
 
 // Activation is an activation that was begun. It lasts a day.

@@ -75,6 +75,9 @@ type Activate struct {
 	SigningKey    []byte   `json:"signing_key"`             // Ed25519, 32 bytes
 	EnrolmentKey  []byte   `json:"enrolment_key"`           // X-Wing, 1,216 bytes, for this call only
 	SecondFactor  string   `json:"second_factor,omitempty"` // a code, of a user who has a second factor
+
+	// Previous is the device that this computer was: it becomes that one again.
+	Previous *Previous `json:"previous,omitempty"`
 }
 
 // Activated is a device's identity and what it needs to write.

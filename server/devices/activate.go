@@ -13,11 +13,13 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/wire"
 )
@@ -32,34 +34,35 @@ type Activation struct {
 	System        bool
 	SigningKey    []byte // Ed25519
 	EnrolmentKey  []byte // X-Wing, for this once
+	Previous      *wire.Previous
+
+	waits    bool // for an administrator
+	replaces ID   // the device that this one is to succeed
 }
 
 // Activated is a device and what it needs to write.
 type Activated struct {
 	Device  Device
+	User    accounts.User
+	Choice  string // wire.Add, wire.Replace or wire.Reactivate; empty for a repeated one
 	Set     string
 	Epoch   uint64
-	Secrets []byte // sealed to the enrolment key, docs/format.md 8
+	Secrets []byte // sealed to the enrolment key, docs/format.md 8; nil while the device waits
 }
 
 // Activate makes a computer a device of u, who has just proved to be u; by is
-// that user. It fails with E1202 and E1203 when the profile does not allow
-// another device, with E1201 when the name is taken, and with E1301 when it is
-// the first and the licence has no seat for the user. The same request with the
-// same signing key gets the same device, its secrets sealed again.
+// that user. A computer that proves to hold the key of a device of u's is that
+// device again. Any other is one more: it fails with E1202 and E1203 when the
+// profile does not allow another device, with E1201 when the name is taken, and
+// with E1301 when it is the first and the licence has no seat for the user. The
+// same request with the same signing key gets the same device, its secrets
+// sealed again.
 func Activate(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, a Activation) (Activated, error) {
 	if err := a.normalise(); err != nil {
 		return Activated{}, err
 	}
-	// What was proved may be some seconds old.
-	u, err := accounts.Find(ctx, tx, u.ID)
+	u, err := eligible(ctx, tx, by, u.ID)
 	if err != nil {
-		return Activated{}, err
-	}
-	if u.Kind != access.UserKind || u.State != accounts.Active {
-		return Activated{}, errs.Of(errs.AuthFailed)
-	}
-	if err := audit.See(by, access.Activate, u.Org, u.ID, "user/"+string(u.ID)); err != nil {
 		return Activated{}, err
 	}
 	d, err := findWhere(ctx, tx, "d.user_id = $1 AND d.request_id = $2", u.ID, a.RequestID)
@@ -68,6 +71,17 @@ func Activate(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
 		return Activated{}, fmt.Errorf("looking for activation %s: %w", a.RequestID, err)
+	}
+	held, err := keyHolder(ctx, tx, u.ID, a.Previous, a.RequestID, a.SigningKey)
+	if err != nil {
+		return Activated{}, err
+	}
+	if held != "" {
+		d, err := activation{user: u.ID, hardware: a.Hardware, system: a.System, previous: held}.chosen(ctx, tx, wire.Reactivate, held)
+		if err != nil {
+			return Activated{}, err
+		}
+		return takeOver(ctx, tx, by, ring, u, d, a, wire.Reactivate, false, false)
 	}
 	if err := admit(ctx, tx, ring, u); err != nil {
 		return Activated{}, err
@@ -114,21 +128,30 @@ func admit(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User) err
 	if err != nil {
 		return err
 	}
-	if !p.Settings.AllowAddDevices {
-		return errs.Of(errs.AddDeviceNotAllowed)
-	}
 	have, err := liveOf(ctx, tx, u.ID)
 	if err != nil {
 		return err
 	}
-	if limit := p.Settings.MaxDevices; len(have) >= limit {
-		candidates := make([]Candidate, len(have))
-		for i, d := range have {
-			candidates[i] = candidate(d)
-		}
-		return errs.Of(errs.TooManyDevices, "n", limit, "devices", candidates)
+	if refused := refusal(p.Settings, have); refused != nil {
+		return refused
 	}
 	return accounts.TakeSeat(ctx, tx, ring, u.ID)
+}
+
+// refusal says why a profile lets nobody add a device who has some, nil when it
+// does.
+func refusal(s profile.Settings, have []Device) *errs.Error {
+	if !s.AllowAddDevices {
+		return errs.Of(errs.AddDeviceNotAllowed)
+	}
+	if len(have) < s.MaxDevices {
+		return nil
+	}
+	candidates := make([]Candidate, len(have))
+	for i, d := range have {
+		candidates[i] = candidate(d)
+	}
+	return errs.Of(errs.TooManyDevices, "n", s.MaxDevices, "devices", candidates)
 }
 
 // Candidate is what a refused activation tells of a device that is in its way.
@@ -190,14 +213,17 @@ func create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u
 		return Activated{}, fmt.Errorf("creating a set: %w", err)
 	}
 	d := Device{ID: ID(id.String()), Org: u.Org, User: u.ID, requestID: a.RequestID, State: Active, StateAt: tx.Now(), Name: name,
-		Hardware: a.Hardware, System: a.System, ClientVersion: a.ClientVersion, SigningKey: a.SigningKey, CertSerial: firstSerial,
-		LastSeenAt: tx.Now(), LastIP: by.IP, ChangedAt: tx.Now(), CreatedAt: tx.Now(), ActivatedAt: tx.Now()}
-	enrolled, err := ring.Enrol(keys.Enrolment{Org: u.Org, User: u.ID, Device: d.ID, Gen: u.Keys.Gen, Wrapped: u.Keys.Wrapped,
-		SigningKey: a.SigningKey, EnrolmentKey: a.EnrolmentKey, Serial: d.CertSerial, NotBefore: tx.Now()})
+		Named:    orgs.Fold(a.Name) != orgs.Fold(HostName(a.Hardware)) && orgs.Fold(a.Name) != orgs.Fold(a.Hardware.Hostname),
+		Hardware: a.Hardware, System: a.System, ClientVersion: a.ClientVersion, SigningKey: a.SigningKey, CertSerial: firstSerial, RootEpoch: 1,
+		Replaces: a.replaces, LastSeenAt: tx.Now(), LastIP: by.IP, ChangedAt: tx.Now(), CreatedAt: tx.Now(), ActivatedAt: tx.Now()}
+	if a.waits {
+		d.State = Waiting
+	}
+	done, err := certify(ring, u, d, a.EnrolmentKey)
 	if err != nil {
 		return Activated{}, err
 	}
-	d.Cert = enrolled.Cert
+	d, done.Set, done.Choice = done.Device, set.String(), wire.Add
 	err = audit.Check(ctx, tx, by, access.Activate, u.Org, u.ID, object(d.ID), audit.Change("name", nil, d.Name),
 		audit.Note("hostname", d.Hardware.Hostname), audit.Note("os", d.Hardware.OS), audit.Note("system", d.System))
 	if err != nil {
@@ -211,7 +237,22 @@ func create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u
 	if err != nil {
 		return Activated{}, fmt.Errorf("creating the set of device %q: %w", name, err)
 	}
-	return Activated{Device: d, Set: set.String(), Epoch: enrolled.Epoch, Secrets: enrolled.Sealed}, nil
+	return done, nil
+}
+
+// certify gives a device its certificate, and its secrets unless it waits.
+func certify(ring *keys.Ring, u accounts.User, d Device, enrolmentKey []byte) (Activated, error) {
+	enrolled, err := ring.Enrol(keys.Enrolment{Org: u.Org, User: u.ID, Device: d.ID, Gen: u.Keys.Gen, Wrapped: u.Keys.Wrapped,
+		SigningKey: d.SigningKey, EnrolmentKey: enrolmentKey, Serial: d.CertSerial, NotBefore: d.ActivatedAt})
+	if err != nil {
+		return Activated{}, err
+	}
+	d.Cert = enrolled.Cert
+	out := Activated{Device: d, User: u, Epoch: enrolled.Epoch, Secrets: enrolled.Sealed}
+	if d.State == Waiting {
+		out.Secrets = nil
+	}
+	return out, nil
 }
 
 // again answers a repeated activation. Who sends it may have lost the first
@@ -220,17 +261,14 @@ func again(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User, d D
 	if !bytes.Equal(d.SigningKey, a.SigningKey) {
 		return Activated{}, errs.New(errs.Conflict, "device.request.used")
 	}
-	if d.State != Active {
-		return Activated{}, errs.Of(errs.DeviceDeactivated)
+	if d.State != Active && d.State != Waiting {
+		return Activated{}, verdict(d.State, accounts.Active)
 	}
-	set, err := SetOf(ctx, tx, d.ID)
+	done, err := certify(ring, u, d, a.EnrolmentKey)
 	if err != nil {
 		return Activated{}, err
 	}
-	enrolled, err := ring.Enrol(keys.Enrolment{Org: u.Org, User: u.ID, Device: d.ID, Gen: u.Keys.Gen, Wrapped: u.Keys.Wrapped,
-		SigningKey: d.SigningKey, EnrolmentKey: a.EnrolmentKey, Serial: d.CertSerial, NotBefore: d.ActivatedAt})
-	if err != nil {
-		return Activated{}, err
-	}
-	return Activated{Device: d, Set: set, Epoch: enrolled.Epoch, Secrets: enrolled.Sealed}, nil
+	done.Device.Cert = d.Cert // Ed25519 gives the same one; what is stored counts
+	done.Set, err = SetOf(ctx, tx, d.ID)
+	return done, err
 }

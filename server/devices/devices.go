@@ -19,6 +19,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
@@ -76,6 +77,7 @@ type Device struct {
 	Owner       accounts.State // of the user: while it is not active, the device is refused
 
 	Name          string // what people see, unique among the user's
+	Named         bool   // somebody chose the name: it does not follow the host's
 	Hardware      wire.Hardware
 	System        bool // backs up with the system's rights
 	ClientVersion string
@@ -84,8 +86,14 @@ type Device struct {
 	CertSerial uint64
 	Cert       []byte // docs/format.md 8
 
+	RootEpoch int64     // one more for each computer of another system that went on with the set
+	Replaces  ID        // the device that this one takes over with its first complete backup
+	Successor ID        // of a replaced device
+	CloneAt   time.Time // two computers claimed to be this one
+
 	// As the device reports.
 	Folders    []string
+	Choices    *profile.Choices // nil: it never told
 	LastSeenAt time.Time
 	LastIP     string
 	Status     string // wire.StateIdle and so on

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/orgs"
@@ -16,23 +17,28 @@ import (
 const columns = `d.id, d.org, d.user_id, d.request_id, d.state, d.state_at, d.state_reason, d.name, d.machine_id, d.serial, d.hostname,
 	d.os, d.os_version, d.arch, d.os_user, d.is_system, d.client_version, d.signing_key, d.cert_serial, d.cert, d.folders, d.last_seen_at,
 	d.last_ip, d.status, d.status_code, d.progress, d.next_run_at, d.last_backup_at, d.last_snapshot, d.last_status, d.stored_bytes,
-	d.stored_files, d.profile_version, d.changed_at, d.created_at, d.activated_at, (SELECT o.state FROM users o WHERE o.id = d.user_id)`
+	d.stored_files, d.profile_version, d.changed_at, d.created_at, d.activated_at, d.os_home, d.named, d.choices, d.root_epoch, d.replaces,
+	d.successor, d.clone_at, (SELECT o.state FROM users o WHERE o.id = d.user_id)`
 
 func scanOne(row db.Row) (Device, error) { return scan(row) }
 
 func scan(row db.Row, more ...any) (d Device, err error) {
-	var state, seen, next, backup, changed, created, activated int64
-	var folders, progress string
+	var state, seen, next, backup, changed, created, activated, clone int64
+	var folders, progress, choices string
 	h := &d.Hardware
 	err = row.Scan(append([]any{&d.ID, &d.Org, &d.User, &d.requestID, &d.State, &state, &d.StateReason, &d.Name, &h.MachineID, &h.Serial, &h.Hostname,
 		&h.OS, &h.OSVersion, &h.Arch, &h.OSUser, &d.System, &d.ClientVersion, &d.SigningKey, &d.CertSerial, &d.Cert, &folders, &seen,
 		&d.LastIP, &d.Status, &d.StatusCode, &progress, &next, &backup, &d.LastSnapshot, &d.LastStatus, &d.StoredBytes,
-		&d.StoredFiles, &d.ProfileVersion, &changed, &created, &activated, &d.Owner}, more...)...)
+		&d.StoredFiles, &d.ProfileVersion, &changed, &created, &activated, &h.OSHome, &d.Named, &choices, &d.RootEpoch, &d.Replaces,
+		&d.Successor, &clone, &d.Owner}, more...)...)
 	if err != nil {
 		return Device{}, err
 	}
 	d.StateAt, d.LastSeenAt, d.NextRunAt, d.LastBackupAt = db.Time(state), db.Time(seen), db.Time(next), db.Time(backup)
-	d.ChangedAt, d.CreatedAt, d.ActivatedAt = db.Time(changed), db.Time(created), db.Time(activated)
+	d.ChangedAt, d.CreatedAt, d.ActivatedAt, d.CloneAt = db.Time(changed), db.Time(created), db.Time(activated), db.Time(clone)
+	if d.Choices, err = decodeChoices(choices); err != nil {
+		return Device{}, fmt.Errorf("reading the choices of device %s: %w", d.ID, err)
+	}
 	if d.Folders, err = decodeFolders(folders); err != nil {
 		return Device{}, fmt.Errorf("reading the folders of device %s: %w", d.ID, err)
 	}
@@ -82,11 +88,26 @@ func insert(ctx context.Context, tx *db.Tx, d Device) error {
 	_, err := tx.Exec(ctx, `INSERT INTO devices (id, org, user_id, request_id, state, state_at, state_reason, name, name_key, search,
 			machine_id, serial, hostname, os, os_version, arch, os_user, is_system, client_version, signing_key, cert_serial, cert, folders,
 			last_seen_at, last_ip, status, status_code, progress, next_run_at, last_backup_at, last_snapshot, last_status, stored_bytes,
-			stored_files, profile_version, changed_at, created_at, activated_at)
+			stored_files, profile_version, changed_at, created_at, activated_at, os_home, named, choices, root_epoch, replaces)
 		VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, '',
-			$6, $22, '', '', '', 0, 0, '', '', 0, 0, 0, $6, $6, $6)`,
+			$6, $22, '', '', '', 0, 0, '', '', 0, 0, 0, $6, $6, $6, $23, $24, $25, $26, $27)`,
 		d.ID, d.Org, d.User, d.requestID, d.State, db.Micros(d.CreatedAt), d.Name, orgs.Fold(d.Name), d.searchText(),
 		h.MachineID, h.Serial, h.Hostname, h.OS, h.OSVersion, h.Arch, h.OSUser, d.System, d.ClientVersion, d.SigningKey, int64(d.CertSerial), d.Cert,
-		d.LastIP)
+		d.LastIP, h.OSHome, d.Named, encodeChoices(d.Choices), d.RootEpoch, d.Replaces)
 	return err
+}
+
+func decodeChoices(text string) (*profile.Choices, error) {
+	if text == "" {
+		return nil, nil
+	}
+	c, err := profile.DecodeChoices([]byte(text))
+	return &c, err
+}
+
+func encodeChoices(c *profile.Choices) string {
+	if c == nil {
+		return ""
+	}
+	return string(c.Encode())
 }

@@ -27,6 +27,9 @@ CREATE INDEX devices_token ON devices (token);
 CREATE INDEX devices_replaces ON devices (replaces);
 
 ALTER TABLE snapshots ADD COLUMN root_epoch BIGINT NOT NULL DEFAULT 1;
+-- The device that the manifest names, where that is not the one under which the
+-- snapshot is listed; empty: it is.
+ALTER TABLE snapshots ADD COLUMN signed_as TEXT NOT NULL DEFAULT '';
 
 -- A device's own quota, when it differs from the profile's, in bytes; NULL: the
 -- profile's. The organisation's own: 0 is none.
@@ -70,6 +73,9 @@ CREATE TABLE activations (
 	previous       TEXT NOT NULL,            -- the device whose key it showed, empty: none
 	proof          TEXT NOT NULL,            -- password, key, token, sso
 	credential     TEXT NOT NULL,            -- id of the activation key or deployment token
+	choice         TEXT NOT NULL,            -- that the credential leaves, empty: any
+	target         TEXT NOT NULL,            -- the device of that choice
+	waits          BOOLEAN NOT NULL,         -- an administrator has to approve a device that is added
 	device         TEXT NOT NULL,            -- what came of it, empty: nothing yet
 	created_at     BIGINT NOT NULL,
 	expires_at     BIGINT NOT NULL,
