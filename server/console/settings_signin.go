@@ -46,9 +46,9 @@ func signInLimits(s *settings.SignIn) []limits {
 		}},
 		{"settings.signin.proofs", []limit{
 			{"admin_factor_days", "settings.signin.admin_factor", "unit.days", "settings.signin.admin_factor.hint", 0, 90, &s.AdminFactorDays},
-			{"step_up_minutes", "settings.signin.step_up", "profile.minutes", "settings.signin.step_up.hint", 1, 60, &s.StepUpMinutes},
+			{"step_up_minutes", "settings.signin.step_up", "profile.minutes", "settings.signin.step_up.hint", 1, 15, &s.StepUpMinutes},
 			{"activation_days", "settings.signin.activation", "unit.days", "", 1, 30, &s.ActivationDays},
-			{"reset_minutes", "settings.signin.reset", "profile.minutes", "", 5, 1440, &s.ResetMinutes},
+			{"reset_minutes", "settings.signin.reset", "profile.minutes", "", 10, 60, &s.ResetMinutes},
 			{"code_minutes", "settings.signin.code", "profile.minutes", "", 2, 60, &s.CodeMinutes},
 		}},
 	}

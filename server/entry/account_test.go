@@ -353,3 +353,26 @@ func TestAskDeletion(t *testing.T) {
 	admin.logIn("/admin", "admin", servertest.AdminPassword, http.StatusSeeOther)
 	admin.post("/admin/account/delete", http.StatusNotFound)
 }
+
+// A password is never cut: not by the browser, to which no field says a limit,
+// and not by the server, which names it.
+func TestLongPasswordIsNotCut(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	b := open(t, s)
+	cuts := regexp.MustCompile(`type="password"[^>]*maxlength`)
+	if page := b.get("/login", http.StatusOK); cuts.MatchString(page.text) {
+		t.Error("the log-in cuts the password")
+	}
+	b.logIn("", "user", servertest.UserPassword, http.StatusSeeOther)
+	if page := b.get("/account/security", http.StatusOK); cuts.MatchString(page.text) {
+		t.Error("the change of the password cuts it")
+	}
+	long := "Aa1" + strings.Repeat("\U0001F511", 254) // 257 characters, 511 units of UTF-16
+	b.post("/account/password", http.StatusBadRequest, "old", servertest.UserPassword, "password", long, "again", long).
+		has(t, "8 to 256 characters")
+	fits := strings.TrimSuffix(long, "\U0001F511")
+	b.post("/account/password", http.StatusSeeOther, "old", servertest.UserPassword, "password", fits, "again", fits)
+	open(t, s).logIn("", "user", fits, http.StatusSeeOther)
+	open(t, s).logIn("", "user", long, http.StatusUnauthorized)
+}

@@ -79,11 +79,11 @@ func (p Policy) Check(password string, c Context) []Rule {
 	least, most := p.length(c)
 	n := utf8.RuneCountInString(password)
 	length := Rule{Name: LengthRule, Key: "password.rule.length", Args: []any{"n", least}, OK: n >= least && n <= most, Wrong: "password.wrong.short"}
-	if most < maxLength {
+	if most < maxLength || n > most {
 		length.Key, length.Args = "password.rule.lengths", []any{"n", least, "max", most}
 	}
 	if n > most {
-		length.Wrong, length.Args = "password.wrong.long", []any{"n", least, "max", most}
+		length.Wrong = "password.wrong.long"
 	}
 	rules := []Rule{length}
 	if p != Modern {

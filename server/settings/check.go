@@ -77,6 +77,17 @@ func within(limits []limit) error {
 	return nil
 }
 
+// The limits that were wider once: what was set then is cut when it is loaded.
+var (
+	stepUp = limit{from: 1, to: 15}
+	reset  = limit{from: 10, to: 60}
+)
+
+func (s *SignIn) cut() {
+	s.StepUpMinutes = min(max(s.StepUpMinutes, stepUp.from), stepUp.to)
+	s.ResetMinutes = min(max(s.ResetMinutes, reset.from), reset.to)
+}
+
 const year = 366 * 24 * 60 // minutes
 
 func (s SignIn) check() error {
@@ -96,9 +107,9 @@ func (s SignIn) check() error {
 		{s.UserIdleMinutes, 5, year, "settings.user_idle_minutes"},
 		{s.UserAbsoluteMinutes, 5, year, "settings.user_absolute_minutes"},
 		{s.AdminFactorDays, 0, 90, "settings.admin_factor_days"},
-		{s.StepUpMinutes, 1, 60, "settings.step_up_minutes"},
+		{s.StepUpMinutes, stepUp.from, stepUp.to, "settings.step_up_minutes"},
 		{s.ActivationDays, 1, 30, "settings.activation_days"},
-		{s.ResetMinutes, 5, 1440, "settings.reset_minutes"},
+		{s.ResetMinutes, reset.from, reset.to, "settings.reset_minutes"},
 		{s.CodeMinutes, 2, 60, "settings.code_minutes"},
 	})
 	if err != nil {

@@ -201,6 +201,7 @@ func Load(ctx context.Context, tx *db.Tx) (Settings, error) {
 	if err := rows.Err(); err != nil {
 		return Settings{}, fmt.Errorf("reading the settings: %w", err)
 	}
+	s.SignIn.cut()
 	s.Users = s.Users.at(tx.Now())
 	return s, nil
 }

@@ -118,6 +118,34 @@ func TestDefaults(t *testing.T) {
 	f.must(func(s *settings.Settings) { s.Licences.GraceDays = 15 })
 }
 
+// What an earlier version let somebody set is cut to the limits of this one,
+// and can be saved again.
+func TestWiderLimitsOfBefore(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.must(func(s *settings.Settings) { s.SignIn.StepUpMinutes, s.SignIn.ResetMinutes = 15, 60 })
+	for _, refused := range []func(*settings.Settings){
+		func(s *settings.Settings) { s.SignIn.StepUpMinutes = 16 },
+		func(s *settings.Settings) { s.SignIn.ResetMinutes = 61 },
+		func(s *settings.Settings) { s.SignIn.ResetMinutes = 9 },
+	} {
+		if err := f.change(admin, refused); errs.KindOf(err) != errs.Invalid {
+			t.Errorf("beyond the limits: %v", err)
+		}
+	}
+	err := f.d.Write(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.Exec(t.Context(), `UPDATE settings SET value = '{"step_up_minutes":60,"reset_minutes":1440}' WHERE section = 'sign_in'`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := f.load().SignIn; s.StepUpMinutes != 15 || s.ResetMinutes != 60 {
+		t.Errorf("loaded as %d and %d minutes", s.StepUpMinutes, s.ResetMinutes)
+	}
+	f.must(func(s *settings.Settings) { s.SignIn.LockMinutes = 20 })
+}
+
 func TestChange(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)

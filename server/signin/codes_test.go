@@ -1,6 +1,9 @@
 package signin_test
 
 import (
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,5 +153,34 @@ func TestRefusedPasskeysAreNoFlood(t *testing.T) {
 	}
 	if n := len(w.reasons(100)); n == 0 || n > 20 {
 		t.Errorf("the audit has %d rows of refused passkeys", n)
+	}
+}
+
+// Codes at once are no more codes, as passwords are.
+func TestCodesAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	u := w.User("una")
+	w.app(u)
+	w.stop()
+	s := w.come("una")
+	by := w.by(s)
+	var tried atomic.Int64
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			_, err := w.g.Prove(t.Context(), by, s.Session, fmt.Sprintf("%06d", i), "")
+			switch {
+			case errs.Is(err, errs.TooManyAttempts) || errs.Is(err, errs.ServerBusy):
+			case errs.KindOf(err) == errs.Unauthenticated:
+				tried.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := tried.Load(); n != 4 {
+		t.Errorf("%d of 20 codes at once were tried, want 4", n)
 	}
 }

@@ -35,9 +35,9 @@ const (
 //
 // Two things are counted. Failures in a row at the account, wherever they come
 // from, end in a lock for some minutes. Failures from one network at it make
-// that network wait 1, 2, 4, 8 seconds. An attempt is counted before its
-// outcome is known and taken back when it succeeds, so that many at once do not
-// get more tries than one after the other.
+// that network wait 1, 2, 4, 8 seconds. An attempt is counted for both before
+// its outcome is known and taken back when it succeeds, so that many at once do
+// not get more tries than one after the other.
 //
 // Whoever was known before, as a browser or a device, is counted apart: a lock
 // that somebody else caused does not hold for them, and what they do locks
@@ -71,7 +71,9 @@ func (g *Gate) guard(kind string, from access.Caller, id accounts.ID, known stri
 }
 
 // admit refuses an attempt with E1104 as long as it has to wait, and counts it
-// otherwise.
+// as a failure otherwise. The next one waits from now on, not only when this one
+// has turned out wrong: to check a password takes a while, in which many more
+// could be asked about.
 func (b guard) admit(ctx context.Context, tx *db.Tx, s settings.SignIn) error {
 	lock, err := count(ctx, tx, b.account)
 	if err != nil {
@@ -98,11 +100,30 @@ func (b guard) admit(ctx context.Context, tx *db.Tx, s settings.SignIn) error {
 	}
 	lock.failures++
 	lock.last, lock.until, lock.expires = now, time.Time{}, now.Add(remembered)
-	return lock.store(ctx, tx)
+	if err := lock.store(ctx, tx); err != nil {
+		return err
+	}
+	near.row(lock, now)
+	near.failures++
+	return near.wait(ctx, tx, now)
 }
 
-// failed makes the next attempt wait, and reports whether the account is locked
-// by this one and how many failures there were.
+// row begins the delays anew when they are not of the row of failures that lock
+// counts: those before it ended with a success, or a lock.
+func (c *counter) row(lock counter, now time.Time) {
+	if c.failures == 0 || c.first.Before(lock.first) {
+		c.failures, c.first = 0, now
+	}
+}
+
+// wait makes what is counted wait from an instant on, as long as its failures say.
+func (c counter) wait(ctx context.Context, tx *db.Tx, from time.Time) error {
+	c.last, c.until, c.expires = from, from.Add(delay(c.failures)), from.Add(remembered)
+	return c.store(ctx, tx)
+}
+
+// failed lets the wait after an attempt begin now that it is over, and reports
+// whether the account is locked by it.
 func (b guard) failed(ctx context.Context, tx *db.Tx, s settings.SignIn) (locked bool, err error) {
 	now := tx.Now()
 	near, err := count(ctx, tx, b.near)
@@ -113,14 +134,9 @@ func (b guard) failed(ctx context.Context, tx *db.Tx, s settings.SignIn) (locked
 	if err != nil {
 		return false, err
 	}
-	// The delays are of this row of failures. Those before it ended with a
-	// success, or a lock.
-	if near.failures == 0 || near.first.Before(lock.first) {
-		near.failures, near.first = 0, now
-	}
-	near.failures++
-	near.last, near.until, near.expires = now, now.Add(delay(near.failures)), now.Add(remembered)
-	if err := near.store(ctx, tx); err != nil {
+	near.row(lock, now)
+	near.failures = max(near.failures, 1) // somebody came in meanwhile, and ended the row
+	if err := near.wait(ctx, tx, now); err != nil {
 		return false, err
 	}
 	if lock.failures < s.LockAfter || now.Before(lock.until) {
@@ -141,12 +157,22 @@ func delay(failures int) time.Duration {
 
 // release takes an attempt back that neither failed nor succeeded.
 func (b guard) release(ctx context.Context, tx *db.Tx) error {
-	c, err := count(ctx, tx, b.account)
-	if err != nil || c.failures == 0 {
+	lock, err := count(ctx, tx, b.account)
+	if err != nil {
 		return err
 	}
-	c.failures--
-	return c.store(ctx, tx)
+	if lock.failures > 0 {
+		lock.failures--
+		if err := lock.store(ctx, tx); err != nil {
+			return err
+		}
+	}
+	near, err := count(ctx, tx, b.near)
+	if err != nil || near.failures == 0 {
+		return err
+	}
+	near.failures--
+	return near.wait(ctx, tx, near.last)
 }
 
 // passed ends the count, and says how many failures there were in a row before.
@@ -165,23 +191,24 @@ func tooMany(wait time.Duration) error {
 	return errs.Of(errs.TooManyAttempts, "n", int((wait+time.Second-1)/time.Second))
 }
 
-// networkFull refuses with E1104 whoever comes from a network that has failed
-// too often within the hour, at whatever accounts.
-func (g *Gate) networkFull(ctx context.Context, tx *db.Tx, from access.Caller, s settings.SignIn) error {
-	c, err := count(ctx, tx, g.subject("network", network(from.IP)))
-	if err != nil {
+// network counts an attempt for the network it comes from, whatever accounts it
+// is about, and refuses with E1104 when that has failed too often within the
+// hour. As with a guard, what succeeds is taken back, by networkBack.
+func (g *Gate) network(ctx context.Context, tx *db.Tx, from access.Caller, s settings.SignIn) error {
+	wait, err := hit(ctx, tx, g.subject("network", network(from.IP)), time.Hour, s.NetworkPerHour)
+	if err != nil || wait == 0 {
 		return err
 	}
-	if wait := c.within(tx.Now(), time.Hour, s.NetworkPerHour); wait > 0 {
-		return tooMany(wait)
-	}
-	return nil
+	return tooMany(wait)
 }
 
-// networkFailed counts a failure of a network.
-func (g *Gate) networkFailed(ctx context.Context, tx *db.Tx, from access.Caller, s settings.SignIn) error {
-	_, err := hit(ctx, tx, g.subject("network", network(from.IP)), time.Hour, s.NetworkPerHour)
-	return err
+func (g *Gate) networkBack(ctx context.Context, tx *db.Tx, from access.Caller) error {
+	c, err := count(ctx, tx, g.subject("network", network(from.IP)))
+	if err != nil || c.failures == 0 {
+		return err
+	}
+	c.failures--
+	return c.store(ctx, tx)
 }
 
 // locked shows a lock on the account's page, and tells its owner how to come in

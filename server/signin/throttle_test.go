@@ -3,6 +3,7 @@ package signin_test
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/signin"
 )
 
@@ -230,6 +232,67 @@ func TestGuessesAtOnce(t *testing.T) {
 	}
 	if wait, err := w.try("198.51.100.1", "", "una", password); tried == 10 && wait == 0 {
 		t.Errorf("then: %v", err)
+	}
+}
+
+// Nor are they from one network, however many servers are asked: a wait begins
+// when an attempt does. Nobody else is locked out by it.
+func TestGuessesAtOnceFromOnePlace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.User("una")
+	w.stop()
+	gates := []*signin.Gate{w.g, {DB: w.DB, Hasher: w.Hasher, Keys: w.Ring, URL: w.g.URL, PadTo: -1, Factors: w.g.Factors}}
+	var tried atomic.Int64
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			_, err := gates[i%2].Login(t.Context(), access.Caller{IP: fmt.Sprintf("192.0.2.%d", i)},
+				signin.Attempt{Portal: accounts.ToPortal, Identifier: "una", Password: "wrong"})
+			switch {
+			case errs.Is(err, errs.AuthFailed):
+				tried.Add(1)
+			case !errs.Is(err, errs.TooManyAttempts) && !errs.Is(err, errs.ServerBusy):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := tried.Load(); n != 4 {
+		t.Errorf("%d of 20 guesses at once were tried, want 4 as one after the other", n)
+	}
+	if wait, _ := w.try("192.0.2.1", "", "una", "wrong"); wait != 1 {
+		t.Errorf("then: to wait %d s, want 1", wait)
+	}
+	if _, err := w.try("198.51.100.1", "", "una", password); err != nil {
+		t.Errorf("the owner from elsewhere: %v", err)
+	}
+}
+
+// What succeeds is not counted for its network, at once or later.
+func TestNetworkCountsFailures(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.User("una")
+	w.stop()
+	w.Write(func(tx *db.Tx) error {
+		return settings.Change(t.Context(), tx, system, func(s *settings.Settings) error {
+			s.SignIn.NetworkPerHour = 10
+			return nil
+		})
+	})
+	for range 11 {
+		if _, err := w.try("192.0.2.1", "", "una", password); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 10 {
+		if _, err := w.try("192.0.2.1", "", fmt.Sprint("guess", i), "wrong"); !errs.Is(err, errs.AuthFailed) {
+			t.Fatalf("guess %d: %v", i+1, err)
+		}
+	}
+	if wait, err := w.try("192.0.2.1", "", "una", password); wait == 0 {
+		t.Errorf("after ten failures: %v", err)
 	}
 }
 

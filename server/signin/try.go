@@ -29,6 +29,7 @@ type try struct {
 
 	candidates []accounts.User
 	guards     []guard
+	counted    bool // for the network, too
 }
 
 // run is the attempt: admitted, tried, settled.
@@ -57,16 +58,18 @@ func (t *try) run(ctx context.Context) (accounts.User, error) {
 func (t *try) admit(ctx context.Context) error {
 	var told error
 	err := t.g.DB.Write(ctx, func(tx *db.Tx) error {
-		told = nil
 		s, err := settings.Load(ctx, tx)
 		if err != nil {
 			return err
 		}
 		t.settings = s.SignIn
-		if !t.anyKnown() {
-			if told = t.g.networkFull(ctx, tx, t.from, t.settings); told != nil {
-				return t.throttled(ctx, tx, told)
-			}
+		told = t.g.network(ctx, tx, t.from, t.settings)
+		if told != nil && !errs.Is(told, errs.TooManyAttempts) {
+			return told
+		}
+		t.counted = told == nil
+		if told != nil && !t.anyKnown() {
+			return t.throttled(ctx, tx, told)
 		}
 		for i, guard := range t.guards {
 			told = guard.admit(ctx, tx, t.settings)
@@ -76,10 +79,8 @@ func (t *try) admit(ctx context.Context) error {
 			if !errs.Is(told, errs.TooManyAttempts) {
 				return told
 			}
-			for _, admitted := range t.guards[:i] {
-				if err := admitted.release(ctx, tx); err != nil {
-					return err
-				}
+			if err := t.giveBack(ctx, tx, t.guards[:i]); err != nil {
+				return err
 			}
 			return t.throttled(ctx, tx, told)
 		}
@@ -122,14 +123,20 @@ func (t *try) offer(ctx context.Context, users []accounts.User) error {
 
 // release takes the attempt back: whether the password is right is not known.
 func (t *try) release(ctx context.Context) error {
-	return t.g.DB.Write(context.WithoutCancel(ctx), func(tx *db.Tx) error {
-		for _, guard := range t.guards {
-			if err := guard.release(ctx, tx); err != nil {
-				return err
-			}
+	return t.g.DB.Write(context.WithoutCancel(ctx), func(tx *db.Tx) error { return t.giveBack(ctx, tx, t.guards) })
+}
+
+// giveBack takes an attempt back where it was counted.
+func (t *try) giveBack(ctx context.Context, tx *db.Tx, from []guard) error {
+	for _, guard := range from {
+		if err := guard.release(ctx, tx); err != nil {
+			return err
 		}
+	}
+	if !t.counted {
 		return nil
-	})
+	}
+	return t.g.networkBack(ctx, tx, t.from)
 }
 
 // failed counts a failure and records its true reason.
@@ -160,7 +167,7 @@ func (t *try) failed(ctx context.Context, right []accounts.User, told error) err
 				}
 			}
 		}
-		return t.g.networkFailed(ctx, tx, t.from, t.settings)
+		return nil
 	})
 	if err != nil {
 		return err
@@ -278,11 +285,10 @@ func (t *try) admitted(ctx context.Context, tx *db.Tx, u accounts.User) (told, e
 // attempt back from the others under the same address. It returns how many
 // failures there were before.
 func (t *try) clear(ctx context.Context, tx *db.Tx, u accounts.User) (failures int, err error) {
+	var others []guard
 	for _, guard := range t.guards {
 		if guard.user != u.ID {
-			if err := guard.release(ctx, tx); err != nil {
-				return 0, err
-			}
+			others = append(others, guard)
 			continue
 		}
 		n, err := guard.passed(ctx, tx)
@@ -290,6 +296,9 @@ func (t *try) clear(ctx context.Context, tx *db.Tx, u accounts.User) (failures i
 			return 0, err
 		}
 		failures += n
+	}
+	if err := t.giveBack(ctx, tx, others); err != nil {
+		return 0, err
 	}
 	if t.known(u.ID) == "" {
 		return failures, accounts.SetLock(ctx, tx, u.ID, time.Time{})
