@@ -137,7 +137,7 @@ func TestConsole(t *testing.T) {
 	b.Go(at("/profiles"))
 	b.Follow(`a[href^="/admin/profiles/"].fw-medium`)
 	profile := b.URL()
-	want(t, b, "profile", "User Privacy & Access", "Allow restore from web browser", "Folders to back up")
+	want(t, b, "profile", "User Privacy & Access", "Allow restore from web browser", "Other folders to back up")
 
 	inBoth(t, b, map[string]string{"console-users-nothing": at("/users?q=nobody+at+all"), "console-devices-never": at("/devices?show=never")})
 

@@ -250,7 +250,7 @@ type profilePage struct {
 	Profile           profileItem
 	Name, Description string
 	Set               profile.Settings
-	Folders, Excludes string // one on each line
+	Text              profileText
 	Reason            string
 	CanManage         bool
 }

@@ -199,8 +199,23 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "profiles", profilesPage{Frame: in, Profiles: []profileItem{{ID: "1", Name: "Default", Default: true, Users: 29, WebRestore: true, Changed: sampleNow.AddDate(0, -1, 0)}, {ID: "2", Name: "Laboratory", Description: "Instruments and their computers", Users: 2, Changed: sampleNow}}}
 	},
 	"profile": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "profile", profilePage{Frame: in, Profile: profileItem{ID: "1", Name: hostile, Users: 29, Revision: 4}, Name: "Default", Set: profile.Defaults(), CanManage: true,
-			Folders: "~/Documents\n~/Pictures\n/srv/share", Excludes: "*.iso\nnode_modules"}
+		return "profile", sampleProfile(in, sampleProfileSettings())
+	},
+	"profile-defaults": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "profile", sampleProfile(in, profile.Defaults())
+	},
+	"profile-wrong": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		page := sampleProfile(in, sampleProfileSettings())
+		page.Form.AddField("cron", "“noon” names no times. Write five fields, as in 30 12 * * mon-fri, that come at least 5 minutes apart.")
+		page.Form.AddField("windows", "A window needs a beginning and an end, as 20:00 and 06:00.")
+		page.Text.Windows[1].To = ""
+		page.Form.AddField("jitter", "Devices are spread by 0 to 50 percent.")
+		return "profile", page
+	},
+	"profile-viewed": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		page := sampleProfile(in, sampleProfileSettings())
+		page.CanManage = false
+		return "profile", page
 	},
 	"audit": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "audit", auditPage{Frame: in, Rows: []auditRow{
@@ -208,6 +223,29 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 			{At: sampleNow.Add(-time.Minute), Who: hostile, What: "Read own data", Object: "Snapshot", ID: "0190b3f2-aaaa-7bbb-8ccc-123456789abc", Outcome: aState("red", "Denied"), Code: "E1106", IP: "2001:db8::1"},
 		}}
 	},
+}
+
+func sampleProfile(in web.Frame, s profile.Settings) profilePage {
+	page := profilePage{Frame: in, Profile: profileItem{ID: "1", Name: hostile, Users: 29, Revision: 4}, Name: "Default", Set: s, Text: textOf(s), CanManage: true}
+	page.Text.ready(in.Printer())
+	return page
+}
+
+// sampleProfileSettings have something of everything.
+func sampleProfileSettings() profile.Settings {
+	s := profile.Defaults()
+	s.Folders = []profile.Folder{{Path: "~/Documents", Mandatory: true}, {Path: "~/Pictures"}, {Path: "/srv/share"}}
+	s.Exclude = []string{"*.iso", "node_modules"}
+	s.Schedule.Cron = "30 12 * * mon-fri"
+	s.Schedule.Windows = []profile.Window{{Days: 0b0111110, From: 20 * 60, To: 6 * 60}, {Days: 0b1000001, From: 0, To: 24 * 60}}
+	s.Schedule.Blackouts = []profile.Window{{From: 12 * 60, To: 13 * 60}}
+	s.QuotaBytes = 50_000_000_000
+	s.Bandwidth = profile.Bandwidth{UpKbps: 4000, Table: []profile.Rate{{Window: profile.Window{Days: 0b0111110, From: 8 * 60, To: 18 * 60}, Kbps: 1000}}, LANExempt: []string{"10.0.0.0/8"}, RestoreKbps: 20000}
+	s.CPU = profile.CPUAdaptive
+	s.Networks.Allow = []profile.Network{{CIDR: "10.0.0.0/8"}, {SSID: "Office"}}
+	s.Networks.Deny = []profile.Network{{GatewayMAC: "00:11:22:aa:bb:cc"}}
+	s.AutoDeleteInactiveDays = 180
+	return s
 }
 
 func sampleLicence(name string, taken, seats int64) licence {

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/backstay/backstay/locale"
-	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/orgs"
@@ -64,53 +63,25 @@ func (c *console) profile(w http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	page := profilePage{Frame: c.frame(w, r, v, "console.profiles"), Profile: itemOf(p), Set: p.Settings, CanManage: v.may(access.ManageProfiles),
-		Name: p.Name, Description: p.Description, Excludes: strings.Join(p.Settings.Exclude, "\n")}
+		Name: p.Name, Description: p.Description, Text: textOf(p.Settings)}
 	page.Title = web.Visible(p.Name)
-	var folders []string
-	for _, f := range p.Settings.Folders {
-		folders = append(folders, f.Path)
-	}
-	page.Folders = strings.Join(folders, "\n")
+	page.Text.ready(page.Printer())
 	c.site.Render(w, r, http.StatusOK, "profile", page)
-}
-
-// fields of a profile's form, by the keys of what may be wrong.
-var profileFields = map[string]string{
-	"profile.folder": "folders", "profile.exclude": "excludes", "profile.interval.": "interval", "profile.text.": "reason",
-	"profile.name.": "name", "profile.devices.": "max_devices", "profile.preserved.": "preserved_days",
-}
-
-// readProfile reads the form of a profile over the settings that it was made
-// from.
-func readProfile(r *http.Request, page *profilePage, before profile.Settings) {
-	page.Set = before
-	page.Set.Folders, page.Set.Exclude = foldersOf(page.Folders, before.Folders), lines(page.Excludes)
-	page.Set.IntervalMinutes, page.Set.MaxDevices = number(r, "interval"), number(r, "max_devices")
-	page.Set.UserMay.Folders, page.Set.AllowAddDevices = checked(r, "user_can_add"), checked(r, "allow_add_devices")
-	page.Set.WebRestore, page.Set.Sharing = checked(r, "web_restore"), checked(r, "sharing")
-	page.Set.UserCanEditPrivacy = checked(r, "user_can_edit_privacy")
-	page.Set.SecondFactor = profile.Optional
-	if checked(r, "second_factor") {
-		page.Set.SecondFactor = profile.Required
-	}
-	page.Set.AutoDeletePreservedDays = 0
-	if checked(r, "auto_delete") {
-		page.Set.AutoDeletePreservedDays = number(r, "preserved_days")
-	}
 }
 
 // saveProfile saves what the form shows and leaves all other settings as they
 // are. Who changed the profile meanwhile is not overwritten.
 func (c *console) saveProfile(w http.ResponseWriter, r *http.Request, v *visit) {
 	ctx := r.Context()
-	page := profilePage{Name: r.PostFormValue("name"), Description: r.PostFormValue("description"),
-		Folders: r.PostFormValue("folders"), Excludes: r.PostFormValue("excludes"), Reason: r.PostFormValue("reason"), CanManage: true}
+	page := profilePage{Name: r.PostFormValue("name"), Description: r.PostFormValue("description"), Reason: r.PostFormValue("reason"), CanManage: true}
 	var p profiles.Listed
 	err := c.DB.Write(ctx, func(tx *db.Tx) (err error) {
 		if p, err = c.findProfile(r, tx, v); err != nil {
 			return err
 		}
-		readProfile(r, &page, p.Settings)
+		if err := readProfile(r, &page, p.Settings); err != nil {
+			return err
+		}
 		_, err = profiles.Save(ctx, tx, v.caller, p.ID, revision(r),
 			profiles.Changes{Name: &page.Name, Description: &page.Description, Settings: &page.Set, Reason: page.Reason})
 		return err
@@ -122,6 +93,7 @@ func (c *console) saveProfile(w http.ResponseWriter, r *http.Request, v *visit) 
 	page.Frame, page.Profile = c.frame(w, r, v, "console.profiles"), itemOf(p)
 	page.Profile.Revision = revision(r)
 	page.Title = web.Visible(p.Name)
+	page.Text.ready(page.Printer())
 	if !refused(&page.Form, page.Printer(), err, profileFields) {
 		c.fail(w, r, v.caller, err)
 		return
@@ -153,19 +125,6 @@ func (c *console) copyProfile(w http.ResponseWriter, r *http.Request, v *visit) 
 		return
 	}
 	c.site.Done(w, r, "/admin/profiles/"+string(made.ID), web.Flash{Key: "profile.copied"})
-}
-
-// foldersOf reads one folder a line. One that was mandatory stays so.
-func foldersOf(text string, before []profile.Folder) []profile.Folder {
-	folders := []profile.Folder{}
-	for _, path := range lines(text) {
-		f := profile.Folder{Path: path}
-		if i := slices.IndexFunc(before, func(b profile.Folder) bool { return b.Path == path }); i >= 0 {
-			f = before[i]
-		}
-		folders = append(folders, f)
-	}
-	return folders
 }
 
 func lines(text string) []string {

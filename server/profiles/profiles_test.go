@@ -1,6 +1,7 @@
 package profiles_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -114,6 +115,7 @@ func TestSave(t *testing.T) {
 	s := profile.Defaults()
 	s.WebRestore = false
 	s.Folders = []profile.Folder{{Path: "/srv", Mandatory: true}}
+	s.Schedule.Cron = "0 12 * * *"
 	saved, err := w.save(by, w.first.ID, 1, profiles.Changes{Settings: &s, Reason: "the works council asked"})
 	if err != nil || saved.Revision != 2 || !saved.UpdatedAt.After(w.first.UpdatedAt) {
 		t.Fatalf("saved %+v, %v", saved, err)
@@ -129,8 +131,14 @@ func TestSave(t *testing.T) {
 			t.Errorf("revisions %+v, %v", list, err)
 		}
 		rows, err := audit.List(t.Context(), tx, system, audit.Filter{Object: "profile/" + string(w.first.ID), Limit: 1})
-		if err != nil || len(rows) != 1 || len(rows[0].Details) != 3 {
-			t.Errorf("audit %+v, %v", rows, err)
+		var names []string
+		if err == nil && len(rows) == 1 {
+			for _, d := range rows[0].Details {
+				names = append(names, d.Name)
+			}
+		}
+		if want := []string{"folders", "schedule.cron", "web_restore", "reason"}; !slices.Equal(names, want) {
+			t.Errorf("audited are %v, want %v: %+v, %v", names, want, rows, err)
 		}
 		return nil
 	})
