@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/backstay/backstay/agent/connection"
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
@@ -47,6 +48,7 @@ type Agent struct {
 	client *wire.Client
 	slot   chan struct{} // holds a value while a backup runs
 	wake   chan struct{} // something changed that decides about the next backup
+	retry  chan struct{} // the server may be reached now by other ways
 
 	mu       sync.Mutex
 	live     control.Live
@@ -74,13 +76,13 @@ func New(cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := Connect(device, cfg.Log)
+	client, err := Connect(cfg.State, device, cfg.Log)
 	if err != nil {
 		return nil, err
 	}
 	a := &Agent{
 		cfg: cfg, state: cfg.State, device: device, client: client,
-		slot: make(chan struct{}, 1), wake: make(chan struct{}, 1),
+		slot: make(chan struct{}, 1), wake: make(chan struct{}, 1), retry: make(chan struct{}, 1),
 	}
 	a.live = control.Live{PID: os.Getpid()}
 	a.facts = schedule.Facts{Device: device.ID.String(), Started: a.now()}
@@ -94,15 +96,19 @@ func New(cfg Config) (*Agent, error) {
 	return a, nil
 }
 
-// Connect makes the client of a device.
-func Connect(device *state.Device, log *slog.Logger) (*wire.Client, error) {
-	return wire.New(wire.Config{
-		Server: device.Server, Fingerprint: device.Fingerprint,
-		DeviceID: device.ID.String(), Sign: device.SignToken,
-		// A server that is being updated or a train's tunnel should not cost a
-		// backup that has run for an hour.
-		Patience: 5 * time.Minute, Log: log,
-	})
+// Connect makes the client of a device, by the proxies that the state folder
+// remembers.
+func Connect(st *state.State, device *state.Device, log *slog.Logger) (*wire.Client, error) {
+	cfg, err := connection.Config(st)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Server, cfg.Fingerprint = device.Server, device.Fingerprint
+	cfg.DeviceID, cfg.Sign = device.ID.String(), device.SignToken
+	// A server that is being updated or a train's tunnel should not cost a
+	// backup that has run for an hour.
+	cfg.Patience, cfg.Log = 5*time.Minute, log
+	return wire.New(cfg)
 }
 
 // Client is the agent's way to the server.

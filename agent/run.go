@@ -48,6 +48,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	wg.Go(func() { a.beat(ctx) })
 	wg.Go(func() { a.poll(ctx) })
+	wg.Go(func() { a.keepConnection(ctx) })
 	a.cfg.Log.Info("the agent runs", "device", a.device, "server", a.client.Server())
 	a.keepSchedule(ctx)
 	wg.Wait()
@@ -64,6 +65,11 @@ func (a *Agent) pause(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	}
+}
+
+// after is time.After in the agent's own time.
+func (a *Agent) after(d time.Duration) <-chan time.Time {
+	return time.After(d / time.Duration(a.cfg.pace))
 }
 
 // about is d, up to a fifth more or less.
@@ -100,7 +106,10 @@ func (a *Agent) poll(ctx context.Context) {
 	var after int64
 	wait := firstPause
 	for ctx.Err() == nil {
-		next, err := a.client.Next(ctx, pollWait, after)
+		next, err := a.next(ctx, after)
+		if errors.Is(err, errOtherWay) {
+			continue
+		}
 		if a.heard(err) != nil {
 			if ctx.Err() != nil {
 				return
@@ -110,10 +119,13 @@ func (a *Agent) poll(ctx context.Context) {
 				d = about(inactivePause)
 			}
 			a.cfg.Log.Info("the server cannot be asked", "again_in", d, "err", err)
-			if !a.pause(ctx, d) {
-				return
-			}
 			wait = min(2*wait, lastPause)
+			select {
+			case <-a.retry:
+				wait = firstPause
+			case <-a.after(d):
+			case <-ctx.Done():
+			}
 			continue
 		}
 		wait = firstPause

@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/backstay/backstay/server/mail/mailtest"
+	"github.com/backstay/backstay/wire/proxytest"
 )
 
 // bin is the folder of the two programs: BACKSTAY_BIN when it is set, else one
@@ -57,6 +58,7 @@ func run(m *testing.M) int {
 // own are in commands_test.go and explained there.
 func TestScripts(t *testing.T) {
 	mails := mailtest.New(t)
+	proxy := proxytest.Start(t, proxytest.Options{Password: true})
 	testscript.Run(t, testscript.Params{
 		Dir: ".",
 		// A deadline far under the test's own, so that a script that hangs is told by name.
@@ -66,6 +68,10 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Values[mailServer{}], env.Values[takenMails{}] = mails, map[*mailtest.Mail]bool{}
 			env.Values[apps{}] = map[string]*app{}
+			env.Setenv("SQUID", proxy.Addr)
+			if err := os.WriteFile(filepath.Join(env.WorkDir, "proxy-password"), []byte(proxytest.Password+"\n"), 0o600); err != nil {
+				return err
+			}
 			return setup(env)
 		},
 		Condition: condition,

@@ -125,6 +125,11 @@ func TestEveryCodeHasItsText(t *testing.T) {
 
 // sameInBoth lists the keys whose text is one in both languages, and why.
 var sameInBoth = map[string]string{
+	"cli.proxy.row.mode":       "the same word",
+	"cli.proxy.example":        "a command as it is typed",
+	"cli.proxy.show.example":   "a command as it is typed",
+	"cli.proxy.test.example":   "a command as it is typed",
+	"cli.diagnose.example":     "a command as it is typed",
 	"connect.detail.proxy":     "the same word",
 	"entry.factor.code":        "the same word",
 	"account.sessions":         "the same word",

@@ -6,6 +6,7 @@
 //	profile.json             the settings that the server gave last
 //	run.json                 how the last backup went
 //	registration.json        an account that waits for its code
+//	connection.json          the proxies on the way to the server
 //	sets/ID/head             the newest snapshot of a set, and the root of its catalog
 //	sets/ID/catalog-ROOT     its catalog pages, sealed, and its references
 //	lock                     held by whoever backs up

@@ -39,7 +39,15 @@ func (a *app) forgotCommand() *cobra.Command {
 		if username == "" && email == "" {
 			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", "username"))
 		}
-		client, err := server.client()
+		st, err := a.openState()
+		if err != nil {
+			return err
+		}
+		cfg, err := server.config(a, cmd, st)
+		if err != nil {
+			return err
+		}
+		client, err := wire.New(cfg)
 		if err != nil {
 			return err
 		}

@@ -28,6 +28,7 @@ func newCounter(t *testing.T) *counter {
 	s := httptest.NewTLSServer(c.mux)
 	t.Cleanup(s.Close)
 	c.flags = []string{"--server", s.URL, "--ca-fingerprint", wire.Fingerprint(s.Certificate())}
+	c.answer("POST discover", wire.Discovered{SignInMethod: wire.SignInMethod{Method: wire.MethodPassword}})
 	c.answer("GET hello", wire.Hello{Version: "0.1", MinClient: "0.1", Name: "Here"})
 	return c
 }

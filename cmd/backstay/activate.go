@@ -38,12 +38,11 @@ func (a *app) activateCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		client, err := server.client()
+		cfg, err := server.config(a, cmd, st)
 		if err != nil {
 			return err
 		}
-		defer client.Close()
-		return a.activate(cmd.Context(), st, client, in)
+		return a.activate(cmd.Context(), st, cfg, in)
 	})
 	cmd.Args = maxArgs(0)
 	server.add(a, cmd)
@@ -59,7 +58,7 @@ func (a *app) activateCommand() *cobra.Command {
 }
 
 // activate makes this computer a device.
-func (a *app) activate(ctx context.Context, st *state.State, client *wire.Client, in activating) (err error) {
+func (a *app) activate(ctx context.Context, st *state.State, cfg wire.Config, in activating) (err error) {
 	if in.Name == "" {
 		if in.Name, err = deviceName(); err != nil {
 			return err
@@ -76,12 +75,15 @@ func (a *app) activate(ctx context.Context, st *state.State, client *wire.Client
 	if os.Geteuid() == 0 && !in.System {
 		fmt.Fprintln(a.errOut, a.say.T("cli.activate.root"))
 	}
-	// The server first: nobody should type a password for an address that is
-	// wrong, or to a server that is not trusted.
-	hello, err := client.Hello(ctx)
+	hello, err := a.reach(ctx, st, &cfg, in.Username)
 	if err != nil {
 		return err
 	}
+	client, err := wire.New(cfg)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
 	if in.Password == "" {
 		if in.Password, err = a.password(ctx, in.passwordFile, in.Username); err != nil {
 			return err

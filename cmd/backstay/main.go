@@ -14,11 +14,13 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/backstay/backstay/agent/connection"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/locale"
 )
 
 func main() {
+	connection.Main()
 	// People's computers are for people: a backup lives on 100 MB of buffers, and
 	// Go would let garbage double that. A fifth costs 5 to 10 % more processor time
 	// and keeps the peak under 140 MB in place of 288 (45,000 files, 600 MB, 2 cores).

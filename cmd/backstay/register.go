@@ -57,14 +57,23 @@ func (a *app) register(cmd *cobra.Command, r *registering) error {
 	if goesOn && waiting == nil {
 		return errs.New(errs.Local, "cli.register.none")
 	}
-	if !goesOn && (waiting == nil || r.server.url != "") {
+	began := !goesOn && (waiting == nil || r.server.url != "")
+	if began {
 		if waiting, password, err = a.beginRegistration(cmd, st, r); err != nil {
 			return err
 		}
 	} else if !goesOn && !a.json {
 		fmt.Fprintln(a.errOut, a.say.T("cli.register.resumed", "user", safe(waiting.Username), "server", safe(waiting.Server)))
 	}
-	client, err := wire.New(wire.Config{Server: waiting.Server, Fingerprint: waiting.Fingerprint})
+	r.server.url, r.server.fingerprint = waiting.Server, waiting.Fingerprint
+	if began {
+		r.server.proxy = proxyFlags{} // kept, and a password is read once
+	}
+	cfg, err := r.server.config(a, cmd, st)
+	if err != nil {
+		return err
+	}
+	client, err := wire.New(cfg)
 	if err != nil {
 		return err
 	}
@@ -81,7 +90,7 @@ func (a *app) register(cmd *cobra.Command, r *registering) error {
 	if err != nil {
 		return err
 	}
-	return a.registered(cmd.Context(), st, client, waiting, name, password)
+	return a.registered(cmd.Context(), st, cfg, waiting, name, password)
 }
 
 // beginRegistration asks for what the flags do not say and sends it.
@@ -89,15 +98,18 @@ func (a *app) beginRegistration(cmd *cobra.Command, st *state.State, r *register
 	if err := r.server.check(cmd); err != nil {
 		return nil, "", err
 	}
-	client, err := r.server.client()
+	cfg, err := r.server.config(a, cmd, st)
+	if err != nil {
+		return nil, "", err
+	}
+	if _, err := a.reach(cmd.Context(), st, &cfg, ""); err != nil {
+		return nil, "", err
+	}
+	client, err := wire.New(cfg)
 	if err != nil {
 		return nil, "", err
 	}
 	defer client.Close()
-	// The server first: nobody should type anything for an address that is wrong.
-	if _, err := client.Hello(cmd.Context()); err != nil {
-		return nil, "", err
-	}
 	offer, err := client.SignIn(cmd.Context())
 	if err != nil {
 		return nil, "", err
@@ -259,7 +271,7 @@ func (a *app) showWaiting(w *state.Registration) error {
 // registered tells that the account is there, and makes this computer its
 // device when whoever sits there agrees. password is empty when the
 // registration was begun by another run.
-func (a *app) registered(ctx context.Context, st *state.State, client *wire.Client, w *state.Registration, username, password string) error {
+func (a *app) registered(ctx context.Context, st *state.State, cfg wire.Config, w *state.Registration, username, password string) error {
 	if a.json {
 		return a.writeJSON(registrationJSON{"registered", w.Server, username, w.Email})
 	}
@@ -277,5 +289,5 @@ func (a *app) registered(ctx context.Context, st *state.State, client *wire.Clie
 	in := activating{Activation: agent.Activation{
 		Server: w.Server, Fingerprint: w.Fingerprint, Username: username, Password: password,
 	}}
-	return a.activate(ctx, st, client, in)
+	return a.activate(ctx, st, cfg, in)
 }

@@ -33,7 +33,7 @@ func (a *app) connect() (*state.Device, *wire.Client, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	client, err := agent.Connect(device, nil)
+	client, err := agent.Connect(st, device, nil)
 	return device, client, err
 }
 

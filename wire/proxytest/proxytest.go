@@ -17,6 +17,9 @@ import (
 // else: who reaches it went through one.
 const Host = "backup.test"
 
+// WebHost is another, for which net/http/httptest has its certificate.
+const WebHost = "example.com"
+
 // The name and password of a proxy that asks for them.
 const (
 	Username = "ada"
@@ -45,7 +48,7 @@ func Start(t *testing.T, o Options) *Proxy {
 	t.Helper()
 	p := &Proxy{Addr: free(t), dir: folder(t)}
 	files := map[string]string{
-		"hosts": "127.0.0.1 " + Host + "\n", "users": Username + ":" + hash + "\n", "squid.conf": p.config(o),
+		"hosts": "127.0.0.1 " + Host + " " + WebHost + "\n", "users": Username + ":" + hash + "\n", "squid.conf": p.config(o),
 	}
 	for name, text := range files {
 		if err := os.WriteFile(p.path(name), []byte(text), 0o644); err != nil {
