@@ -58,6 +58,7 @@ func TestConsoleApart(t *testing.T) {
 		{console, admin, "/admin/login", http.StatusOK, ""},
 		{console, admin, "/login", http.StatusNotFound, ""},
 		{console, admin, "/agent/v1/hello", http.StatusNotFound, ""},
+		{console, admin, "/api/v1/version", http.StatusUnauthorized, ""},
 		{console, admin, "/metrics", http.StatusNotFound, ""},
 		{console, admin, "/healthz", http.StatusOK, ""},
 		{console, backup, "/admin/login", http.StatusMisdirectedRequest, ""},

@@ -233,7 +233,7 @@ func TestNoCookiesForDevices(t *testing.T) {
 	t.Parallel()
 	var got string
 	f, _ := newFront(Config{}, func(_ http.ResponseWriter, r *http.Request) { got = r.Header.Get("Cookie") })
-	for target, want := range map[string]string{"/agent/v1/hello": "", "/": "a=b"} {
+	for target, want := range map[string]string{"/agent/v1/hello": "", "/api/v1/users": "", "/api/v1/version": "a=b", "/": "a=b"} {
 		get(f, target, func(r *http.Request) { r.Header.Set("Cookie", "a=b") })
 		if got != want {
 			t.Errorf("%s sees the cookie %q, want %q", target, got, want)

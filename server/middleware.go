@@ -12,6 +12,7 @@ import (
 
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/api"
 	"github.com/backstay/backstay/web"
 	"github.com/backstay/backstay/wire"
 )
@@ -72,7 +73,7 @@ func (f *front) admit(w http.ResponseWriter, r *http.Request) bool {
 		// link and no cookie may be made for it.
 		refuse(w, r, http.StatusMisdirectedRequest, "request.host")
 	default:
-		if agentPath(r.URL.Path) {
+		if agentPath(r.URL.Path) && r.URL.Path != api.VersionPath {
 			r.Header.Del("Cookie") // tokens only: a browser cannot be made to act as a device
 		}
 		return true

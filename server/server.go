@@ -167,6 +167,9 @@ func (s *Server) routes() (common, forConsole http.Handler, err error) {
 	forAdmins := admins.Handler()
 	own.Handle(console.Base, forAdmins)
 	own.Handle(console.Base+"/", forAdmins)
+	if s.cfg.AdminListen != "" {
+		own.Handle("GET "+api.VersionPath, s.api)
+	}
 	mux.Handle("/agent/", s.api)
 	mux.Handle("/api/", s.api)
 	s.table = slices.Concat(users.Routes(), admins.Routes(), s.api.Routes())

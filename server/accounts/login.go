@@ -31,6 +31,9 @@ func (p Portal) Kind() access.Kind {
 	return access.UserKind
 }
 
+// Cookie is the name of the cookie that holds the token of a portal's session.
+func (p Portal) Cookie() string { return "__Host-backstay-" + string(p) }
+
 // maxCandidates is how many accounts under one address a password is tried on.
 const maxCandidates = 10
 

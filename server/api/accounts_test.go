@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/version"
 	"github.com/backstay/backstay/wire"
 	"github.com/backstay/backstay/wire/wiretest"
@@ -31,7 +32,8 @@ func TestSignInTellsTheRules(t *testing.T) {
 	}
 }
 
-// The version is for those who are known: devices and users at one.
+// The version is for those who are known: devices, users at one, and whoever has
+// logged in with all that was asked.
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
@@ -49,6 +51,33 @@ func TestVersion(t *testing.T) {
 		}
 		if want := (wire.Version{Version: version.Version, Release: version.Release, Build: version.Build}); answer.StatusCode != 200 || got != want {
 			t.Errorf("%s is told %d %+v, want %+v", name, answer.StatusCode, got, want)
+		}
+	}
+	session := func(portal accounts.Portal, role access.Role, name string, stage accounts.Stage) (cookie string) {
+		err := h.DB.Write(t.Context(), func(tx *db.Tx) error {
+			u, err := accounts.Create(t.Context(), tx, access.System("test"), h.Keys, accounts.New{Org: h.org.ID, Kind: portal.Kind(), Role: role, Username: name, Email: name + "@example.org", PasswordHash: "x"})
+			if err != nil {
+				return err
+			}
+			token, _, err := accounts.StartSession(t.Context(), tx, u.Caller(access.Caller{}), u, accounts.NewSession{Portal: portal, Stage: stage})
+			cookie = portal.Cookie() + "=" + token
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cookie
+	}
+	for _, cookie := range []string{session(accounts.ToPortal, "", "una", accounts.StageDone), session(accounts.ToConsole, access.Viewer, "ada", accounts.StageDone)} {
+		if answer, _ := h.rawAt("GET", VersionPath, "", nil, "Cookie", cookie); answer.StatusCode != http.StatusOK {
+			t.Errorf("a session is told %d", answer.StatusCode)
+		}
+	}
+	half := session(accounts.ToPortal, "", "uma", accounts.StageFactor)
+	for _, cookie := range []string{"", half, accounts.ToConsole.Cookie() + "=x"} {
+		answer, p := h.rawAt("GET", VersionPath, "", nil, "Cookie", cookie)
+		if answer.StatusCode != http.StatusUnauthorized || p.Key != "request.version" {
+			t.Errorf("%q is told %d %+v", cookie, answer.StatusCode, p)
 		}
 	}
 	made, _ := accounts.NewToken(accounts.UserTokenPrefix)

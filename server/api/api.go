@@ -109,7 +109,7 @@ func (a *API) routes() {
 	a.handle(access.PresentUser, "POST snapshots/{hash}/open", a.openSnapshot)
 	a.handle(access.PresentUser, "POST read", a.readObjects)
 
-	a.table = append(a.table, access.Route{Pattern: "GET " + VersionPath, Guard: access.AnyDevice})
+	a.table = append(a.table, access.Route{Pattern: "GET " + VersionPath, Guard: access.Known})
 	a.mux.HandleFunc("GET "+VersionPath, func(w http.ResponseWriter, r *http.Request) {
 		if by, err := a.version(w, r); err != nil {
 			a.fail(w, r, by, err)
@@ -163,21 +163,41 @@ func (a *API) hello(w http.ResponseWriter, r *http.Request, _ access.Caller) err
 	})
 }
 
-// version tells a device, or a user at one, what this build is. What others may
+// version tells those whom the server knows what this build is. What others may
 // know of it, the log-in page decides.
 func (a *API) version(w http.ResponseWriter, r *http.Request) (by access.Caller, err error) {
-	by = access.CallerOf(r.Context())
-	err = a.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
-		token := bearer(r)
-		if strings.HasPrefix(token, accounts.UserTokenPrefix) {
-			_, err = accounts.FindTokenAlone(r.Context(), tx, token, by)
-			return err
-		}
-		_, err = devices.Verify(r.Context(), tx, token, by)
-		return err
-	})
+	by, err = a.known(r)
 	if err != nil {
 		return by, err
 	}
 	return by, answer(w, http.StatusOK, wire.Version{Version: version.Version, Release: version.Release, Build: version.Build})
+}
+
+// known is who shows a token, of a device or a user at one, or the cookie of a
+// log-in at a portal. To change anything a cookie would not do here: other sites
+// can have a browser send it.
+func (a *API) known(r *http.Request) (by access.Caller, err error) {
+	by = access.CallerOf(r.Context())
+	if token := bearer(r); token != "" {
+		err = a.DB.Read(r.Context(), func(tx *db.Tx) error {
+			if strings.HasPrefix(token, accounts.UserTokenPrefix) {
+				_, err := accounts.FindTokenAlone(r.Context(), tx, token, by)
+				return err
+			}
+			_, err := devices.Verify(r.Context(), tx, token, by)
+			return err
+		})
+		return by, err
+	}
+	for _, portal := range []accounts.Portal{accounts.ToPortal, accounts.ToConsole} {
+		cookie, err := r.Cookie(portal.Cookie())
+		if err != nil {
+			continue
+		}
+		_, _, err = accounts.FindSession(r.Context(), a.DB, portal, cookie.Value)
+		if errs.KindOf(err) != errs.Unauthenticated {
+			return by, err
+		}
+	}
+	return by, errs.New(errs.Unauthenticated, "request.version")
 }

@@ -101,7 +101,7 @@ func New(cfg Config, p Portal) (*Door, error) {
 	}
 	name := string(p.To)
 	d := &Door{Config: cfg, Portal: p, mux: &Mux{mux: http.NewServeMux()},
-		session: "__Host-backstay-" + name, known: "__Host-backstay-known-" + name}
+		session: p.To.Cookie(), known: "__Host-backstay-known-" + name}
 	var err error
 	d.Site, err = web.New(web.Config{Name: name, Base: p.Base, Templates: p.Templates, Shared: pages(), HideBuild: cfg.HideBuild,
 		Prefer: d.prefer, Log: cfg.Log, Now: cfg.DB.Now})
