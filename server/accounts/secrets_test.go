@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,5 +221,47 @@ func TestCodeAtOnce(t *testing.T) {
 	each(40, func(int) string { return code })
 	if done != 1 {
 		t.Errorf("the code worked %d times", done)
+	}
+}
+
+// What must not be done twice is done once, however many ask at the same time.
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	una := w.User("una")
+	once := func(id string) (at time.Time, first bool, err error) {
+		err = w.DB.Write(w.Context(), func(tx *db.Tx) (err error) {
+			at, first, err = accounts.Once(w.Context(), tx, una.Caller(from), id)
+			return err
+		})
+		return at, first, err
+	}
+	var done atomic.Int64
+	var all sync.WaitGroup
+	id := accounts.NewOnce()
+	for range 20 {
+		all.Go(func() {
+			_, first, err := once(id)
+			if err != nil && !errs.Is(err, errs.ServerBusy) {
+				t.Error(err)
+			}
+			if first {
+				done.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if done.Load() != 1 {
+		t.Errorf("done %d times", done.Load())
+	}
+	at, _, _ := once(id)
+	if later, first, err := once(id); first || err != nil || !later.Equal(at) {
+		t.Errorf("once more: %s, %t, %v, want %s", later, first, err, at)
+	}
+	if _, first, err := once(accounts.NewOnce()); !first || err != nil {
+		t.Errorf("another id: %t, %v", first, err)
+	}
+	if _, _, err := once(w.link(una, accounts.ForReset, time.Hour)); errs.KindOf(err) != errs.Invalid {
+		t.Errorf("a link's token: %v", err)
 	}
 }

@@ -443,6 +443,7 @@ type writePage struct {
 	Profiles                     []profileItem
 	Count, Without               int64 // who gets it, and who has no address
 	Previews                     []preview
+	ID                           string // of the preview, which is sent once
 }
 
 type preview struct{ Language, Code, Subject, Text string }

@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -172,20 +173,26 @@ func TestWriteToAffected(t *testing.T) {
 	form := []string{"affected", "on", "window", "21 November, 20:00–22:00", "since", "2026-11-21", "link", w.URL + "/", "contact", "it@example.org"}
 	admin.get("/admin/devices/write").want(t, http.StatusOK, "admin@example.org")
 	admin.post("/admin/devices/write", "affected", "on", "link", "javascript:alert(1)").want(t, http.StatusBadRequest, "field-error")
-	admin.post("/admin/devices/write", form...).want(t, http.StatusOK, "1 user gets this mail", "21 November, 20:00–22:00", "it@example.org",
+	previewed := admin.post("/admin/devices/write", form...).want(t, http.StatusOK, "1 user gets this mail", "21 November, 20:00–22:00", "it@example.org",
 		"Your backup needs you", "Votre sauvegarde a besoin de vous", "Send to 1 user")
 	admin.post("/admin/devices/write", form[2:]...).want(t, http.StatusOK, "4 users get this mail")
-	sent := admin.post("/admin/devices/write/send", form...)
+	// A preview is sent once, however often its button is pressed.
+	admin.post("/admin/devices/write/send", form...).want(t, http.StatusBadRequest, "Open it again")
+	once := append(form, "id", regexp.MustCompile(`name="id" value="([^"]+)"`).FindStringSubmatch(previewed.body)[1])
+	sent := admin.post("/admin/devices/write/send", once...)
 	admin.done(sent, "of 1 sent")
+	if again := admin.post("/admin/devices/write/send", once...); again.to != sent.to {
+		t.Errorf("sent twice, it leads to %q, want %q", again.to, sent.to)
+	}
 	if m := box.Wait("hit@example.org", mail.SecurityReset); !strings.Contains(m.Text, "it@example.org") || !strings.Contains(m.Subject, "Votre sauvegarde") {
 		t.Errorf("the mail is %s:\n%s", m.Subject, m.Text)
 	}
 	wait(t, func() bool { return strings.Contains(admin.get(sent.to).body, "1 of 1 sent") })
+	if w.audited("users/", "security_reset") != 1 {
+		t.Error("the audit does not tell of the mails, once")
+	}
 	if n := len(box.All()); n != 1 {
 		t.Errorf("%d mails were sent", n)
-	}
-	if w.audited("users/", "security_reset") != 1 {
-		t.Error("the audit does not tell of the mails")
 	}
 	viewer := w.as("viewer")
 	viewer.get("/admin/devices").want(t, http.StatusOK).lacks(t, "/admin/devices/write")

@@ -169,14 +169,15 @@ func (c *console) previewMail(w http.ResponseWriter, r *http.Request, v *visit) 
 		c.showWrite(w, r, v, web.Status(w, err), page, err)
 		return
 	}
-	page.Frame = c.frame(w, r, v, "write.title")
+	page.Frame, page.ID = c.frame(w, r, v, "write.title"), accounts.NewOnce()
 	c.site.Render(w, r, http.StatusOK, "write-preview", page)
 }
 
 // sendMails queues the mails, spaced, and leads to the page that shows how far
-// they are.
+// they are. Whoever sends a preview twice, as a double click does, sees that page
+// and writes to nobody again.
 func (c *console) sendMails(w http.ResponseWriter, r *http.Request, v *visit) {
-	ctx, began := r.Context(), c.DB.Now()
+	ctx := r.Context()
 	page, err := readWrite(r)
 	if err == nil {
 		err = audit.See(v.caller, access.ManageUsers, v.org(), "", "users")
@@ -188,7 +189,25 @@ func (c *console) sendMails(w http.ResponseWriter, r *http.Request, v *visit) {
 	if !c.fresh(w, r, v) {
 		return
 	}
-	_, err = c.recipients(ctx, v, page, func(list []accounts.User) error {
+	var began time.Time
+	var first bool
+	err = c.DB.Write(ctx, func(tx *db.Tx) (err error) {
+		began, first, err = accounts.Once(ctx, tx, v.caller, r.PostFormValue("id"))
+		return err
+	})
+	if err == nil && first {
+		err = c.queueMails(ctx, v, page)
+	}
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Redirect(w, r, "/admin/devices/write/sent?at="+strconv.FormatInt(began.UnixMicro(), 10))
+}
+
+// queueMails writes to all who are meant, part by part.
+func (c *console) queueMails(ctx context.Context, v *visit, page writePage) error {
+	_, err := c.recipients(ctx, v, page, func(list []accounts.User) error {
 		var mails []mail.Mail
 		for _, u := range list {
 			mails = append(mails, page.mail(u))
@@ -204,11 +223,7 @@ func (c *console) sendMails(w http.ResponseWriter, r *http.Request, v *visit) {
 			return mail.QueueAll(ctx, tx, c.Keys, mails)
 		})
 	})
-	if err != nil {
-		c.fail(w, r, v.caller, err)
-		return
-	}
-	c.site.Redirect(w, r, "/admin/devices/write/sent?at="+strconv.FormatInt(began.UnixMicro(), 10))
+	return err
 }
 
 // sentMails shows how far the mails are that were queued last.
