@@ -1,6 +1,8 @@
 package profile
 
 import (
+	"encoding/json"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -155,6 +157,44 @@ func TestValidate(t *testing.T) {
 		if err := s.Validate(); (err == nil) != c.ok || err != nil && errs.KindOf(err) != errs.Invalid {
 			t.Errorf("%s: %v, want valid %v", c.name, err, c.ok)
 		}
+	}
+}
+
+// The chapter for administrators shows settings that are valid, and all of
+// them.
+func TestDocumentedSettings(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/admin/profiles.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```json\n")
+	text, _, ok := strings.Cut(text, "```")
+	s, err := Decode([]byte(text))
+	if err == nil {
+		err = s.Validate()
+	}
+	if !ok || err != nil {
+		t.Fatalf("the settings of the page: %v\n%s", err, text)
+	}
+	names := func(text []byte) []string {
+		var all map[string]any
+		if err := json.Unmarshal(text, &all); err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for name, value := range all {
+			names = append(names, name)
+			group, _ := value.(map[string]any)
+			for inner := range group {
+				names = append(names, name+"."+inner)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	if got, want := names([]byte(text)), names(Defaults().Encode()); !slices.Equal(got, want) {
+		t.Errorf("the page shows %v,\nthe settings are %v", got, want)
 	}
 }
 
