@@ -1,6 +1,7 @@
 package authattack_test
 
 import (
+	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -82,6 +83,13 @@ func each(f func(name string, r row, a attack)) {
 			f(name, r, a)
 		}
 	}
+}
+
+// A hundred servers, each with its pages: what they hold is looked over for
+// garbage less often than it would be.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400)
+	m.Run()
 }
 
 func TestAttacks(t *testing.T) {

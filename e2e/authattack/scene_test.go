@@ -161,7 +161,11 @@ func lost(before, after []string) (lines []string) {
 	return lines
 }
 
-var requestID = regexp.MustCompile(`\b[A-Z2-7]{13}\b`)
+// What differs from request to request: its id, and until when a cookie is good.
+var (
+	requestID = regexp.MustCompile(`\b[A-Z2-7]{13}\b`)
+	expires   = regexp.MustCompile(`Expires=[^;]+`)
+)
 
 // plain is an answer without what differs from request to request.
 func plain(a answer, path string) string {
@@ -173,6 +177,6 @@ func plain(a answer, path string) string {
 	}
 	// A message that was left by the page before is taken by the next one.
 	header["Set-Cookie"] = slices.DeleteFunc(header["Set-Cookie"], func(c string) bool { return strings.Contains(c, "-flash-") })
-	text := fmt.Sprint(a.StatusCode, header, a.body)
+	text := expires.ReplaceAllString(fmt.Sprint(a.StatusCode, header, a.body), "Expires")
 	return requestID.ReplaceAllString(strings.ReplaceAll(text, path, "PATH"), "ID")
 }
