@@ -8,6 +8,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/console"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/mail"
@@ -82,7 +83,7 @@ func (s *Server) expire(ctx context.Context) error {
 	preserved := func(ctx context.Context, tx *db.Tx) (int64, error) { return profiles.DeletePreserved(ctx, tx, s.Keys) }
 	var gone int64
 	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, factors.Expire, signin.Expire, devices.Expire, vault.Expire, mail.Expire,
-		accounts.Forget, preserved, accounts.Purge, devices.Purge, vault.Purge} {
+		deploy.Expire, accounts.Forget, preserved, accounts.Purge, devices.Purge, vault.Purge} {
 		for {
 			var n int64
 			err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {

@@ -2,6 +2,8 @@ package snapshot
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 
 	"github.com/backstay/backstay/backup"
@@ -91,6 +93,13 @@ func (r *OrgRecord) Encode() []byte { return append(r.body(), r.Signature[:]...)
 // Sign signs the record with the organisation's root key.
 func (r *OrgRecord) Sign(root ed25519.PrivateKey) {
 	copy(r.Signature[:], crypt.Sign(root, "org", r.body()))
+}
+
+// RootFingerprint is that of the root key, as deployment tokens bear it: what a
+// computer believes of an organisation it believes because of this.
+func RootFingerprint(r *OrgRecord) string {
+	sum := sha256.Sum256(r.Root[:])
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // Verify checks the signature against the record's own root key.

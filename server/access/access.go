@@ -97,6 +97,7 @@ const (
 	Download       Action = "data.download" // recorded, not asked: whoever may read may take away
 	SetPrivacy     Action = "data.privacy"  // say who else may have RestoreOthers: the owner alone
 	ViewAudit      Action = "audit.view"
+	Deploy         Action = "devices.deploy"  // make tokens by which computers become devices, and say whose they are
 	ManageSettings Action = "settings.manage" // the server's settings and its mail
 )
 
@@ -106,7 +107,7 @@ var viewing = map[Action]bool{
 
 var managing = map[Action]bool{
 	ManageOrgs: true, ManageLicences: true, ViewUsers: true, ManageUsers: true, ViewProfiles: true, ManageProfiles: true,
-	ViewDevices: true, ManageDevices: true, RestoreOthers: true, ViewAudit: true, ManageSettings: true,
+	ViewDevices: true, ManageDevices: true, Deploy: true, RestoreOthers: true, ViewAudit: true, ManageSettings: true,
 }
 
 // ofServer is for server administrators alone.

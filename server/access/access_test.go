@@ -4,7 +4,7 @@ import "testing"
 
 func all() []Action {
 	return []Action{Login, Logout, Register, ManageOrgs, ManageLicences, ViewUsers, ManageUsers, ChangeAccount, ViewProfiles, ManageProfiles,
-		ViewDevices, ManageDevices, Activate, Report, Backup, ReadOwnData, RestoreOthers, Download, SetPrivacy, ViewAudit, ManageSettings}
+		ViewDevices, ManageDevices, Activate, Report, Backup, ReadOwnData, RestoreOthers, Download, SetPrivacy, ViewAudit, Deploy, ManageSettings}
 }
 
 func TestAllow(t *testing.T) {
@@ -16,7 +16,7 @@ func TestAllow(t *testing.T) {
 	viewer := Caller{Kind: AdminKind, User: "c", Org: "o", Role: Viewer}
 
 	own := []Action{Logout, ChangeAccount, ViewDevices, ManageDevices, Activate, ReadOwnData, SetPrivacy}
-	manage := []Action{ViewUsers, ManageUsers, ViewProfiles, ManageProfiles, ViewDevices, ManageDevices, RestoreOthers, ViewAudit}
+	manage := []Action{ViewUsers, ManageUsers, ViewProfiles, ManageProfiles, ViewDevices, ManageDevices, Deploy, RestoreOthers, ViewAudit}
 	account := []Action{Logout, ChangeAccount}
 	for _, c := range []struct {
 		name  string

@@ -45,9 +45,16 @@ const (
 	BySSO      Proof = "sso"
 )
 
-// Succeed is the choice that only administrators leave: one more device, that
-// takes over another with its first complete backup.
-const Succeed = "succeed"
+// The choices that clients do not make, of Beginning.
+const (
+	// Succeed is one more device, that takes over another with its first complete
+	// backup.
+	Succeed = "succeed"
+
+	// First is the first device of its user, who has none yet, also when the
+	// activation ends: E1205 otherwise.
+	First = "first"
+)
 
 // Beginning is a computer that is to be activated for a user, who was proved.
 type Beginning struct {
@@ -62,7 +69,7 @@ type Beginning struct {
 	Credential string // the id of the activation key or deployment token, if it was one
 
 	// What the credential leaves: Choice is wire.Add, wire.Replace,
-	// wire.Reactivate or Succeed, of the device Target; empty: all is left. Waits
+	// wire.Reactivate, Succeed or First, of the device Target; empty: all is left. Waits
 	// says that an administrator has to approve a device that is added.
 	Choice string
 	Target ID
@@ -173,7 +180,7 @@ func (a activation) options(ctx context.Context, tx *db.Tx, by access.Caller, u 
 		if a.target != "" {
 			out.Match = &wire.Match{DeviceID: string(a.target), By: wire.ByAdministrator}
 		}
-		if a.choice == Succeed {
+		if a.choice == Succeed || a.choice == First {
 			out.Suggest, out.Match = wire.Add, nil
 		}
 		return out, nil
@@ -408,12 +415,17 @@ func Finish(ctx context.Context, tx *db.Tx, from access.Caller, ring *keys.Ring,
 	if err != nil {
 		return Activated{}, fmt.Errorf("ending activation %s: %w", a.id, err)
 	}
+	if a.proof == ByToken {
+		if _, err := tx.Exec(ctx, "UPDATE devices SET token = $2 WHERE id = $1", done.Device.ID, a.credential); err != nil {
+			return Activated{}, fmt.Errorf("noting the token of device %s: %w", done.Device.ID, err)
+		}
+	}
 	return done, nil
 }
 
 func (a activation) finish(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, c Activation, in wire.FinishActivation) (Activated, error) {
 	if in.Choice == wire.Add {
-		if a.choice != "" && a.choice != wire.Add && a.choice != Succeed {
+		if a.choice != "" && a.choice != wire.Add && a.choice != Succeed && a.choice != First {
 			return Activated{}, errs.New(errs.Forbidden, "device.activation.choice")
 		}
 		return a.add(ctx, tx, by, ring, u, c)
@@ -426,7 +438,16 @@ func (a activation) finish(ctx context.Context, tx *db.Tx, by access.Caller, rin
 }
 
 func (a activation) add(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, c Activation) (Activated, error) {
-	if a.choice == "" {
+	if a.choice == First {
+		have, err := liveOf(ctx, tx, u.ID)
+		if err == nil && len(have) > 0 {
+			err = errs.Of(errs.FirstDeviceOnly)
+		}
+		if err != nil {
+			return Activated{}, err
+		}
+	}
+	if a.choice == "" || a.proof == ByToken && a.choice != Succeed {
 		if err := admit(ctx, tx, ring, u); err != nil {
 			return Activated{}, err
 		}

@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -237,16 +238,16 @@ type LinkPage struct {
 	Context  passwords.Context
 }
 
-// linkPurposes are what links for a password are for, and in which state the
-// account must be.
-var linkPurposes = map[accounts.Purpose]accounts.State{
-	accounts.ForReset: accounts.Active, accounts.ForActivation: accounts.Invited,
+// linkPurposes are what links for a password are for, and in which states the
+// account may be. One whose computer was deployed works before it is activated.
+var linkPurposes = map[accounts.Purpose][]accounts.State{
+	accounts.ForReset: {accounts.Active}, accounts.ForActivation: {accounts.Invited, accounts.Active},
 }
 
 // peek returns the account of a link for a password. The link of an account
 // that was stopped since is over.
 func peek(ctx context.Context, tx *db.Tx, token string) (accounts.User, accounts.Purpose, error) {
-	for purpose, state := range linkPurposes {
+	for purpose, states := range linkPurposes {
 		u, _, err := accounts.PeekLink(ctx, tx, purpose, token)
 		if errs.Is(err, errs.LinkExpired) {
 			continue
@@ -254,7 +255,7 @@ func peek(ctx context.Context, tx *db.Tx, token string) (accounts.User, accounts
 		if err != nil {
 			return accounts.User{}, "", err
 		}
-		if u.State == state {
+		if slices.Contains(states, u.State) {
 			return u, purpose, nil
 		}
 	}

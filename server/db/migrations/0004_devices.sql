@@ -36,6 +36,10 @@ ALTER TABLE snapshots ADD COLUMN signed_as TEXT NOT NULL DEFAULT '';
 ALTER TABLE users ADD COLUMN quota_bytes BIGINT;
 ALTER TABLE orgs ADD COLUMN quota_bytes BIGINT NOT NULL DEFAULT 0;
 
+-- Deployment activates one device of each user; those that were devices come
+-- back all the same.
+ALTER TABLE orgs ADD COLUMN first_device_only BOOLEAN NOT NULL DEFAULT FALSE;
+
 -- The computers that a device was before. A key that stands here proves which
 -- device a computer was, and nothing else.
 CREATE TABLE device_identities (
@@ -113,8 +117,7 @@ CREATE TABLE deploy_tokens (
 	networks      TEXT NOT NULL,             -- CIDRs, one a line; empty: any
 	systems       TEXT NOT NULL,             -- linux, windows, darwin, one a line; empty: any
 	hosts         TEXT NOT NULL,             -- patterns of host names, one a line; empty: any
-	max_uses      BIGINT NOT NULL,           -- 0: without limit
-	uses          BIGINT NOT NULL,
+	max_uses      BIGINT NOT NULL,           -- 0: without limit; deploy_uses counts
 	approve       BOOLEAN NOT NULL,          -- what comes by it waits for an administrator
 	create_users  BOOLEAN NOT NULL,          -- an address nobody has makes an account
 	domains       TEXT NOT NULL,             -- of those addresses, one a line
@@ -129,14 +132,18 @@ CREATE TABLE deploy_tokens (
 );
 CREATE INDEX deploy_tokens_org ON deploy_tokens (org, created_at);
 
--- One row for each use; never changed.
+-- One row for each use; never changed. A computer that asks again for the same
+-- activation uses nothing up.
 CREATE TABLE deploy_uses (
 	number     {{serial}},
 	token      TEXT NOT NULL REFERENCES deploy_tokens(id) ON DELETE CASCADE,
-	device     TEXT NOT NULL,                -- no reference: the use outlives the device
+	request_id TEXT NOT NULL,                -- of the activation, by which its device is found
 	ip         TEXT NOT NULL,
 	hostname   TEXT NOT NULL,
-	used_at    BIGINT NOT NULL
+	os         TEXT NOT NULL,
+	how        TEXT NOT NULL,                -- what said whose computer it is: key, map, email
+	used_at    BIGINT NOT NULL,
+	UNIQUE (token, request_id)
 );
 CREATE INDEX deploy_uses_token ON deploy_uses (token, number);
 
@@ -148,7 +155,7 @@ CREATE TABLE deploy_knocks (
 	os         TEXT NOT NULL,
 	os_user    TEXT NOT NULL,
 	ip         TEXT NOT NULL,
-	code       TEXT NOT NULL,                -- why not
+	code       TEXT NOT NULL,                -- why not: an error code, or what of the token did not fit
 	times      BIGINT NOT NULL,
 	first_at   BIGINT NOT NULL,
 	last_at    BIGINT NOT NULL,

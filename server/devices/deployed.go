@@ -1,0 +1,81 @@
+package devices
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/wire"
+)
+
+// Holder is the live device of an organisation whose key a computer proved to
+// hold, false when it proved nothing. requestID and signingKey are those of the
+// activation that the proof is for.
+func Holder(ctx context.Context, tx *db.Tx, org orgs.ID, p *wire.Previous, requestID string, signingKey []byte) (Device, bool, error) {
+	if p == nil {
+		return Device{}, false, nil
+	}
+	d, err := findWhere(ctx, tx, "d.id = $1 AND d.org = $2 AND "+live, p.DeviceID, org)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Device{}, false, nil
+	}
+	if err != nil {
+		return Device{}, false, fmt.Errorf("looking for the device of a key: %w", err)
+	}
+	held, err := keyHolder(ctx, tx, d.User, p, requestID, signingKey)
+	return d, held == d.ID, err
+}
+
+// LiveOf are a user's live devices by name. It asks nobody's permission.
+func LiveOf(ctx context.Context, tx *db.Tx, user accounts.ID) ([]Device, error) {
+	return liveOf(ctx, tx, user)
+}
+
+// Had reports whether the user has, or had, a device.
+func Had(ctx context.Context, tx *db.Tx, user accounts.ID) (had bool, err error) {
+	err = tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM devices WHERE user_id = $1)", user).Scan(&had)
+	if err != nil {
+		return false, fmt.Errorf("looking for devices of user %s: %w", user, err)
+	}
+	return had, nil
+}
+
+// Begun is what a credential left for an activation that it began before, and
+// for whom, false when there is none.
+func Begun(ctx context.Context, tx *db.Tx, p Proof, credential, requestID string) (accounts.ID, Beginning, bool, error) {
+	a, err := findActivation(ctx, tx, "proof = $1 AND credential = $2 AND request_id = $3", p, credential, requestID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", Beginning{}, false, nil
+	}
+	if err != nil {
+		return "", Beginning{}, false, fmt.Errorf("looking for activation %s: %w", requestID, err)
+	}
+	return a.user, Beginning{Proof: a.proof, Credential: a.credential, Choice: a.choice, Target: a.target, Waits: a.waits}, true, nil
+}
+
+// EndBegun ends the activations that a credential began and that came to
+// nothing yet: it was revoked.
+func EndBegun(ctx context.Context, tx *db.Tx, p Proof, credential string) error {
+	_, err := tx.Exec(ctx, "UPDATE activations SET expires_at = $3 WHERE proof = $1 AND credential = $2 AND expires_at > $3",
+		p, credential, db.Micros(tx.Now()))
+	if err != nil {
+		return fmt.Errorf("ending what %s began: %w", credential, err)
+	}
+	return nil
+}
+
+// OfToken are the devices in a state that a deployment token brought or brought
+// back since a time, by name. It asks nobody's permission.
+func OfToken(ctx context.Context, tx *db.Tx, token string, s State, since time.Time) ([]Device, error) {
+	list, err := db.All(ctx, tx, scanOne, "SELECT "+columns+" FROM devices d WHERE d.token = $1 AND d.state = $2 AND d.activated_at >= $3 ORDER BY d.name_key, d.id",
+		token, s, db.Micros(since))
+	if err != nil {
+		return nil, fmt.Errorf("listing the devices of token %s: %w", token, err)
+	}
+	return list, nil
+}
