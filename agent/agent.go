@@ -56,7 +56,7 @@ type Agent struct {
 	asked    []wire.Request // backups that the server asked for and nobody has begun
 	profile  int64          // version of the settings in force
 	contact  error          // why the last call failed, nil when it did not
-	inactive bool           // the server deactivated this device
+	stopped  error          // why the server lets this device do nothing, nil when it does
 }
 
 // New makes the agent of the device that the state folder remembers; E1501
@@ -150,7 +150,7 @@ func (a *Agent) Live() control.Live {
 	if a.contact != nil {
 		live.Failure = control.Fail(a.contact)
 	}
-	if a.inactive {
+	if a.stopped != nil {
 		live.Next = time.Time{}
 	}
 	return live
@@ -165,19 +165,21 @@ func (a *Agent) heard(err error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var refused *wire.Refusal
-	if errors.As(err, &refused) && !errs.Is(err, errs.DeviceDeactivated) {
+	stops := Stops(errs.Find(err))
+	if errors.As(err, &refused) && !stops {
 		a.contact = nil // it was reached, and this device is known
 		return err
 	}
-	inactive := errs.Is(err, errs.DeviceDeactivated)
-	if inactive && !a.inactive {
-		a.cfg.Log.Error("the server deactivated this device; nothing is backed up until it is activated again")
-	}
-	if a.inactive && err == nil {
+	switch {
+	case stops && a.stopped == nil:
+		a.cfg.Log.Error(why(err)+"; nothing is backed up until that changes", "err", err)
+	case a.stopped != nil && err == nil:
 		a.cfg.Log.Info("this device is active again")
 		a.poke()
 	}
-	a.inactive = inactive || a.inactive && err != nil
+	if stops || err == nil {
+		a.stopped = err
+	}
 	a.contact = err
 	return err
 }

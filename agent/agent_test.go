@@ -31,6 +31,8 @@ type fake struct {
 	mu       sync.Mutex
 	profile  wire.Profile
 	inactive bool
+	problem  wire.Problem // why, E1208 when empty
+	refused  int          // how often it said so
 	requests []wire.Request
 	outcomes []string
 	statuses []wire.Status
@@ -79,7 +81,12 @@ func (f *fake) known(h http.HandlerFunc) http.HandlerFunc {
 		if f.inactive {
 			w.Header().Set("Content-Type", wire.MediaTypeProblem)
 			w.WriteHeader(http.StatusForbidden)
-			json.NewEncoder(w).Encode(wire.Problem{Code: "E1208"})
+			f.refused++
+			p := f.problem
+			if p.Code == "" && p.Key == "" {
+				p.Code = "E1208"
+			}
+			json.NewEncoder(w).Encode(p)
 			return
 		}
 		h(w, r)
@@ -281,6 +288,51 @@ func TestDeactivatedDeviceStops(t *testing.T) {
 	}
 	f.change(func() { f.inactive = false })
 	eventually(t, "it went on when it was active again", func() bool { return r.count() == 2 })
+}
+
+// Who was removed says so and asks no more; who was only stopped is back soon.
+func TestRemovedDeviceStops(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		problem wire.Problem
+		key     string
+		asks    bool
+	}{
+		{wire.Problem{Code: "E1208", Data: map[string]any{"state": "deleted"}}, "error.E1208.deleted", false},
+		{wire.Problem{Code: "E1208", Data: map[string]any{"state": "purged"}}, "error.E1208.deleted", false},
+		{wire.Problem{Key: "device.disabled"}, "device.disabled", true},
+		{wire.Problem{Code: "E1103"}, "error.E1103", true},
+	} {
+		f := newFake(t)
+		st, r := device(t, f), &runs{}
+		a := newAgent(t, st, r)
+		start(t, a)
+		eventually(t, "the first backup was made", func() bool { return r.count() == 1 })
+		f.change(func() { f.inactive, f.problem = true, c.problem })
+		eventually(t, "the agent knew", func() bool {
+			live := a.Live()
+			return live.Failure != nil && live.Failure.Key == c.key && live.Next.IsZero()
+		})
+		refused := func() int {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.refused
+		}
+		time.Sleep(100 * time.Millisecond)
+		before := refused()
+		time.Sleep(300 * time.Millisecond)
+		if after := refused(); after > before != c.asks {
+			t.Errorf("%s: it asked %d times, and then %d", c.key, before, after)
+		}
+		if !c.asks {
+			continue
+		}
+		a.mu.Lock()
+		a.facts.Asked = schedule.Administrator
+		a.mu.Unlock()
+		f.change(func() { f.inactive = false })
+		eventually(t, "it went on", func() bool { return r.count() == 2 && a.Live().Failure == nil })
+	}
 }
 
 // A backup stops when something comes in its way, and goes on when that has

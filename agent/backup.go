@@ -45,7 +45,7 @@ func (a *Agent) Backup(ctx context.Context, folders []string, progress func(wire
 	default:
 		run.State, run.Error = state.RunFailed, err.Error()
 		if e := errs.Find(err); e != nil {
-			run.Code = string(e.Code)
+			run.Code, run.Key = string(e.Code), e.Key
 		}
 	}
 	if err := errors.Join(err, a.state.SetLastRun(run)); err != nil {
@@ -136,7 +136,7 @@ func (a *Agent) backup(ctx context.Context, walk []string, watched bool, progres
 	}
 	result, err := a.cfg.upload(ctx, a, job, progress)
 	if err != nil {
-		if errs.Is(err, errs.CannotConnect) || errs.Is(err, errs.DeviceDeactivated) {
+		if errs.Is(err, errs.CannotConnect) || Stops(errs.Find(err)) {
 			a.heard(err)
 		}
 		return nil, err

@@ -20,7 +20,6 @@ const (
 	pollWait         = 55 * time.Second // under what proxies and load balancers cut
 	firstPause       = 5 * time.Second  // after a failed poll, doubled each time
 	lastPause        = 5 * time.Minute
-	inactivePause    = 15 * time.Minute
 	// look is how often the schedule looks at the wall clock: a timer sleeps
 	// with the computer.
 	look = time.Minute
@@ -89,16 +88,10 @@ func (a *Agent) beat(ctx context.Context) {
 				break
 			}
 		}
-		if a.isInactive() && !a.pause(ctx, about(inactivePause)) {
+		if !a.rest(ctx) {
 			return
 		}
 	}
-}
-
-func (a *Agent) isInactive() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.inactive
 }
 
 // poll waits for the server's requests.
@@ -114,10 +107,14 @@ func (a *Agent) poll(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			d := about(wait)
-			if a.isInactive() {
-				d = about(inactivePause)
+			if a.isStopped() {
+				// When an administrator changes their mind, it shall not take long.
+				if !a.whileStopped(ctx, about(stoppedPause)) || !a.rest(ctx) {
+					return
+				}
+				continue
 			}
+			d := about(wait)
 			a.cfg.Log.Info("the server cannot be asked", "again_in", d, "err", err)
 			wait = min(2*wait, lastPause)
 			select {
@@ -212,9 +209,9 @@ func (a *Agent) keepSchedule(ctx context.Context) {
 func (a *Agent) decide() schedule.Decision {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.facts.Now, a.facts.Held = a.now(), a.inactive
+	a.facts.Now, a.facts.Held = a.now(), a.stopped != nil
 	next := schedule.Next(a.facts)
-	if !a.inactive && next.At.After(a.facts.Now) && !next.At.Equal(a.live.Next) {
+	if a.stopped == nil && next.At.After(a.facts.Now) && !next.At.Equal(a.live.Next) {
 		a.cfg.Log.Info("next backup", "at", next.At, "reason", next.Reason, "blocked", next.Blocked)
 	}
 	a.live.Next, a.live.Reason = next.At, string(next.Reason)
@@ -270,7 +267,7 @@ func (a *Agent) due(ctx context.Context) {
 func (a *Agent) watch(ctx context.Context, stop func(), by schedule.Asker) {
 	for a.pause(ctx, look) {
 		a.mu.Lock()
-		a.facts.Now, a.facts.Held = a.now(), a.inactive
+		a.facts.Now, a.facts.Held = a.now(), a.stopped != nil
 		blocked := schedule.Interrupt(a.facts, by)
 		a.mu.Unlock()
 		if len(blocked) > 0 {

@@ -34,6 +34,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"tmpfs":         tmpfs,
 	"asuser":        asUser,
 	"deactivate":    deactivate,
+	"device":        deviceCommand,
 	"sql":           sqlCommand,
 	"settings":      settingsCommand,
 	"mailed":        mailed,

@@ -25,12 +25,33 @@ func deactivate(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("usage: deactivate DEVICE")
 	}
 	c := newConsole(ts)
-	page := c.get("/admin/devices")
-	m := regexp.MustCompile(`/admin/devices/([0-9a-f-]{36})"[^>]*>(?:<bdi>)?` + regexp.QuoteMeta(args[0])).FindStringSubmatch(page)
-	if m == nil {
-		ts.Fatalf("the console shows no device %s:\n%s", args[0], page)
+	c.post(c.deviceAt(args[0])+"/deactivate", url.Values{"confirm": {args[0]}})
+}
+
+// deviceCommand does something to a device in the console, or undoes it:
+// device DEVICE ACT [REASON]
+func deviceCommand(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 && len(args) != 3 {
+		ts.Fatalf("usage: device DEVICE ACT [REASON]")
 	}
-	c.post("/admin/devices/"+m[1]+"/deactivate", url.Values{"confirm": {args[0]}})
+	c := newConsole(ts)
+	form := url.Values{"confirm": {args[0]}}
+	if len(args) == 3 {
+		form.Set("reason", args[2])
+	}
+	c.post(c.deviceAt(args[0])+"/"+args[1], form)
+}
+
+// deviceAt is the page of a device, by its name.
+func (c *console) deviceAt(name string) string {
+	is := regexp.MustCompile(`/admin/devices/([0-9a-f-]{36})"[^>]*>(?:<bdi>)?` + regexp.QuoteMeta(name))
+	for _, state := range []string{"", "?state=deleted"} {
+		if m := is.FindStringSubmatch(c.get("/admin/devices" + state)); m != nil {
+			return "/admin/devices/" + m[1]
+		}
+	}
+	c.ts.Fatalf("the console shows no device %s", name)
+	return ""
 }
 
 // console is a browser in which the administrator is logged in.

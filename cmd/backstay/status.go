@@ -86,6 +86,33 @@ func (s deviceStatus) protected() bool {
 	return !s.run.LastDone.IsZero() && s.now.Sub(s.run.LastDone) < s.protectedFor
 }
 
+// stopped is why the server lets this device do nothing, nil when it does: what
+// a running agent was told last, or else the last backup.
+func (s deviceStatus) stopped() *errs.Error {
+	var e *errs.Error
+	switch {
+	case s.live != nil && s.live.Failure != nil:
+		e = errs.Find(s.live.Failure.Err())
+	case s.live == nil && s.ran && s.run.State == state.RunFailed:
+		e = s.why()
+	}
+	if agent.Stops(e) {
+		return e
+	}
+	return nil
+}
+
+// why is why the last backup failed, nil when that is nothing that was expected.
+func (s deviceStatus) why() *errs.Error {
+	if e, ok := errs.ByCode(s.run.Code, nil); ok && s.run.Key == "" {
+		return e
+	}
+	if s.run.Key == "" {
+		return nil
+	}
+	return &errs.Error{Kind: errs.Local, Code: errs.Code(s.run.Code), Key: s.run.Key}
+}
+
 // sentence is the state in one sentence, and whether it is a good one.
 func (a *app) sentence(s deviceStatus) (text string, good bool) {
 	ago := func() string { return a.say.Time(s.run.LastDone, s.now) }
@@ -95,9 +122,8 @@ func (a *app) sentence(s deviceStatus) (text string, good bool) {
 		return a.say.T("cli.status.running_of", "files", p.Files, "total", p.TotalFiles), true
 	case s.running():
 		return a.say.T("cli.status.running"), true
-	case s.live != nil && s.live.Failure != nil && s.live.Failure.Code == errs.DeviceDeactivated,
-		s.ran && s.run.Code == string(errs.DeviceDeactivated):
-		return a.say.T("cli.status.deactivated"), false
+	case s.stopped() != nil:
+		return a.say.T("cli.status.stopped", "why", a.say.Error(s.stopped())), false
 	case s.protected():
 		return a.say.T("cli.status.protected", "ago", ago()), true
 	case s.run.LastDone.IsZero() && s.ran && s.run.State == state.RunFailed:
@@ -158,6 +184,8 @@ func (a *app) runText(s deviceStatus) string {
 		why := r.Error
 		if e, ok := errs.ByCode(r.Code, nil); ok {
 			why = a.say.Error(e) + " (" + r.Code + ")"
+		} else if e := s.why(); agent.Stops(e) {
+			why = a.say.Error(e)
 		}
 		return a.say.T("cli.status.run.failed", "when", when, "why", safe(why))
 	case state.RunCancelled:

@@ -10,10 +10,10 @@ import (
 	"github.com/backstay/backstay/server/settings"
 )
 
-// window is how long a deletion can be undone. A window that was made shorter
-// counts only when the one before has passed: whoever is able to delete shall
-// not be able to hurry.
-func window(ctx context.Context, tx *db.Tx) (time.Duration, error) {
+// Window is how long a deletion can be undone, that of an account and that of a
+// device. A window that was made shorter counts only when the one before has
+// passed: whoever is able to delete shall not be able to hurry.
+func Window(ctx context.Context, tx *db.Tx) (time.Duration, error) {
 	s, err := settings.Load(ctx, tx)
 	if err != nil {
 		return 0, err

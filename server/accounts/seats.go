@@ -92,6 +92,27 @@ func FreeSeat(ctx context.Context, tx *db.Tx, id ID) error {
 	return recount(ctx, tx, u.Licence)
 }
 
+// ReturnSeat gives an account the active seat again that FreeSeat took, since a
+// device came back. A preserved one notes that it needs one to be active.
+func ReturnSeat(ctx context.Context, tx *db.Tx, id ID) error {
+	u, err := Find(ctx, tx, id)
+	if err != nil || u.Seat == ActiveSeat {
+		return err
+	}
+	if u.State == Preserved {
+		u.SeatBefore = ActiveSeat
+		return writeSeat(ctx, tx, u)
+	}
+	if err := orgs.AskReturn(ctx, tx, orgs.LicenceID(u.Licence)); err != nil {
+		return err
+	}
+	u.Seat, u.SeatBefore = ActiveSeat, NoSeat
+	if err := writeSeat(ctx, tx, u); err != nil {
+		return err
+	}
+	return recount(ctx, tx, u.Licence)
+}
+
 func writeSeat(ctx context.Context, tx *db.Tx, u User) error {
 	_, err := tx.Exec(ctx, "UPDATE users SET licence = $2, seat = $3, seat_before = $4, updated_at = $5 WHERE id = $1",
 		u.ID, db.Null(u.Licence), u.Seat, u.SeatBefore, db.Micros(tx.Now()))

@@ -138,7 +138,7 @@ func move(ctx context.Context, tx *db.Tx, by access.Caller, u User, to State, re
 	u.StateBefore, u.PurgeAt, u.NotedAt = "", time.Time{}, time.Time{}
 	if to == Deleted {
 		u.StateBefore = old.State
-		window, err := window(ctx, tx)
+		window, err := Window(ctx, tx)
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 
 // protectionOf is what a device tells of its protection.
 func protectionOf(d devices.Device) web.Protection {
-	p := web.Protection{Active: d.State == devices.Active && d.DisabledBy() == "", LastBackup: d.LastBackupAt, Unfinished: d.LastStatus == "partial",
+	p := web.Protection{Active: d.Works(), LastBackup: d.LastBackupAt, Unfinished: d.LastStatus == "partial",
 		Running: d.Status == wire.StateRunning, SeenAt: d.LastSeenAt}
 	if d.Progress != nil {
 		p.Done, p.Total = d.Progress.Files, d.Progress.TotalFiles
@@ -25,10 +25,11 @@ func protectionOf(d devices.Device) web.Protection {
 	return p
 }
 
-// stateOf is a device's state; while its user does not work, neither does it.
+// stateOf is a device's state, or what else keeps it from working: while its
+// user does not, neither does it.
 func stateOf(d devices.Device) string {
-	if d.DisabledBy() == "user" {
-		return "disabled_with_user"
+	if by := d.DisabledBy(); by != "" && by != devices.ByAdministrator {
+		return by
 	}
 	return string(d.State)
 }
@@ -38,7 +39,7 @@ func deviceOf(f web.Frame, d devices.Device, username string) device {
 		Client: d.ClientVersion, UserID: string(d.User), Username: username,
 		Protection: f.Sign(protectionOf(d)), State: f.State("device.state.", stateOf(d)),
 		LastBackup: d.LastBackupAt, LastSeen: d.LastSeenAt, Activated: d.ActivatedAt,
-		Bytes: d.StoredBytes, Files: d.StoredFiles, Active: d.State == devices.Active}
+		Bytes: d.StoredBytes, Files: d.StoredFiles, Final: d.PurgeAt}
 }
 
 func (c *console) devices(w http.ResponseWriter, r *http.Request, v *visit) {
@@ -58,6 +59,37 @@ func (c *console) devices(w http.ResponseWriter, r *http.Request, v *visit) {
 	c.site.Render(w, r, http.StatusOK, "devices", page)
 }
 
+// narrowed are what the list can be narrowed to by the devices' states, in their
+// order.
+var narrowed = []devices.State{devices.Disabled, devices.Deactivated, devices.Deleted}
+
+// setStates makes the links that narrow the list. A state that no device is in
+// needs none.
+func (page *devicesPage) setStates(r *http.Request, tx *db.Tx, v *visit, filter devices.Filter) error {
+	p := page.Printer()
+	chosen := devices.State(r.FormValue("state"))
+	if !slices.Contains(narrowed, chosen) {
+		chosen = ""
+	}
+	total, err := devices.Count(r.Context(), tx, v.caller, filter)
+	if err != nil {
+		return err
+	}
+	page.States = []choice{{Text: p.T("devices.all"), Href: with(r, "state", ""), Count: int64(total), Active: chosen == ""}}
+	for _, s := range narrowed {
+		filter.State = s
+		n, err := devices.Count(r.Context(), tx, v.caller, filter)
+		if err != nil {
+			return err
+		}
+		if n > 0 || s == chosen {
+			page.States = append(page.States, choice{Text: p.T("device.state." + string(s)), Href: with(r, "state", string(s)), Count: int64(n), Active: s == chosen})
+		}
+	}
+	page.State = string(chosen)
+	return nil
+}
+
 // listed is the part of the devices that a page shows.
 func listed(r *http.Request, tx *db.Tx, v *visit, page *devicesPage) ([]devices.Listed, web.Pages, error) {
 	filter := devices.Filter{Org: v.org(), Search: page.Query, After: web.After(r), Limit: listPart}
@@ -67,9 +99,15 @@ func listed(r *http.Request, tx *db.Tx, v *visit, page *devicesPage) ([]devices.
 		return list, web.Pages{}, err
 	}
 	page.Show = ""
-	total, err := devices.Count(r.Context(), tx, v.caller, filter)
-	if err != nil {
+	if err := page.setStates(r, tx, v, filter); err != nil {
 		return nil, web.Pages{}, err
+	}
+	filter.State = devices.State(page.State)
+	total := 0
+	for _, s := range page.States {
+		if s.Active {
+			total = int(s.Count)
+		}
 	}
 	list, after, err := devices.List(r.Context(), tx, v.caller, filter)
 	return list, web.PagesOf(r, len(list), int64(total), after), err
@@ -104,8 +142,16 @@ func ofLevel(r *http.Request, tx *db.Tx, v *visit, filter devices.Filter, level 
 const maxSnapshots = 200
 
 func (c *console) device(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.showDevice(w, r, v, http.StatusOK, nil)
+}
+
+func (c *console) showDevice(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
 	ctx, id := r.Context(), devices.ID(r.PathValue("device"))
-	page := devicePage{Frame: c.frame(w, r, v, "console.devices")}
+	page := devicePage{Frame: c.frame(w, r, v, "console.devices"), CanManage: v.may(access.ManageDevices)}
+	if failure != nil && !refused(&page.Form, page.Printer(), failure, nil) {
+		c.fail(w, r, v.caller, failure)
+		return
+	}
 	err := c.DB.Read(ctx, func(tx *db.Tx) error {
 		d, err := devices.View(ctx, tx, v.caller, id)
 		if err != nil {
@@ -117,6 +163,8 @@ func (c *console) device(w http.ResponseWriter, r *http.Request, v *visit) {
 			return err
 		}
 		page.Device = deviceOf(page.Frame, d, u.Username)
+		page.notice(d)
+		page.act(d)
 		list, err := c.Vault.Snapshots(ctx, tx, v.caller, vault.Filter{Org: d.Org, Device: id, Limit: maxSnapshots})
 		page.Snapshots = nil
 		for _, s := range list {
@@ -129,7 +177,7 @@ func (c *console) device(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	c.site.Render(w, r, http.StatusOK, "device", page)
+	c.site.Render(w, r, status, "device", page)
 }
 
 // backupDevice asks a device to back up now.
@@ -144,61 +192,4 @@ func (c *console) backupDevice(w http.ResponseWriter, r *http.Request, v *visit)
 		return
 	}
 	c.site.Done(w, r, "/admin/devices/"+string(id), web.Flash{Key: "devices.backup.asked"})
-}
-
-func (c *console) askDeactivate(w http.ResponseWriter, r *http.Request, v *visit) {
-	c.showDeactivate(w, r, v, http.StatusOK, false)
-}
-
-// showDeactivate says what deactivating means before it is done.
-func (c *console) showDeactivate(w http.ResponseWriter, r *http.Request, v *visit, status int, wrong bool) {
-	ctx, id := r.Context(), devices.ID(r.PathValue("device"))
-	var d devices.Device
-	var count int64
-	err := c.DB.Read(ctx, func(tx *db.Tx) (err error) {
-		if d, err = devices.View(ctx, tx, v.caller, id); err != nil {
-			return err
-		}
-		list, err := c.Vault.Snapshots(ctx, tx, v.caller, vault.Filter{Org: d.Org, Device: id, Limit: 100_000})
-		count = int64(len(list))
-		return err
-	})
-	if err != nil {
-		c.fail(w, r, v.caller, err)
-		return
-	}
-	page := confirmPage{Frame: c.frame(w, r, v, "devices.deactivate.title", "name", web.Visible(d.Name)), Name: d.Name}
-	p, at := page.Printer(), "/admin/devices/"+string(d.ID)
-	page.Action, page.Back, page.Button = at+"/deactivate", at, p.T("devices.deactivate")
-	page.Consequences = []string{p.T("devices.deactivate.stop"), p.T("devices.deactivate.undo")}
-	if count > 0 {
-		page.Consequences = slices.Insert(page.Consequences, 1, p.N("devices.deactivate.data", count))
-	}
-	if wrong {
-		page.Form.AddField("confirm", p.T("confirm.differs"))
-	}
-	c.site.Render(w, r, status, "confirm", page)
-}
-
-func (c *console) deactivateDevice(w http.ResponseWriter, r *http.Request, v *visit) {
-	ctx, id := r.Context(), devices.ID(r.PathValue("device"))
-	var d devices.Device
-	wrong := false
-	err := c.DB.Write(ctx, func(tx *db.Tx) (err error) {
-		if d, err = devices.View(ctx, tx, v.caller, id); err != nil {
-			return err
-		}
-		if wrong = !confirmed(r, d.Name); wrong {
-			return nil
-		}
-		return devices.SetState(ctx, tx, v.caller, id, devices.Deactivated, "")
-	})
-	switch {
-	case wrong:
-		c.showDeactivate(w, r, v, http.StatusBadRequest, true)
-	case err != nil:
-		c.fail(w, r, v.caller, err)
-	default:
-		c.site.Done(w, r, "/admin/devices/"+string(id), web.Flash{Key: "devices.deactivated", Args: []any{"name", web.Visible(d.Name)}})
-	}
 }

@@ -193,23 +193,29 @@ type device struct {
 	State                           web.State
 	LastBackup, LastSeen, Activated time.Time
 	Bytes, Files                    int64
-	Active                          bool // it may be asked and deactivated
+	Final                           time.Time // when the deletion of a deleted one becomes final
 }
 
 type devicesPage struct {
 	web.Frame
 	Query    string
 	Show     string // only those of this level of protection, "" for all
-	CanWrite bool   // to the users
+	State    string // only those in this state, "" for all that are not gone
+	States   []choice
+	CanWrite bool // to the users
 	Devices  []device
 	Pages    web.Pages
 }
 
 type devicePage struct {
 	web.Frame
-	Device    device
-	Snapshots []snapshot
-	Pages     web.Pages
+	Form        web.Form
+	Device      device
+	CanManage   bool
+	Notices     []notice
+	First, More []button
+	Snapshots   []snapshot
+	Pages       web.Pages
 }
 
 type snapshot struct {

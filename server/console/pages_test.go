@@ -25,7 +25,7 @@ func aState(colour, text string) web.State { return web.State{Colour: colour, Te
 
 func sampleDevices() []device {
 	return []device{
-		{ID: "1", Name: "ATELIER-07", System: "Windows 11 · x86-64", Icon: "device-laptop", Client: "0.1", UserID: "1", Username: "marie", State: aState("green", "Active"), Protection: aSign("good", "shield-check", "Protected"), LastBackup: sampleNow.Add(-12 * time.Minute), LastSeen: sampleNow, Activated: sampleNow.AddDate(0, -2, 0), Bytes: 61_659_000_000, Files: 214_880, Active: true},
+		{ID: "1", Name: "ATELIER-07", System: "Windows 11 · x86-64", Icon: "device-laptop", Client: "0.1", UserID: "1", Username: "marie", State: aState("green", "Active"), Protection: aSign("good", "shield-check", "Protected"), LastBackup: sampleNow.Add(-12 * time.Minute), LastSeen: sampleNow, Activated: sampleNow.AddDate(0, -2, 0), Bytes: 61_659_000_000, Files: 214_880},
 		{ID: "2", Name: hostile, System: "Debian GNU/Linux 12 · x86-64", Icon: "server-2", UserID: "2", Username: "pierre.curie@example.org", State: aState("green", "Active"), Protection: aSign("warn", "alert-triangle", "No backup for 5 days"), LastBackup: sampleNow.Add(-5 * 24 * time.Hour), Bytes: 1_240_000, Files: 318},
 		{ID: "3", Name: "old-macbook", System: "macOS 15 · ARM64", Icon: "device-laptop", UserID: "1", Username: "marie", State: aState("secondary", "Deactivated"), Protection: aSign("idle", "ban", "No longer backed up. Its snapshots are kept."), LastBackup: sampleNow.AddDate(0, -4, 0), Bytes: 88_400_000_000, Files: 91_002},
 	}
@@ -179,17 +179,20 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "administrator", administratorPage{userPage: userPage{Frame: in, User: sampleUsers()[0], CanManage: true, Home: "#"}, Role: "viewer", Roles: []role{{"viewer", "Viewer", "Looks."}}, Locked: true}
 	},
 	"devices": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "devices", devicesPage{Frame: in, Devices: sampleDevices()}
+		return "devices", devicesPage{Frame: in, Devices: sampleDevices(), States: []choice{{Text: "All", Href: "/admin/devices", Count: 3, Active: true}, {Text: "Deleted", Href: "/admin/devices?state=deleted", Count: 1}}}
 	},
 	"devices-risk": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "devices", devicesPage{Frame: in, Devices: sampleDevices()[1:2], Show: "risk"}
 	},
 	"devices-none": func(out, in web.Frame, r *http.Request) (string, web.Page) { return "devices", devicesPage{Frame: in} },
 	"device": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "device", devicePage{Frame: in, Device: sampleDevices()[0], Snapshots: []snapshot{
-			{ID: "9f2c41d07ab3e865", Time: sampleNow.Add(-12 * time.Minute), Files: 214_880, Bytes: 61_659_000_000, State: aState("green", "Complete")},
-			{ID: "1b7d0c55e94fa210", Time: sampleNow.Add(-26 * time.Hour), Files: 214_102, Bytes: 61_600_000_000, Unreadable: 3, State: aState("orange", "Not finished")},
-		}}
+		return "device", devicePage{Frame: in, Device: sampleDevices()[0], CanManage: true,
+			First:   []button{{Text: "Back up now", Icon: "refresh", Href: "/admin/devices/1/backup", Class: "btn-primary", Post: true}},
+			More:    []button{{Text: "Delete", Icon: "trash", Href: "/admin/devices/1/delete", Class: "text-danger"}},
+			Notices: []notice{{What: aSign("warn", "ban", web.Visible(hostile))}}, Snapshots: []snapshot{
+				{ID: "9f2c41d07ab3e865", Time: sampleNow.Add(-12 * time.Minute), Files: 214_880, Bytes: 61_659_000_000, State: aState("green", "Complete")},
+				{ID: "1b7d0c55e94fa210", Time: sampleNow.Add(-26 * time.Hour), Files: 214_102, Bytes: 61_600_000_000, Unreadable: 3, State: aState("orange", "Not finished")},
+			}}
 	},
 	"confirm": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		in.Title = "Deactivate ATELIER-07?"

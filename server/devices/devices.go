@@ -52,20 +52,6 @@ const (
 // against its user's limit. The index devices_name says the same.
 var gone = []State{Replaced, Decommissioned, Deleted, Purged}
 
-// next is which states SetState may put after which. A deactivated device comes
-// back by proving its user again, not by a change of state.
-var next = map[State][]State{
-	Enrolling:       {Waiting, Active, Deleted},
-	Waiting:         {Active, Deleted},
-	Active:          {Disabled, Deactivated, Decommissioning, Deleted},
-	Disabled:        {Active, Deactivated, Deleted},
-	Deactivated:     {Deleted},
-	Replaced:        {Deleted},
-	Decommissioning: {Decommissioned, Deleted},
-	Decommissioned:  {Deleted},
-	Deleted:         {Purged},
-}
-
 // Device is a computer.
 type Device struct {
 	ID          ID
@@ -74,6 +60,11 @@ type Device struct {
 	State       State
 	StateAt     time.Time
 	StateReason string
+	StateBefore State          // of a deleted device: what Undelete returns to
+	PurgeAt     time.Time      // of a deleted device: when its window ends
+	LockedAt    time.Time      // since when nothing is shown or restored there; zero: it is
+	InactiveAt  time.Time      // since when it counts as inactive; zero: it does not
+	NotedAt     time.Time      // last warning before an inactive device is deleted
 	Owner       accounts.State // of the user: while it is not active, the device is refused
 
 	Name          string // what people see, unique among the user's
@@ -105,6 +96,7 @@ type Device struct {
 	LastBackupAt time.Time
 	LastSnapshot string
 	LastStatus   string
+	CompleteAt   time.Time // its newest snapshot that has everything
 	StoredBytes  int64
 	StoredFiles  int64
 
@@ -136,7 +128,8 @@ func Find(ctx context.Context, tx *db.Tx, id ID) (Device, error) {
 	return d, nil
 }
 
-// View returns a device to its user and to administrators.
+// View returns a device to its user and to administrators; a deleted one is
+// hidden from its user.
 func View(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (Device, error) {
 	d, err := Find(ctx, tx, id)
 	if err != nil {
@@ -144,6 +137,9 @@ func View(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (Device, erro
 	}
 	if err := audit.See(by, access.ViewDevices, d.Org, d.User, object(id)); err != nil {
 		return Device{}, err
+	}
+	if by.Kind == access.UserKind && (d.State == Deleted || d.State == Purged) {
+		return Device{}, errs.New(errs.NotFound, "device.unknown")
 	}
 	return d, nil
 }
@@ -169,12 +165,7 @@ func Rename(ctx context.Context, tx *db.Tx, by access.Caller, id ID, name string
 	if taken && other.ID != d.ID && !slices.Contains(gone, d.State) {
 		return sameName(other)
 	}
-	_, err = tx.Exec(ctx, "UPDATE devices SET name = $2, name_key = $3, search = $4, changed_at = $5 WHERE id = $1",
-		id, d.Name, orgs.Fold(d.Name), d.searchText(), db.Micros(tx.Now()))
-	if err != nil {
-		return fmt.Errorf("renaming device %s: %w", id, err)
-	}
-	return nil
+	return writeName(ctx, tx, d)
 }
 
 func checkName(name string) (string, error) {
@@ -190,66 +181,6 @@ func checkName(name string) (string, error) {
 
 func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
-}
-
-// SetState moves a device to another state, for a reason that is recorded. Who
-// waits for the device's requests hears of it within seconds, and every request
-// looks at the state again, on every server. A user can only deactivate a
-// device; the rest is for administrators.
-func SetState(ctx context.Context, tx *db.Tx, by access.Caller, id ID, to State, reason string) error {
-	d, err := Find(ctx, tx, id)
-	if err != nil {
-		return err
-	}
-	if len(reason) > maxReason || !utf8.ValidString(reason) || strings.ContainsRune(reason, 0) {
-		return errs.New(errs.Invalid, "device.reason.invalid", "n", maxReason)
-	}
-	err = audit.Check(ctx, tx, by, access.ManageDevices, d.Org, d.User, object(id), audit.Change("state", d.State, to), audit.Note("reason", reason))
-	if err != nil {
-		return err
-	}
-	if by.Kind == access.UserKind && to != Deactivated {
-		return errs.New(errs.Forbidden, "access.denied").
-			Because(&audit.Denial{Action: access.ManageDevices, Org: d.Org, Owner: d.User, Object: object(id)})
-	}
-	if !slices.Contains(next[d.State], to) {
-		return errs.New(errs.Conflict, "device.state.impossible", "from", string(d.State), "to", string(to))
-	}
-	if err := revoke(ctx, tx, id, to); err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, "UPDATE devices SET state = $2, state_at = $3, state_reason = $4, changed_at = $3 WHERE id = $1",
-		id, to, db.Micros(tx.Now()), reason)
-	if err != nil {
-		return fmt.Errorf("changing the state of device %s: %w", id, err)
-	}
-	if slices.Contains(gone, to) {
-		return freeSeat(ctx, tx, d.User)
-	}
-	return nil
-}
-
-// freeSeat gives the seat of a user back whose last device is gone. The account
-// stays, and with it the way to the data that is still there.
-func freeSeat(ctx context.Context, tx *db.Tx, user accounts.ID) error {
-	left, err := liveOf(ctx, tx, user)
-	if err != nil || len(left) > 0 {
-		return err
-	}
-	return accounts.FreeSeat(ctx, tx, user)
-}
-
-// DisabledBy says why a device is refused though nobody revoked it: "device"
-// when it was disabled by itself, "user" when its user does not work, and ""
-// when it is not so. With the user it wakes again; by itself it does not.
-func (d Device) DisabledBy() string {
-	switch {
-	case d.State == Disabled:
-		return "device"
-	case d.State == Active && d.Owner != accounts.Active:
-		return "user"
-	}
-	return ""
 }
 
 // revoke takes away what a device could use. Its own tokens stay until they
@@ -281,7 +212,8 @@ type Backup struct {
 // visible.
 func Committed(ctx context.Context, tx *db.Tx, id ID, b Backup) error {
 	_, err := tx.Exec(ctx, `UPDATE devices SET last_backup_at = $2, last_snapshot = $3, last_status = $4, stored_bytes = $5, stored_files = $6,
-		last_seen_at = $7 WHERE id = $1`, id, db.Micros(b.At), b.Snapshot, b.Status, b.Bytes, b.Files, db.Micros(tx.Now()))
+		last_seen_at = $7, complete_at = CASE WHEN $4 = 'complete' THEN $2 ELSE complete_at END, inactive_at = 0, noted_at = 0 WHERE id = $1`,
+		id, db.Micros(b.At), b.Snapshot, b.Status, b.Bytes, b.Files, db.Micros(tx.Now()))
 	if err != nil {
 		return fmt.Errorf("noting a backup of device %s: %w", id, err)
 	}

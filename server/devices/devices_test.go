@@ -110,9 +110,11 @@ func (w *world) find(id devices.ID) (d devices.Device) {
 	return d
 }
 
+const reason = "because it must be"
+
 func (w *world) setState(by access.Caller, id devices.ID, to devices.State) error {
 	w.Helper()
-	return w.DB.Write(w.Context(), func(tx *db.Tx) error { return devices.SetState(w.Context(), tx, by, id, to, "because") })
+	return w.DB.Write(w.Context(), func(tx *db.Tx) error { return devices.SetState(w.Context(), tx, by, id, to, reason) })
 }
 
 func (w *world) settings(change func(*profile.Settings)) {
@@ -360,7 +362,9 @@ func TestStates(t *testing.T) {
 		{w.una.Caller(from), devices.Active, errs.Forbidden},
 		{admin(w, access.ServerAdmin), devices.Active, errs.Conflict},
 		{admin(w, access.ServerAdmin), devices.Deleted, 0},
-		{admin(w, access.ServerAdmin), devices.Purged, 0},
+		// Only by undoing, and only by the purge.
+		{admin(w, access.ServerAdmin), devices.Active, errs.Conflict},
+		{admin(w, access.ServerAdmin), devices.Purged, errs.Conflict},
 	} {
 		before := w.find(d.ID)
 		err := w.setState(c.by, d.ID, c.to)
@@ -368,7 +372,7 @@ func TestStates(t *testing.T) {
 			t.Errorf("%s to %s by %s %s: %v, want kind %d", before.State, c.to, c.by.Kind, c.by.Role, err, c.kind)
 		}
 		after := w.find(d.ID)
-		if changed := after.State != before.State; changed != (c.kind == 0) || changed && (after.StateReason != "because" || !after.ChangedAt.After(before.ChangedAt)) {
+		if changed := after.State != before.State; changed != (c.kind == 0) || changed && (after.StateReason != reason || !after.ChangedAt.After(before.ChangedAt)) {
 			t.Errorf("%s to %s: it is %s now, changed at %v", before.State, c.to, after.State, after.ChangedAt)
 		}
 	}

@@ -147,7 +147,7 @@ func verdict(device State, user accounts.State) error {
 	case Enrolling, Waiting:
 		return errs.New(errs.Forbidden, "device.waiting")
 	default:
-		return errs.Of(errs.DeviceDeactivated)
+		return errs.Of(errs.DeviceDeactivated, "state", string(device))
 	}
 	switch user {
 	case accounts.Active:
@@ -157,7 +157,7 @@ func verdict(device State, user accounts.State) error {
 	case accounts.Preserved:
 		return errs.Of(errs.AccountPreserved)
 	}
-	return errs.Of(errs.DeviceDeactivated)
+	return errs.Of(errs.DeviceDeactivated, "state", string(user))
 }
 
 // Verify returns the device that a token belongs to, as a caller. It looks at

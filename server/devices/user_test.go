@@ -15,7 +15,7 @@ import (
 
 func (w *world) setDevice(id devices.ID, to devices.State) {
 	w.Helper()
-	w.Write(func(tx *db.Tx) error { return devices.SetState(w.Context(), tx, system, id, to, "") })
+	w.Write(func(tx *db.Tx) error { return devices.SetState(w.Context(), tx, system, id, to, reason) })
 }
 
 // hard is a licence of which nobody takes more seats than it has.
@@ -46,22 +46,23 @@ func TestDevicesFollowTheirUser(t *testing.T) {
 	for _, c := range []struct {
 		to   accounts.State
 		told errs.Code
-	}{{accounts.Disabled, errs.AccountDisabled}, {accounts.Preserved, errs.AccountPreserved}} {
+		by   string
+	}{{accounts.Disabled, errs.AccountDisabled, devices.UserDisabled}, {accounts.Preserved, errs.AccountPreserved, devices.UserPreserved}} {
 		w.Put(w.una.ID, c.to)
 		if _, err := verify(t, w.DB, tokenA); !errs.Is(err, c.told) {
 			t.Errorf("%s: %v, want %s", c.to, err, c.told)
 		}
-		if got := w.find(a.ID); got.State != devices.Active || got.DisabledBy() != "user" || got.Owner != c.to {
+		if got := w.find(a.ID); got.State != devices.Active || got.DisabledBy() != c.by || got.Works() || got.Owner != c.to {
 			t.Errorf("%s: %s by %q", c.to, got.State, got.DisabledBy())
 		}
-		if got := w.find(b.ID); got.DisabledBy() != "device" {
+		if got := w.find(b.ID); got.DisabledBy() != devices.ByAdministrator {
 			t.Errorf("%s: the one that was disabled before, by %q", c.to, got.DisabledBy())
 		}
 		w.Put(w.una.ID, accounts.Active)
 		if _, err := verify(t, w.DB, w.token(a, computerA)); err != nil || w.find(a.ID).DisabledBy() != "" {
 			t.Errorf("%s and back: %v", c.to, err)
 		}
-		if got := w.find(b.ID); got.State != devices.Disabled || got.DisabledBy() != "device" {
+		if got := w.find(b.ID); got.State != devices.Disabled || got.DisabledBy() != devices.ByAdministrator {
 			t.Errorf("%s and back woke what was disabled by itself: %s", c.to, got.State)
 		}
 	}

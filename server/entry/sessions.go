@@ -124,5 +124,5 @@ func (d *Door) endDevice(w http.ResponseWriter, r *http.Request, v *Visit) {
 		d.Fail(w, r, v.Caller, err)
 		return
 	}
-	d.Site.Done(w, r, d.Base+"/account/sessions", web.Flash{Key: "devices.deactivated", Args: []any{"name", c.Name}})
+	d.Site.Done(w, r, d.Base+"/account/sessions", web.Flash{Key: "devices.deactivate.done", Args: []any{"name", c.Name}})
 }

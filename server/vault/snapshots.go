@@ -38,6 +38,8 @@ type Filter struct {
 	User   access.UserID
 	Device access.DeviceID
 	Limit  int // 1,000 when 0
+
+	hide bool // what is of deleted devices
 }
 
 const snapshotColumns = `hash, seq, org, user_id, device, set_id, status, started_at, committed_at, entries, files, bytes, unreadable`
@@ -53,7 +55,7 @@ func scanSnapshot(row db.Row) (s Snapshot, err error) {
 }
 
 // Snapshots lists visible snapshots, newest first: of the caller's own devices,
-// for an administrator of those in reach. Partial ones that a newer snapshot of
+// for an administrator of those in reach, deleted ones as well. Partial ones that a newer snapshot of
 // their session replaced are not among them.
 func (v *Vault) Snapshots(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) ([]Snapshot, error) {
 	if err := f.confine(by); err != nil {
@@ -95,14 +97,21 @@ func (f *Filter) where() (string, []any) {
 			where = append(where, fmt.Sprintf("%s = $%d", c.column, len(args)))
 		}
 	}
+	if f.hide {
+		where = append(where, shown)
+	}
 	return strings.Join(where, " AND "), args
 }
+
+// shown is the condition that nobody deleted the device of a snapshot.
+const shown = "device NOT IN (SELECT d.id FROM devices d WHERE d.state IN ('deleted', 'purged'))"
 
 // confine narrows a filter to what the caller may see, or refuses it.
 func (f *Filter) confine(by access.Caller) error {
 	object := "snapshots/" + string(f.Device)
 	switch by.Kind {
 	case access.UserKind, access.DeviceKind:
+		f.hide = true
 		if f.Org == "" {
 			f.Org = by.Org
 		}
@@ -151,7 +160,7 @@ const maxFind = 100_000
 
 // byHash is a visible snapshot that the caller may act on.
 func (v *Vault) byHash(ctx context.Context, tx *db.Tx, by access.Caller, hash backup.Hash) (Snapshot, error) {
-	s, err := scanSnapshot(tx.QueryRow(ctx, `SELECT `+snapshotColumns+` FROM snapshots WHERE hash = $1 AND state = 'live'`, hash[:]))
+	s, err := scanSnapshot(tx.QueryRow(ctx, `SELECT `+snapshotColumns+` FROM snapshots WHERE hash = $1 AND state = 'live' AND `+shown, hash[:]))
 	if err == nil && access.Sees(by, s.Org, s.User) {
 		return s, nil
 	}

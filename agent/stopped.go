@@ -1,0 +1,81 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+)
+
+// How long a device that the server lets do nothing waits before it asks again
+// whether that is still so.
+const (
+	stoppedPause     = 40 * time.Second
+	deactivatedPause = 15 * time.Minute
+	removedPause     = 24 * time.Hour
+)
+
+// Stops reports whether a failure means that the server knows this device and
+// lets it do nothing: it, or its user, was stopped.
+func Stops(e *errs.Error) bool {
+	if e == nil {
+		return false
+	}
+	switch e.Code {
+	case errs.DeviceDeactivated, errs.AccountDisabled, errs.AccountPreserved:
+		return true
+	}
+	return e.Key == "device.disabled" || e.Key == "device.waiting"
+}
+
+// why is what the log says of a device that was stopped.
+func why(err error) string {
+	switch e := errs.Find(err); {
+	case removed(e):
+		return "an administrator removed this device"
+	case e.Code == errs.DeviceDeactivated:
+		return "the server deactivated this device"
+	}
+	return "the server stopped this device"
+}
+
+// removed reports whether an administrator deleted this device, or its user.
+func removed(e *errs.Error) bool {
+	return e.Code == errs.DeviceDeactivated && (e.Args["state"] == "deleted" || e.Args["state"] == "purged")
+}
+
+func (a *Agent) isStopped() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stopped != nil
+}
+
+// rest waits while there is no use in asking the server, and returns false when
+// ctx ends. A deactivated device comes back when it is activated again. One that
+// was removed asks once a day, since a deletion can be undone for some days, and
+// never again when it is final.
+func (a *Agent) rest(ctx context.Context) bool {
+	a.mu.Lock()
+	e := errs.Find(a.stopped)
+	a.mu.Unlock()
+	switch {
+	case e == nil || e.Code != errs.DeviceDeactivated:
+		return ctx.Err() == nil
+	case e.Args["state"] == "purged":
+		<-ctx.Done()
+		return false
+	case removed(e):
+		return a.whileStopped(ctx, about(removedPause))
+	}
+	return a.whileStopped(ctx, about(deactivatedPause))
+}
+
+// whileStopped waits, but no longer than until another call was answered.
+func (a *Agent) whileStopped(ctx context.Context, d time.Duration) bool {
+	for ; d > 0 && a.isStopped(); d -= runningHeartbeat {
+		if !a.pause(ctx, min(d, runningHeartbeat)) {
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
