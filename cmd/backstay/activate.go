@@ -65,15 +65,15 @@ func (a *app) activate(ctx context.Context, st *state.State, cfg wire.Config, in
 		}
 	}
 	a.forgot = commandLine("password forgot", in.Server, in.Fingerprint, "--username "+safe(in.Username))
-	if err := st.Lock(); err != nil {
+	if a.root && !in.System {
+		return errs.New(errs.Forbidden, "cli.activate.root")
+	}
+	if err := a.lockToActivate(ctx, st); err != nil {
 		return err
 	}
-	defer st.Unlock()
+	defer a.giveBack(st)
 	if d, err := st.Device(); err == nil && !in.again {
 		return errs.New(errs.Conflict, "cli.activate.already", "name", safe(d.Name), "server", d.Server)
-	}
-	if os.Geteuid() == 0 && !in.System {
-		fmt.Fprintln(a.errOut, a.say.T("cli.activate.root"))
 	}
 	hello, err := a.reach(ctx, st, &cfg, in.Username)
 	if err != nil {

@@ -30,6 +30,7 @@ func main() {
 	a := &app{
 		in: os.Stdin, out: os.Stdout, errOut: os.Stderr,
 		getenv: os.Getenv, say: locale.For(locale.FromEnv(os.Getenv)), now: time.Now,
+		root: os.Geteuid() == 0,
 	}
 	os.Exit(a.run(os.Args[1:]))
 }
@@ -51,6 +52,7 @@ type app struct {
 	getenv      func(string) string
 	say         *locale.Printer
 	now         func() time.Time
+	root        bool // the system's rights, which nobody's own files are backed up with
 
 	stateDir string // --state
 	json     bool   // --json

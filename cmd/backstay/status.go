@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay/agent"
 	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/osservice"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
 )
@@ -34,8 +35,10 @@ type deviceStatus struct {
 	folders      []string
 	run          state.Run
 	ran          bool
-	live         *control.Live // nil when no agent runs
-	busy         bool          // somebody holds the lock
+	live         *control.Live   // nil when no agent runs
+	busy         bool            // somebody holds the lock
+	serves       bool            // this computer has the service
+	kept         *osservice.Kept // what it does about this state folder, nil when nothing
 	protectedFor time.Duration
 	now          time.Time
 }
@@ -66,6 +69,8 @@ func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
 		s.live = answer.Live
 	case !errors.Is(err, control.ErrNobody):
 		return s, err
+	default:
+		s.kept, s.serves = a.keptHere(cmd.Context(), st)
 	}
 	if err := st.Lock(); err == nil {
 		st.Unlock()
@@ -162,6 +167,10 @@ func (a *app) showStatus(s deviceStatus) error {
 		add("last", a.runText(s))
 	}
 	switch {
+	case s.live == nil && s.kept != nil:
+		add("agent", a.keptText(*s.kept))
+	case s.live == nil && s.serves:
+		add("agent", a.say.T("cli.status.agent.adoptable"))
 	case s.live == nil:
 		add("agent", a.say.T("cli.status.agent.stopped"))
 	case s.live.Failure != nil:
