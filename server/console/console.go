@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/entry"
+	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/web"
@@ -123,29 +124,38 @@ func (c *console) frame(w http.ResponseWriter, r *http.Request, v *visit, key st
 	return f
 }
 
-// banners are what every page says: that no mail leaves the server, to those
-// who can do something about it.
-func (c *console) banners(r *http.Request, v *visit, f web.Frame) []web.Banner {
-	if !v.may(access.ManageUsers) {
-		return nil
-	}
-	works := false
+// banners are what every page says: from which day a second factor is demanded,
+// to who has none, and that no mail leaves the server, to those who can do
+// something about it.
+func (c *console) banners(r *http.Request, v *visit, f web.Frame) (list []web.Banner) {
+	var has factors.Summary
+	works := true
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		if has, err = factors.Of(r.Context(), tx, v.user.ID); err != nil || !v.may(access.ManageUsers) {
+			return err
+		}
 		works, err = mail.Works(r.Context(), tx)
 		return err
 	})
 	if err != nil {
-		c.door.Log.ErrorContext(r.Context(), "looking whether mail works", "error", err, "request", v.caller.RequestID)
+		c.door.Log.ErrorContext(r.Context(), "looking what every page says", "error", err, "request", v.caller.RequestID)
 		return nil
 	}
-	if works {
-		return nil
+	p := f.Printer()
+	say := func(may bool, icon, text, href, link string) {
+		b := web.Banner{Icon: icon, Text: text}
+		if may && r.URL.Path != href {
+			b.Href, b.Link = href, p.T(link)
+		}
+		list = append(list, b)
 	}
-	b := web.Banner{Icon: "mail-exclamation", Text: f.Printer().T("console.banner.mail")}
-	if v.may(access.ManageSettings) && r.URL.Path != "/admin/settings/mail" {
-		b.Href, b.Link = "/admin/settings/mail", f.Printer().T("settings.mail")
+	if from := v.user.SecondFactorFrom; !has.Any() && !from.IsZero() {
+		say(true, "shield-lock", p.T("console.banner.factor", "date", from.In(f.Zone())), "/admin/account/security", "account.security")
 	}
-	return []web.Banner{b}
+	if !works {
+		say(v.may(access.ManageSettings), "mail-exclamation", p.T("console.banner.mail"), "/admin/settings/mail", "settings.mail")
+	}
+	return list
 }
 
 // fail is where every failure of a page ends.

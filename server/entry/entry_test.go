@@ -409,7 +409,7 @@ func TestForgottenIsNeutral(t *testing.T) {
 		b := open(t, s)
 		b.get(base+"/login", http.StatusOK).has(t, `href="`+base+`/forgot"`)
 		b.get(base+"/forgot", http.StatusOK).has(t, `href="`+base+`/forgot/username"`)
-		for _, username := range []string{"user", "nobody", "admin", "", strings.Repeat("x", 300), "\x00"} {
+		for _, username := range []string{"user", "nobody", "admin", "", strings.Repeat("x", 300)} {
 			b.post(base+"/forgot", http.StatusSeeOther, "username", username).leads(t, base+"/sent")
 		}
 		for _, email := range []string{"user@example.org", "nobody@example.org", "no address"} {
