@@ -149,7 +149,7 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n
 	if err := u.normalise(); err != nil {
 		return User{}, err
 	}
-	if err := mayManage(by, u); err != nil {
+	if err := MayManage(by, u); err != nil {
 		return User{}, err
 	}
 	if _, err := orgs.Find(ctx, tx, u.Org); err != nil {
@@ -193,7 +193,7 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n
 // administrators are changed by server administrators only, or somebody below
 // them could become one.
 func manage(ctx context.Context, tx *db.Tx, by access.Caller, u User, details ...audit.Detail) error {
-	if err := mayManage(by, u); err != nil {
+	if err := MayManage(by, u); err != nil {
 		return err
 	}
 	return audit.Check(ctx, tx, by, access.ManageUsers, u.Org, u.ID, object(u.ID), details...)
@@ -201,8 +201,8 @@ func manage(ctx context.Context, tx *db.Tx, by access.Caller, u User, details ..
 
 func object(id ID) string { return "user/" + string(id) }
 
-// mayManage is manage without the record.
-func mayManage(by access.Caller, u User) error {
+// MayManage refuses whoever may not change an account, as the changes do.
+func MayManage(by access.Caller, u User) error {
 	if err := audit.See(by, access.ManageUsers, u.Org, u.ID, object(u.ID)); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func Invite(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, a
 
 // invite is Invite without sending the mail.
 func invite(ctx context.Context, tx *db.Tx, by access.Caller, address string, u User, opts InviteOptions) (link string, m mail.Mail, err error) {
-	if err := mayManage(by, u); err != nil {
+	if err := MayManage(by, u); err != nil {
 		return "", m, err
 	}
 	if u.State != Invited {

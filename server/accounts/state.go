@@ -117,7 +117,7 @@ func begin(ctx context.Context, tx *db.Tx, by access.Caller, u User) error {
 func move(ctx context.Context, tx *db.Tx, by access.Caller, u User, to State, reason string, undo bool) error {
 	reason = strings.TrimSpace(reason)
 	old := u
-	if err := mayManage(by, u); err != nil {
+	if err := MayManage(by, u); err != nil {
 		return err
 	}
 	if err := u.may(tx.Now(), to, reason, undo); err != nil {

@@ -16,7 +16,7 @@ import (
 
 func (c *console) explainRoutes(mux *entry.Mux) {
 	mux.HandleFunc("GET /admin/users/{user}/signin", c.admin(c.explain))
-	mux.HandleFunc("GET /admin/users/{user}/web-restore", c.admin(c.askWebRestore))
+	mux.HandleFunc("GET /admin/users/{user}/web-restore", c.admin(c.managing(c.askWebRestore)))
 	mux.HandleFunc("POST /admin/users/{user}/web-restore", c.admin(c.allowWebRestore))
 }
 

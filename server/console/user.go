@@ -28,16 +28,35 @@ func (c *console) userRoutes(mux *entry.Mux) {
 		mux.HandleFunc("POST "+at+"/unlock", c.admin(c.unlock))
 		mux.HandleFunc("POST "+at+"/reset", c.admin(c.sendReset))
 		mux.HandleFunc("POST "+at+"/reset-link", c.admin(c.copyReset))
-		mux.HandleFunc("GET "+at+"/edit", c.admin(c.askEdit))
+		mux.HandleFunc("GET "+at+"/edit", c.admin(c.managing(c.askEdit)))
 		mux.HandleFunc("POST "+at+"/edit", c.admin(c.editUser))
-		mux.HandleFunc("GET "+at+"/factors", c.admin(c.askFactors))
+		mux.HandleFunc("GET "+at+"/factors", c.admin(c.managing(c.askFactors)))
 		mux.HandleFunc("POST "+at+"/factors", c.admin(c.resetFactors))
 	}
-	mux.HandleFunc("GET /admin/users/{user}/profile", c.admin(c.askProfile))
+	mux.HandleFunc("GET /admin/users/{user}/profile", c.admin(c.managing(c.askProfile)))
 	mux.HandleFunc("POST /admin/users/{user}/profile", c.admin(c.changeProfile))
-	mux.HandleFunc("GET /admin/users/{user}/licence", c.admin(c.askLicence))
+	mux.HandleFunc("GET /admin/users/{user}/licence", c.admin(c.managing(c.askLicence)))
 	mux.HandleFunc("POST /admin/users/{user}/licence", c.admin(c.changeUserLicence))
 	mux.HandleFunc("POST /admin/users/{user}/request", c.admin(c.refuseRequest))
+}
+
+// managing shows a page that asks what to do to an account only to those who may
+// do it.
+func (c *console) managing(next page) page {
+	return func(w http.ResponseWriter, r *http.Request, v *visit) {
+		err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+			u, err := findUser(r, tx, v)
+			if err != nil {
+				return err
+			}
+			return accounts.MayManage(v.caller, u)
+		})
+		if err != nil {
+			c.fail(w, r, v.caller, err)
+			return
+		}
+		next(w, r, v)
+	}
 }
 
 func (c *console) user(w http.ResponseWriter, r *http.Request, v *visit) {

@@ -45,12 +45,12 @@ var acts = []act{
 func (c *console) actRoutes(mux *entry.Mux) {
 	for _, at := range people {
 		for _, a := range acts {
-			mux.HandleFunc("GET "+at+"/"+a.name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
+			mux.HandleFunc("GET "+at+"/"+a.name, c.admin(c.managing(func(w http.ResponseWriter, r *http.Request, v *visit) {
 				if a.fresh && !c.fresh(w, r, v) {
 					return
 				}
 				c.showAct(w, r, v, http.StatusOK, a, confirmPage{}, nil)
-			}))
+			})))
 			mux.HandleFunc("POST "+at+"/"+a.name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
 				c.doAct(w, r, v, a)
 			}))

@@ -7,6 +7,7 @@ import (
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/mail"
@@ -23,6 +24,10 @@ func (c *console) newUserRoutes(mux *entry.Mux) {
 }
 
 func (c *console) newUser(w http.ResponseWriter, r *http.Request, v *visit) {
+	if err := audit.See(v.caller, access.ManageUsers, v.org(), "", "users"); err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
 	c.showNewUser(w, r, v, http.StatusOK, newUserPage{How: byInvitation}, nil)
 }
 
