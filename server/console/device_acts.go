@@ -7,6 +7,7 @@ import (
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
@@ -122,6 +123,9 @@ func (c *console) showDeviceAct(w http.ResponseWriter, r *http.Request, v *visit
 	var x deviceStakes
 	err := c.DB.Read(ctx, func(tx *db.Tx) (err error) {
 		if d, err = devices.View(ctx, tx, v.caller, devices.ID(r.PathValue("device"))); err != nil {
+			return err
+		}
+		if err := audit.See(v.caller, access.ManageDevices, d.Org, d.User, "device/"+string(d.ID)); err != nil {
 			return err
 		}
 		x, err = c.deviceStakes(ctx, tx, v, page.Frame, d)

@@ -66,7 +66,7 @@ func TestViewersAreShownNoForms(t *testing.T) {
 	}
 	// The pages that only ask what to do are not there for them.
 	for _, path := range []string{"/admin/users/new", "/admin/users/import", at + "/edit", at + "/disable", at + "/preserve", at + "/delete", at + "/profile",
-		at + "/licence", at + "/factors", "/admin/devices/" + device.DeviceID + "/deactivate", "/admin/settings/administrators/new", "/admin/settings/licences/new"} {
+		at + "/licence", at + "/factors", "/admin/devices/" + device.DeviceID + "/deactivate", "/admin/devices/" + device.DeviceID + "/delete", "/admin/settings/administrators/new", "/admin/settings/licences/new"} {
 		if p := viewer.get(path); p.status != http.StatusForbidden && p.status != http.StatusNotFound {
 			t.Errorf("%s answers the viewer %d", path, p.status)
 		}
