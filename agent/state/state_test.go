@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/crypt"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
 )
 
 func open(t *testing.T) *state.State {
@@ -189,5 +190,37 @@ func TestLastRunKeepsLastDone(t *testing.T) {
 	got, ok, err := s.LastRun()
 	if err != nil || !ok || got.State != state.RunFailed || !got.LastDone.Equal(done) {
 		t.Errorf("LastRun = %+v, %v, %v", got, ok, err)
+	}
+}
+
+// The proxy settings, which may hold a password, are for their owner alone.
+func TestConnection(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	if c, err := st.Connection(); err != nil || c.Proxy.Mode != wire.ProxySystem {
+		t.Errorf("at first Connection = %+v, %v", c, err)
+	}
+	want := wire.Proxy{Mode: wire.ProxyManual, URL: "http://proxy.example:3128", Username: "ada", Password: "secret", Bypass: []string{".example"}}
+	if err := st.SetConnection(state.Connection{Proxy: want}); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := st.Connection(); err != nil || !c.Proxy.Equal(want) {
+		t.Errorf("Connection = %+v, %v", c, err)
+	}
+	info, err := os.Stat(filepath.Join(st.Dir(), "connection.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("connection.json is open: %v, %v", info.Mode(), err)
+	}
+	if err := st.SetConnection(state.Connection{Proxy: wire.Proxy{Mode: wire.ProxyManual, URL: "ftp://x"}}); err == nil {
+		t.Error("settings that cannot be used are kept")
+	}
+	if c, err := st.Connection(); err != nil || !c.Proxy.Equal(want) {
+		t.Errorf("after a failure Connection = %+v, %v", c, err)
+	}
+	if err := os.WriteFile(filepath.Join(st.Dir(), "connection.json"), []byte(`{"format":1,"proxy":{"mode":"manual"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := st.Connection(); err == nil {
+		t.Errorf("settings without an address are %+v", c)
 	}
 }

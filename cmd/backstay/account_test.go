@@ -24,11 +24,18 @@ type counter struct {
 
 func newCounter(t *testing.T) *counter {
 	t.Helper()
+	c := newGreeter(t)
+	c.answer("POST discover", wire.Discovered{SignInMethod: wire.SignInMethod{Method: wire.MethodPassword}})
+	return c
+}
+
+// newGreeter is a server that has said no more than its name so far.
+func newGreeter(t *testing.T) *counter {
+	t.Helper()
 	c := &counter{t: t, mux: http.NewServeMux()}
 	s := httptest.NewTLSServer(c.mux)
 	t.Cleanup(s.Close)
 	c.flags = []string{"--server", s.URL, "--ca-fingerprint", wire.Fingerprint(s.Certificate())}
-	c.answer("POST discover", wire.Discovered{SignInMethod: wire.SignInMethod{Method: wire.MethodPassword}})
 	c.answer("GET hello", wire.Hello{Version: "0.1", MinClient: "0.1", Name: "Here"})
 	return c
 }

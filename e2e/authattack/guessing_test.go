@@ -365,6 +365,9 @@ func timing(t testing.TB) {
 		b.post("/forgot", "username", name(there, i%people))
 	})
 	w.Gate.Wait()
+	w.alike("the ways to sign in", 60, 5*time.Millisecond, func(there bool, i int) {
+		w.device(http.MethodPost, "discover", "", "", message("identifier", name(there, i%people)))
+	})
 }
 
 // work counts what a log-in costs that fails: the memory of a password's hash,
