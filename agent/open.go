@@ -71,11 +71,7 @@ func Open(ctx context.Context, device *state.Device, user *wire.User, hash strin
 	if m.Hash() != want {
 		return nil, backup.Mismatched("manifest", fmt.Errorf("it is that of snapshot %s", m.Hash().Short()))
 	}
-	c, err := decodeCerts(device)
-	if err != nil {
-		return nil, err
-	}
-	if err := snapshot.VerifyManifest(m, c.device); err != nil {
+	if err := verifySigner(device, m, out.DeviceCert); err != nil {
 		return nil, err
 	}
 	plain, err := crypt.OpenOpening(private, want, out.Opening)
@@ -87,4 +83,22 @@ func Open(ctx context.Context, device *state.Device, user *wire.User, hash strin
 		return nil, err
 	}
 	return &Opened{Manifest: m, Private: p, Root: p.Root(&m.Header), Fetch: user.Fetch(device.User, m.Scope)}, nil
+}
+
+// verifySigner checks that a key of the device's user signed a manifest: the
+// device's own, or the one that the user's identity certifies in signer.
+func verifySigner(device *state.Device, m *snapshot.Manifest, signer []byte) error {
+	c, err := decodeCerts(device)
+	if err != nil {
+		return err
+	}
+	if len(signer) > 0 {
+		if c.device, err = snapshot.DecodeDeviceCert(signer); err != nil {
+			return err
+		}
+		if err := snapshot.VerifyChain(c.org, c.user, c.device); err != nil {
+			return err
+		}
+	}
+	return snapshot.VerifyManifest(m, c.device)
 }

@@ -105,6 +105,8 @@ func text(e *Error) string {
 		return "error.E1301.void"
 	case e.Code == DeviceDeactivated && (e.Args["state"] == "deleted" || e.Args["state"] == "purged"):
 		return "error.E1208.deleted"
+	case e.Code == DeviceDeactivated && e.Args["replaced_at"] != nil:
+		return "error.E1208.replaced"
 	}
 	return "error." + string(e.Code)
 }

@@ -143,6 +143,8 @@ func RetryAfter(err error) int {
 		return 60 * max(n, 1)
 	case e.Key == "snapshot.flood":
 		return 3600
+	case e.Key == "device.waiting":
+		return 60
 	case e.Kind == TooMany, e.Kind == Unavailable:
 		return 10
 	}

@@ -16,6 +16,8 @@ func TestRetryAfter(t *testing.T) {
 		{errs.Of(errs.ServerBusy, "n", 2), 120},
 		{errs.New(errs.TooMany, "snapshot.flood", "n", 500), 3600},
 		{errs.New(errs.Unavailable, "read.busy"), 10},
+		{errs.New(errs.Forbidden, "device.waiting"), 60},
+		{errs.New(errs.Forbidden, "device.disabled"), 0},
 		{errs.Of(errs.StorageFull), 0},
 	} {
 		if got := errs.RetryAfter(c.err); got != c.want {

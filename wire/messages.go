@@ -293,4 +293,7 @@ type Open struct {
 type Opening struct {
 	Manifest []byte `json:"manifest"`
 	Opening  []byte `json:"opening"`
+	// DeviceCert certifies the key that signed the manifest; absent: the device's
+	// own. A device that was reactivated or replaced had another before.
+	DeviceCert []byte `json:"device_cert,omitempty"`
 }

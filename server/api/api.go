@@ -90,6 +90,9 @@ func (a *API) routes() {
 	a.handle(access.Anyone, "POST password/replace", a.replacePassword)
 
 	a.handle(access.Anyone, "POST activate", a.activate)
+	a.handle(access.Anyone, "POST activations", a.beginActivation)
+	a.handle(access.Anyone, "POST activations/preview", a.previewActivation)
+	a.handle(access.Anyone, "POST activations/finish", a.finishActivation)
 	a.handle(access.Anyone, "POST challenge", a.challenge)
 	a.handle(access.Anyone, "POST token", a.token)
 

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,7 +15,6 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/factors"
-	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/signin"
@@ -80,43 +78,16 @@ func (a *API) activate(w http.ResponseWriter, r *http.Request, by access.Caller)
 		return err
 	}
 	by = u.Caller(by)
-	out, err := a.enrol(r.Context(), by, u, in)
+	out, err := a.activated(r.Context(), func(tx *db.Tx) (devices.Activated, error) {
+		return devices.Activate(r.Context(), tx, by, a.Keys, u, devices.Activation{
+			RequestID: in.RequestID, Name: in.Name, RenameIfTaken: in.RenameIfTaken, Hardware: in.Hardware,
+			ClientVersion: in.ClientVersion, System: in.System, SigningKey: in.SigningKey, EnrolmentKey: in.EnrolmentKey, Previous: in.Previous,
+		})
+	})
 	if err != nil {
 		return &refusal{err, by, access.Activate, "user/" + string(u.ID)}
 	}
 	return answer(w, http.StatusCreated, out)
-}
-
-func (a *API) enrol(ctx context.Context, by access.Caller, u accounts.User, in wire.Activate) (out wire.Activated, err error) {
-	err = a.DB.Write(ctx, func(tx *db.Tx) error {
-		done, err := devices.Activate(ctx, tx, by, a.Keys, u, devices.Activation{
-			RequestID: in.RequestID, Name: in.Name, RenameIfTaken: in.RenameIfTaken, Hardware: in.Hardware,
-			ClientVersion: in.ClientVersion, System: in.System, SigningKey: in.SigningKey, EnrolmentKey: in.EnrolmentKey,
-		})
-		if err != nil {
-			return err
-		}
-		org, err := orgs.Find(ctx, tx, u.Org)
-		if err != nil {
-			return err
-		}
-		p, err := profiles.Of(ctx, tx, u)
-		if err != nil {
-			return err
-		}
-		if err := devices.Fetched(ctx, tx, access.Caller{Device: done.Device.ID}, p.Version); err != nil {
-			return err
-		}
-		out = wire.Activated{
-			DeviceID: string(done.Device.ID), DeviceName: done.Device.Name, SetID: done.Set,
-			UserID: string(u.ID), Username: u.Username, OrgID: string(u.Org), StoreID: a.Vault.StoreID().Hex(),
-			KeyGen: u.Keys.Gen, Epoch: done.Epoch, ScopeID: string(u.ID), UserKey: u.Keys.PublicKey,
-			SealedSecrets: done.Secrets, DeviceCert: done.Device.Cert, UserCert: u.Keys.Cert, OrgRecord: org.Record,
-		}
-		out.Profile, err = message(p)
-		return err
-	})
-	return out, err
 }
 
 func message(p profiles.Effective) (wire.Profile, error) {

@@ -345,6 +345,12 @@ func begun(ctx context.Context, tx *db.Tx, from access.Caller, token string) (ac
 	return a, u, u.Caller(from), nil
 }
 
+// Activating is whoever an activation is for, as a caller.
+func Activating(ctx context.Context, tx *db.Tx, from access.Caller, token string) (access.Caller, error) {
+	_, _, by, err := begun(ctx, tx, from, token)
+	return by, err
+}
+
 // Preview says what a choice would do; it does nothing.
 func Preview(ctx context.Context, tx *db.Tx, from access.Caller, in wire.PreviewActivation) (wire.Preview, error) {
 	out := wire.Preview{Returning: []string{}, Settings: []wire.SettingChange{}}

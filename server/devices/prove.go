@@ -92,11 +92,17 @@ func Prove(ctx context.Context, d *db.DB, ring *keys.Ring, store backup.UUID, id
 		}
 		message := append(append(append([]byte{}, uid[:]...), store[:]...), challenge...)
 		if err := crypt.VerifySignature(device.SigningKey, "token", message, signature); err != nil {
+			if refused, err = formerly(ctx, tx, from, device, message, signature); refused != nil || err != nil {
+				return err
+			}
 			refused = wrong
 			return refuse(ctx, tx, device, from, "signature", wrong)
 		}
 		if refused, err = allowed(ctx, tx, device); err != nil {
 			return err
+		}
+		if device.State == Replaced {
+			refused = replacedAt(device.StateAt)
 		}
 		if refused != nil {
 			return refuse(ctx, tx, device, from, "state_"+string(device.State), errs.Find(refused))
@@ -127,6 +133,37 @@ func issue(ctx context.Context, tx *db.Tx, id ID) (string, time.Time, error) {
 func refuse(ctx context.Context, tx *db.Tx, d Device, from access.Caller, reason string, told *errs.Error) error {
 	return audit.Record(ctx, tx, from, audit.Event{Action: access.Login, Org: d.Org, Owner: d.User, Object: object(d.ID),
 		Outcome: audit.Refuse, Code: told.Code, Details: []audit.Detail{audit.Note("reason", reason)}})
+}
+
+// replacedAt is what a computer is told whose device another one is now.
+func replacedAt(at time.Time) *errs.Error {
+	return errs.Of(errs.DeviceDeactivated, "replaced_at", at, "state", string(Replaced))
+}
+
+// formerly says what a computer is told that the device was before, nil when it
+// never was. Two computers that are the same by their hardware within a day of
+// each other are clones.
+func formerly(ctx context.Context, tx *db.Tx, from access.Caller, d Device, message, signature []byte) (refused, err error) {
+	list, err := identities(ctx, tx, d.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range list {
+		if crypt.VerifySignature(i.signingKey, "token", message, signature) != nil {
+			continue
+		}
+		told := errs.Of(errs.DeviceDeactivated, "state", i.why)
+		if i.why == wasReplaced {
+			told = replacedAt(i.ended)
+		}
+		if i.why == wasReactivated && tx.Now().Sub(i.ended) < cloneWindow {
+			if err := cloned(ctx, tx, from, d, i.hardware); err != nil {
+				return nil, err
+			}
+		}
+		return told, refuse(ctx, tx, d, from, "was_"+i.why, told)
+	}
+	return nil, nil
 }
 
 // allowed says why a device may not work, nil when it may: its own state, and

@@ -186,6 +186,55 @@ func endIdentity(ctx context.Context, tx *db.Tx, d Device, why string) error {
 	return nil
 }
 
+// identity is a computer that a device was.
+type identity struct {
+	number     int64
+	signingKey []byte
+	cert       []byte
+	certSerial uint64
+	name       string
+	named      bool
+	hardware   wire.Hardware
+	system     bool
+	choices    *profile.Choices
+	activated  time.Time
+	ended      time.Time
+	why        string
+	lastSeq    int64
+}
+
+// identities are the computers that a device was, the last one first.
+func identities(ctx context.Context, tx *db.Tx, id ID) ([]identity, error) {
+	list, err := db.All(ctx, tx, func(row db.Row) (i identity, err error) {
+		var hardware, choices string
+		var serial, activated, ended int64
+		err = row.Scan(&i.number, &i.signingKey, &i.cert, &serial, &i.name, &i.named, &hardware, &i.system, &choices, &activated, &ended, &i.why, &i.lastSeq)
+		if err != nil {
+			return i, err
+		}
+		i.certSerial, i.activated, i.ended = uint64(serial), db.Time(activated), db.Time(ended)
+		if i.choices, err = decodeChoices(choices); err != nil {
+			return i, err
+		}
+		return i, json.Unmarshal([]byte(hardware), &i.hardware)
+	}, `SELECT number, signing_key, cert, cert_serial, name, named, hardware, is_system, choices, activated_at, ended_at, ended_why, last_seq
+		FROM device_identities WHERE device = $1 ORDER BY number DESC`, id)
+	if err != nil {
+		return nil, fmt.Errorf("reading what device %s was: %w", id, err)
+	}
+	return list, nil
+}
+
+// Certs are the certificates that a device has or had, the newest first.
+func Certs(ctx context.Context, tx *db.Tx, id ID) ([][]byte, error) {
+	list, err := db.All(ctx, tx, db.Column[[]byte], `SELECT cert FROM (SELECT cert, cert_serial FROM devices WHERE id = $1
+		UNION ALL SELECT cert, cert_serial FROM device_identities WHERE device = $1) AS certs ORDER BY cert_serial DESC`, id)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificates of device %s: %w", id, err)
+	}
+	return list, nil
+}
+
 // nextSerial is the number of a device's next certificate. None is used twice,
 // also when an earlier identity comes back.
 func nextSerial(ctx context.Context, tx *db.Tx, id ID) (uint64, error) {

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/binary"
@@ -412,6 +413,9 @@ func (v *Vault) makeVisible(ctx context.Context, tx *db.Tx, c *commit) (wire.Com
 	if err := stillActive(ctx, tx, c.by); err != nil {
 		return wire.Committed{}, err
 	}
+	if err := stillSigns(ctx, tx, c); err != nil {
+		return wire.Committed{}, err
+	}
 	if err := follows(ctx, tx, c.m); err != nil {
 		return wire.Committed{}, err
 	}
@@ -444,6 +448,16 @@ func (v *Vault) makeVisible(ctx context.Context, tx *db.Tx, c *commit) (wire.Com
 		}
 	}
 	return wire.Committed{Snapshot: c.hash.Short(), Hash: c.hash.String(), Seq: c.m.Seq, Receipt: receipt.Encode()}, nil
+}
+
+// stillSigns refuses a manifest of a computer that another one replaced since
+// its commit began.
+func stillSigns(ctx context.Context, tx *db.Tx, c *commit) error {
+	d, err := devices.Find(ctx, tx, c.by.Device)
+	if err == nil && !bytes.Equal(d.SigningKey, c.certs.device.Key[:]) {
+		err = errs.Of(errs.DeviceDeactivated)
+	}
+	return err
 }
 
 func (v *Vault) insert(ctx context.Context, tx *db.Tx, c *commit, s session, receipt *snapshot.Receipt) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/blob"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/wire"
 )
@@ -49,6 +50,7 @@ type openingKey struct {
 type opening struct {
 	manifest []byte
 	private  []byte
+	cert     []byte // of the key that signed it
 	expires  time.Time
 	taken    map[backup.Hash]bool // what was recorded as taken; openings.mu guards it
 }
@@ -109,7 +111,7 @@ func (v *Vault) OpeningFor(ctx context.Context, by access.Caller, hash backup.Ha
 	if err != nil {
 		return wire.Opening{}, err
 	}
-	return wire.Opening{Manifest: e.manifest, Opening: sealed}, nil
+	return wire.Opening{Manifest: e.manifest, Opening: sealed, DeviceCert: e.cert}, nil
 }
 
 func (v *Vault) opening(ctx context.Context, by access.Caller, hash backup.Hash) (Snapshot, *opening, error) {
@@ -153,7 +155,10 @@ func (v *Vault) openNow(ctx context.Context, by access.Caller, s Snapshot) (*ope
 		if err = accounts.MayOpen(ctx, tx, by, s.User, "snapshot/"+s.Hash.String()); err != nil {
 			return err
 		}
-		e.private, err = v.keys.OpenSnapshot(ctx, tx, by, m)
+		if e.private, err = v.keys.OpenSnapshot(ctx, tx, by, m); err != nil {
+			return err
+		}
+		e.cert, err = signerCert(ctx, tx, s, m)
 		return err
 	})
 	if err != nil {
@@ -162,13 +167,28 @@ func (v *Vault) openNow(ctx context.Context, by access.Caller, s Snapshot) (*ope
 	return e, nil
 }
 
+// signerCert is the certificate of the key that signed a manifest: the device's,
+// or one that it had when it was another computer.
+func signerCert(ctx context.Context, tx *db.Tx, s Snapshot, m *snapshot.Manifest) ([]byte, error) {
+	certs, err := devices.Certs(ctx, tx, s.signer())
+	if err != nil {
+		return nil, err
+	}
+	for _, raw := range certs {
+		if c, err := snapshot.DecodeDeviceCert(raw); err == nil && snapshot.VerifyManifest(m, c) == nil {
+			return raw, nil
+		}
+	}
+	return nil, fmt.Errorf("no certificate of device %s is of the key that signed manifest %s", s.signer(), s.Hash.Short())
+}
+
 // manifest reads a manifest from the store. Its name says what its hash must be.
 func (v *Vault) manifest(ctx context.Context, s Snapshot) ([]byte, error) {
 	h := snapshot.Header{Seq: s.Seq}
 	for _, part := range []struct {
 		to   *backup.UUID
 		from string
-	}{{&h.Org, string(s.Org)}, {&h.User, string(s.User)}, {&h.Device, string(s.Device)}, {&h.Set, s.Set}} {
+	}{{&h.Org, string(s.Org)}, {&h.User, string(s.User)}, {&h.Device, string(s.signer())}, {&h.Set, s.Set}} {
 		id, err := backup.ParseUUID(part.from)
 		if err != nil {
 			return nil, fmt.Errorf("reading manifest %s: %w", s.Hash.Short(), err)

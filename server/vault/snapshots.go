@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -25,6 +26,10 @@ type Snapshot struct {
 	Set    string
 	Status string // complete, partial or suspicious
 
+	// SignedAs is the device that the manifest names, where another one took over
+	// what that one had; else empty.
+	SignedAs access.DeviceID
+
 	StartedAt   time.Time // by the device's clock
 	CommittedAt time.Time
 
@@ -42,13 +47,13 @@ type Filter struct {
 	hide bool // what is of deleted devices
 }
 
-const snapshotColumns = `hash, seq, org, user_id, device, set_id, status, started_at, committed_at, entries, files, bytes, unreadable`
+const snapshotColumns = `hash, seq, org, user_id, device, set_id, status, started_at, committed_at, entries, files, bytes, unreadable, signed_as`
 
 func scanSnapshot(row db.Row) (s Snapshot, err error) {
 	var hash []byte
 	var started, committed int64
 	err = row.Scan(&hash, &s.Seq, &s.Org, &s.User, &s.Device, &s.Set, &s.Status, &started, &committed,
-		&s.Entries, &s.Files, &s.Bytes, &s.Unreadable)
+		&s.Entries, &s.Files, &s.Bytes, &s.Unreadable, &s.SignedAs)
 	copy(s.Hash[:], hash)
 	s.StartedAt, s.CommittedAt = db.Time(started), db.Time(committed)
 	return s, err
@@ -169,6 +174,9 @@ func (v *Vault) byHash(ctx context.Context, tx *db.Tx, by access.Caller, hash ba
 	}
 	return Snapshot{}, fmt.Errorf("reading snapshot %s: %w", hash.Short(), err)
 }
+
+// signer is the device that a snapshot's manifest names.
+func (s Snapshot) signer() access.DeviceID { return cmp.Or(s.SignedAs, s.Device) }
 
 // Stats is how much a vault holds.
 type Stats struct {
