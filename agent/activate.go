@@ -6,6 +6,9 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/backstay/backstay/backup/crypt"
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/version"
 	"github.com/backstay/backstay/wire"
 )
@@ -25,17 +29,152 @@ type Activation struct {
 	Username    string
 	Password    string
 	Code        string // of the second factor, "" while nobody asked for one
-	Name        string // of the device
+	Key         string // of an administrator's, in place of name and password
 	System      bool   // it backs up with the system's rights
 }
 
-// Activate makes this computer a device of the user and remembers it. The name
-// may come back with a number at its end, when the user has a device of that
-// name. The caller holds the state folder's lock. When the way to the server
-// breaks after it has decided, activating again with the same words gives the
-// same device.
-func Activate(ctx context.Context, st *state.State, client *wire.Client, in Activation) (*state.Device, error) {
-	pending, err := begin(st, in)
+// Choice is what becomes of a computer whose activation was begun.
+type Choice struct {
+	Choice       string // wire.Add, wire.Replace or wire.Reactivate
+	DeviceID     string // that is replaced or reactivated
+	Name         string // the computer's own when empty
+	Rename       bool   // to a name with a number, when it is taken
+	KeepUnlinked bool   // folders that the user took off stay off, as far as the profile lets them
+}
+
+// Begin proves to the server who this computer is to be activated for, and
+// returns what it may become; Preview and Finish go on, and so may another
+// process within a day, by Begun. Who this computer was, its device of before
+// proves. The caller holds the state folder's lock.
+func Begin(ctx context.Context, st *state.State, client *wire.Client, in Activation) (*wire.Activation, error) {
+	p, err := pending(st, in)
+	if err != nil {
+		return nil, err
+	}
+	begin := wire.BeginActivation{
+		Username: in.Username, Password: in.Password, SecondFactor: in.Code, ActivationKey: in.Key, RequestID: p.RequestID, Hardware: Hardware(),
+		ClientVersion: version.Number(), System: in.System, SigningKey: publicKey(p),
+	}
+	if begin.Previous, err = previous(st, p); err != nil {
+		return nil, err
+	}
+	out, err := client.BeginActivation(ctx, begin)
+	if err != nil {
+		return nil, err
+	}
+	p.Begun, p.Choice = &out, nil
+	return &out, st.SetPending(p)
+}
+
+// pending returns the activation that was begun for the same user, or a new
+// one, on the disk before the server hears of it: repeated, it gives the same
+// device.
+func pending(st *state.State, in Activation) (*state.Pending, error) {
+	p, err := st.Pending()
+	if err != nil {
+		return nil, err
+	}
+	if p != nil && p.Server == in.Server && p.Username == in.Username && p.System == in.System {
+		p.Fingerprint = in.Fingerprint
+		return p, nil
+	}
+	p = &state.Pending{
+		Server: in.Server, Fingerprint: in.Fingerprint, Username: in.Username, System: in.System,
+		RequestID: uuid.NewString(), SigningSeed: make([]byte, ed25519.SeedSize),
+	}
+	rand.Read(p.SigningSeed)
+	return p, st.SetPending(p)
+}
+
+func publicKey(p *state.Pending) ed25519.PublicKey {
+	return ed25519.NewKeyFromSeed(p.SigningSeed).Public().(ed25519.PublicKey)
+}
+
+// previous proves which device this computer was on that server, nil when it was
+// none.
+func previous(st *state.State, p *state.Pending) (*wire.Previous, error) {
+	d, err := st.Device()
+	if errs.Is(err, errs.NotActivated) || err == nil && d.Server != p.Server {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	request, err := backup.ParseUUID(p.RequestID)
+	if err != nil {
+		return nil, err
+	}
+	return &wire.Previous{DeviceID: d.ID.String(), Signature: wire.SignPrevious(d.Signing, d.ID, request, publicKey(p))}, nil
+}
+
+// Begun returns the activation that goes on, nil when there is none or its day
+// is over.
+func Begun(st *state.State, now time.Time) (*state.Pending, error) {
+	p, err := st.Pending()
+	if err != nil || p == nil || p.Begun == nil || !now.Before(p.Begun.ExpiresAt) {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Returning is a folder that its user had taken off and that comes back.
+type Returning struct {
+	Path  string
+	Files int64
+	Bytes int64
+}
+
+// Preview is what a choice changes.
+type Preview struct {
+	wire.Preview
+	Folders []Returning // Preview.Returning, as they are on this computer
+	// Overflows says that with them the user would have more than the quota: they
+	// stay off.
+	Overflows bool
+}
+
+// PreviewChoice asks what a choice would change, and measures what it brings
+// back.
+func PreviewChoice(ctx context.Context, st *state.State, client *wire.Client, choice, device string) (*Preview, error) {
+	p, err := begun(st)
+	if err != nil {
+		return nil, err
+	}
+	out, err := client.PreviewActivation(ctx, wire.PreviewActivation{Activation: p.Begun.Activation, Choice: choice, DeviceID: device})
+	if err != nil {
+		return nil, err
+	}
+	preview := &Preview{Preview: out}
+	total := out.UsedBytes
+	for _, path := range out.Returning {
+		f := Returning{Path: path}
+		for _, here := range (profile.Settings{Folders: []profile.Folder{{Path: path}}}).Paths(home()) {
+			f.Path = here
+			f.Files, f.Bytes = measure(ctx, []string{here}, func(string) bool { return false })
+		}
+		total += f.Bytes
+		preview.Folders = append(preview.Folders, f)
+	}
+	preview.Overflows = out.QuotaBytes > 0 && len(out.Returning) > 0 && total > out.QuotaBytes
+	return preview, ctx.Err()
+}
+
+func begun(st *state.State) (*state.Pending, error) {
+	p, err := st.Pending()
+	if err == nil && (p == nil || p.Begun == nil) {
+		err = errs.New(errs.Conflict, "activation.none")
+	}
+	return p, err
+}
+
+// Finish makes this computer the device that was chosen and remembers it. What
+// it remembers of its set stays, so that a reactivated device goes on with its
+// next incremental backup. While an administrator has to approve the device the
+// error is device.waiting; the choice is remembered, and Finish is to be called
+// again, by whichever process, with the same. The caller holds the state
+// folder's lock.
+func Finish(ctx context.Context, st *state.State, client *wire.Client, choice Choice) (*state.Device, error) {
+	p, err := begun(st)
 	if err != nil {
 		return nil, err
 	}
@@ -43,12 +182,16 @@ func Activate(ctx context.Context, st *state.State, client *wire.Client, in Acti
 	if err != nil {
 		return nil, fmt.Errorf("making the one-time key: %w", err)
 	}
-	signing := ed25519.NewKeyFromSeed(pending.SigningSeed)
-	out, err := client.Activate(ctx, wire.Activate{
-		Username: in.Username, Password: in.Password, SecondFactor: in.Code, RequestID: pending.RequestID,
-		Name: in.Name, RenameIfTaken: true, Hardware: Hardware(), ClientVersion: version.Number(), System: in.System,
-		SigningKey: signing.Public().(ed25519.PublicKey), EnrolmentKey: public,
-	})
+	signing := ed25519.NewKeyFromSeed(p.SigningSeed)
+	finish := wire.FinishActivation{Activation: p.Begun.Activation, Choice: choice.Choice, DeviceID: choice.DeviceID, Name: choice.Name,
+		RenameIfTaken: choice.Rename, KeepUnlinked: choice.KeepUnlinked}
+	p.Choice = &finish
+	if err := st.SetPending(p); err != nil {
+		return nil, err
+	}
+	asked := finish
+	asked.EnrolmentKey, asked.Signature = public, wire.SignFinish(signing, p.Begun.Activation, public)
+	out, err := client.FinishActivation(ctx, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -56,33 +199,29 @@ func Activate(ctx context.Context, st *state.State, client *wire.Client, in Acti
 	if err != nil {
 		return nil, fmt.Errorf("checking what the server answered: %w", err)
 	}
-	device.Server, device.Fingerprint, device.System = in.Server, in.Fingerprint, in.System
-	profile := state.Profile{Version: out.Profile.Version, Name: out.Profile.Name, Settings: out.Profile.Settings}
-	if err := st.SetProfile(profile); err != nil {
-		return nil, err
-	}
-	if err := st.SetDevice(device); err != nil {
+	device.Server, device.Fingerprint, device.System = p.Server, p.Fingerprint, p.System
+	if err := remember(st, device, out); err != nil {
 		return nil, err
 	}
 	return device, st.SetPending(nil)
 }
 
-// begin returns the activation that was begun with the same words, or a new
-// one, on the disk before the server hears of it.
-func begin(st *state.State, in Activation) (*state.Pending, error) {
-	p, err := st.Pending()
+// remember keeps who the device is, and what it begins with.
+func remember(st *state.State, device *state.Device, out wire.Activated) error {
+	err := st.SetProfile(state.Profile{Version: out.Profile.Version, Name: out.Profile.Name, Settings: out.Profile.Settings})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if p != nil && p.Server == in.Server && p.Username == in.Username && p.Name == in.Name {
-		return p, nil
+	if out.Choice == wire.Replace && len(out.Choices) > 0 {
+		choices, err := profile.DecodeChoices(out.Choices)
+		if err != nil {
+			return err
+		}
+		if _, err := st.AddFolders(slices.DeleteFunc(choices.Folders, func(f string) bool { return !filepath.IsAbs(f) })...); err != nil {
+			return err
+		}
 	}
-	p = &state.Pending{
-		Server: in.Server, Username: in.Username, Name: in.Name,
-		RequestID: uuid.NewString(), SigningSeed: make([]byte, ed25519.SeedSize),
-	}
-	rand.Read(p.SigningSeed)
-	return p, st.SetPending(p)
+	return st.SetDevice(device)
 }
 
 // accept checks the answer: the chain of certificates down to this device's

@@ -16,34 +16,41 @@ type estimate struct{ files, bytes atomic.Int64 }
 // begin counts, on the side, the files below the folders until ctx ends.
 func (e *estimate) begin(ctx context.Context, folders []string, excluded func(string) bool) {
 	go func() {
-		var files, bytes int64
-		for _, folder := range folders {
-			err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
-				switch {
-				case ctx.Err() != nil:
-					return ctx.Err()
-				case err != nil:
-					return nil // the backup itself will tell
-				case path != folder && excluded(path):
-					if d.IsDir() {
-						return fs.SkipDir
-					}
-					return nil
-				case d.Type().IsRegular():
-					if info, err := d.Info(); err == nil {
-						files++
-						bytes += info.Size()
-					}
+		files, bytes := measure(ctx, folders, excluded)
+		if ctx.Err() == nil {
+			e.files.Store(files)
+			e.bytes.Store(bytes)
+		}
+	}()
+}
+
+// measure counts the files below the folders until ctx ends.
+func measure(ctx context.Context, folders []string, excluded func(string) bool) (files, bytes int64) {
+	for _, folder := range folders {
+		err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil:
+				return nil // the backup itself will tell
+			case path != folder && excluded(path):
+				if d.IsDir() {
+					return fs.SkipDir
 				}
 				return nil
-			})
-			if err != nil {
-				return
+			case d.Type().IsRegular():
+				if info, err := d.Info(); err == nil {
+					files++
+					bytes += info.Size()
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			break
 		}
-		e.files.Store(files)
-		e.bytes.Store(bytes)
-	}()
+	}
+	return files, bytes
 }
 
 // add gives p the totals that it lacks, once they are known.

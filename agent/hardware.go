@@ -15,7 +15,7 @@ var Hardware = sync.OnceValue(func() wire.Hardware {
 	h := wire.Hardware{OS: runtime.GOOS, Arch: runtime.GOARCH}
 	h.Hostname, _ = os.Hostname()
 	if u, err := user.Current(); err == nil {
-		h.OSUser = u.Username
+		h.OSUser, h.OSHome = u.Username, u.HomeDir
 	}
 	identify(&h)
 	return h

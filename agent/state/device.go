@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/backup/crypt"
 	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
 )
 
 // Device is who this computer is for a server, and what it needs to write
@@ -97,15 +98,21 @@ func ParseStore(s string) (id backup.UUID, err error) {
 	return backup.UUID(raw), nil
 }
 
-// Pending is an activation whose end is not known: repeated, it gives the same
-// device.
+// Pending is an activation whose end is not known: it goes on where it was, also
+// after this computer was switched off.
 type Pending struct {
 	Format      int    `json:"format"`
 	Server      string `json:"server"`
+	Fingerprint string `json:"fingerprint,omitempty"`
 	Username    string `json:"username"`
-	Name        string `json:"name"`
+	System      bool   `json:"system"`
 	RequestID   string `json:"request_id"`
 	SigningSeed []byte `json:"signing_seed"`
+
+	// Begun is what the server offers, once it was asked; Choice what was chosen,
+	// once that is said. An administrator may have to approve it.
+	Begun  *wire.Activation       `json:"begun,omitempty"`
+	Choice *wire.FinishActivation `json:"choice,omitempty"`
 }
 
 // Pending returns the activation that was begun and not ended, nil when there

@@ -176,7 +176,7 @@ func TestRegisterAndActivate(t *testing.T) {
 	c.answer("POST register", wire.Registering{Pending: "P1", ResendAfter: 60, CodeMinutes: 10})
 	c.answer("POST register/confirm", wire.Registered{Username: "ann"})
 	var got map[string]any
-	c.play("POST activate", func(in map[string]any) any {
+	c.play("POST activations", func(in map[string]any) any {
 		got = in
 		return refusal(402, "E1301", "error.E1301", nil)
 	})
@@ -265,7 +265,7 @@ func TestActivateAsksForWhatIsMissing(t *testing.T) {
 		return nil
 	})
 	var codes []any
-	c.play("POST activate", func(in map[string]any) any {
+	c.play("POST activations", func(in map[string]any) any {
 		switch {
 		case in["username"] == "a@b.example":
 			return refusal(409, "", "login.choose", map[string]any{"usernames": []string{"ann", "bea"}})
@@ -327,7 +327,7 @@ func TestActivateInScripts(t *testing.T) {
 		c := newCounter(t)
 		c.answer("GET sign-in", serialOffer)
 		c.answer("POST password/replace", nil)
-		c.answer("POST activate", test.answer)
+		c.answer("POST activations", test.answer)
 		args := append(append([]string{"activate", "--user", "ann", "--password-file", password}, test.flags...), c.flags...)
 		status, _, errOut := run(t, "", args...)
 		if status != test.status || !strings.Contains(errOut, test.want) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -17,16 +18,31 @@ import (
 // activating is an activation, and where its secrets come from.
 type activating struct {
 	agent.Activation
+	name            string
 	passwordFile    string
 	newPasswordFile string
 	code            string // of the second factor
 	again           bool
+
+	add          bool
+	replace      string // the id or name of a device
+	reactivate   bool
+	keepUnlinked bool
 }
 
 func (a *app) activateCommand() *cobra.Command {
 	var in activating
 	var server serverFlags
 	cmd := a.command("activate --server URL --user NAME", "cli.activate.", func(cmd *cobra.Command, _ []string) error {
+		st, err := a.openState()
+		if err != nil {
+			return err
+		}
+		if d, err := st.Device(); err == nil && server.url == "" {
+			// Again, with what this computer remembers.
+			server.url, server.fingerprint, in.Username = d.Server, cmp.Or(server.fingerprint, d.Fingerprint), cmp.Or(in.Username, d.Username)
+			in.System = in.System || d.System
+		}
 		if server.url != "" && in.Username == "" {
 			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", "user"))
 		}
@@ -34,10 +50,6 @@ func (a *app) activateCommand() *cobra.Command {
 			return err
 		}
 		in.Server, in.Fingerprint = server.url, server.fingerprint
-		st, err := a.openState()
-		if err != nil {
-			return err
-		}
 		cfg, err := server.config(a, cmd, st)
 		if err != nil {
 			return err
@@ -48,33 +60,33 @@ func (a *app) activateCommand() *cobra.Command {
 	server.add(a, cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&in.Username, "user", "", a.say.T("cli.activate.flag.user"))
-	flags.StringVar(&in.Name, "name", "", a.say.T("cli.activate.flag.name"))
+	flags.StringVar(&in.name, "name", "", a.say.T("cli.activate.flag.name"))
 	flags.StringVar(&in.passwordFile, "password-file", "", a.say.T("cli.flag.password_file"))
 	flags.StringVar(&in.newPasswordFile, "new-password-file", "", a.say.T("cli.activate.flag.new_password_file"))
 	flags.StringVar(&in.code, "code", "", a.say.T("cli.flag.code"))
 	flags.BoolVar(&in.System, "system-device", false, a.say.T("cli.activate.flag.system_device"))
 	flags.BoolVar(&in.again, "again", false, a.say.T("cli.activate.flag.again"))
+	flags.BoolVar(&in.add, "add", false, a.say.T("cli.activate.flag.add"))
+	flags.StringVar(&in.replace, "replace", "", a.say.T("cli.activate.flag.replace"))
+	flags.BoolVar(&in.reactivate, "reactivate", false, a.say.T("cli.activate.flag.reactivate"))
+	flags.BoolVar(&in.keepUnlinked, "keep-unlinked", false, a.say.T("cli.activate.flag.keep_unlinked"))
+	cmd.MarkFlagsMutuallyExclusive("add", "replace", "reactivate")
 	return a.withJSON(cmd)
 }
 
 // activate makes this computer a device.
 func (a *app) activate(ctx context.Context, st *state.State, cfg wire.Config, in activating) (err error) {
-	if in.Name == "" {
-		if in.Name, err = deviceName(); err != nil {
-			return err
-		}
-	}
 	a.forgot = commandLine("password forgot", in.Server, in.Fingerprint, "--username "+safe(in.Username))
 	if a.root && !in.System {
 		return errs.New(errs.Forbidden, "cli.activate.root")
+	}
+	if err := a.mayActivate(ctx, st, in); err != nil {
+		return err
 	}
 	if err := a.lockToActivate(ctx, st); err != nil {
 		return err
 	}
 	defer a.giveBack(st)
-	if d, err := st.Device(); err == nil && !in.again {
-		return errs.New(errs.Conflict, "cli.activate.already", "name", safe(d.Name), "server", d.Server)
-	}
 	hello, err := a.reach(ctx, st, &cfg, in.Username)
 	if err != nil {
 		return err
@@ -89,22 +101,64 @@ func (a *app) activate(ctx context.Context, st *state.State, cfg wire.Config, in
 			return err
 		}
 	}
-	device, err := a.tryActivation(ctx, st, client, &in)
+	offer, err := a.beginActivation(ctx, st, client, &in)
 	if err != nil {
 		return err
 	}
-	return a.showActivated(device, hello, in.Name)
+	choice, err := a.chooseDevice(ctx, offer, in)
+	if err != nil {
+		return err
+	}
+	if choice.Choice != wire.Add {
+		if err := a.previewChoice(ctx, st, client, offer, in, &choice); err != nil {
+			return err
+		}
+	}
+	device, err := agent.Finish(ctx, st, client, choice)
+	if err != nil {
+		return err
+	}
+	return a.showActivated(device, hello, offer, choice)
 }
 
-// tryActivation activates, and does on the way what the server asks for first:
-// the code of a second factor, a new password in place of a temporary one, the
-// choice among several accounts of an address.
-func (a *app) tryActivation(ctx context.Context, st *state.State, client *wire.Client, in *activating) (device *state.Device, err error) {
+// mayActivate refuses to activate a computer again that backs up: one that the
+// server does not know any more, or that was deactivated, may.
+func (a *app) mayActivate(ctx context.Context, st *state.State, in activating) error {
+	d, err := st.Device()
+	if errs.Is(err, errs.NotActivated) || in.again {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	already := errs.New(errs.Conflict, "cli.activate.already", "name", safe(d.Name), "server", d.Server)
+	if d.Server != in.Server {
+		return already
+	}
+	client, err := agent.Connect(st, d, nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_, _, err = client.Profile(ctx, 0)
+	switch {
+	case errs.Is(err, errs.DeviceDeactivated):
+		return nil
+	case err == nil:
+		return already
+	}
+	return err
+}
+
+// beginActivation proves who the computer is for, and does on the way what the
+// server asks for first: the code of a second factor, a new password in place
+// of a temporary one, the choice among several accounts of an address.
+func (a *app) beginActivation(ctx context.Context, st *state.State, client *wire.Client, in *activating) (offer *wire.Activation, err error) {
 	ask := a.askCode(in.code)
 	for replaced := false; ; {
 		err := wire.WithCode(ctx, ask, func(code string) (err error) {
 			in.Code = plainCode(code)
-			device, err = agent.Activate(ctx, st, client, in.Activation)
+			offer, err = agent.Begin(ctx, st, client, in.Activation)
 			return err
 		})
 		switch {
@@ -119,7 +173,7 @@ func (a *app) tryActivation(ctx context.Context, st *state.State, client *wire.C
 				return nil, err
 			}
 		default:
-			return device, err
+			return offer, err
 		}
 	}
 }
@@ -146,25 +200,33 @@ func (a *app) replacePassword(ctx context.Context, client *wire.Client, in *acti
 	})
 }
 
-func (a *app) showActivated(d *state.Device, hello wire.Hello, wanted string) error {
+func (a *app) showActivated(d *state.Device, hello wire.Hello, offer *wire.Activation, choice agent.Choice) error {
+	wanted := choice.Name
+	if choice.Choice != wire.Add {
+		wanted = d.Name
+	}
 	if a.json {
 		return a.writeJSON(struct {
 			DeviceID   string `json:"device_id"`
 			DeviceName string `json:"device_name"`
+			Choice     string `json:"choice"`
 			Renamed    bool   `json:"renamed"`
 			SetID      string `json:"set_id"`
 			Username   string `json:"username"`
 			UserID     string `json:"user_id"`
 			Server     string `json:"server"`
-		}{d.ID.String(), d.Name, d.Name != wanted, d.Set.String(), d.Username, d.User.String(), d.Server})
+		}{d.ID.String(), d.Name, choice.Choice, d.Name != wanted, d.Set.String(), d.Username, d.User.String(), d.Server})
 	}
 	server := hello.Name
 	if server == "" {
 		server = d.Server
 	}
-	fmt.Fprintln(a.out, a.say.T("cli.activate.done", "name", safe(d.Name), "user", safe(d.Username), "server", safe(server)))
+	fmt.Fprintln(a.out, a.say.T("cli.activate.done."+choice.Choice, "name", safe(d.Name), "user", safe(d.Username), "server", safe(server)))
 	if d.Name != wanted {
 		fmt.Fprintln(a.out, a.say.T("cli.activate.renamed", "wanted", safe(wanted), "name", safe(d.Name)))
+	}
+	if choice.Choice == wire.Replace {
+		fmt.Fprintln(a.out, a.say.T("cli.activate.restore"))
 	}
 	fmt.Fprintln(a.out, a.say.T("cli.activate.next"))
 	return nil

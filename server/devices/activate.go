@@ -83,10 +83,33 @@ func Activate(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 		}
 		return takeOver(ctx, tx, by, ring, u, d, a, wire.Reactivate, false, false)
 	}
-	if err := admit(ctx, tx, ring, u); err != nil {
+	return add(ctx, tx, by, ring, u, a, false)
+}
+
+// add makes one more device, as far as the profile lets users do that or an
+// administrator has said so. What becomes of one whose name is taken the
+// profile says, unless a name with a number is asked for.
+func add(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, a Activation, ordered bool) (Activated, error) {
+	p, err := profiles.Of(ctx, tx, u)
+	if err != nil {
 		return Activated{}, err
 	}
-	name, err := freeName(ctx, tx, u.ID, a.Name, a.RenameIfTaken)
+	other, taken, err := named(ctx, tx, u.ID, a.Name)
+	if err != nil {
+		return Activated{}, err
+	}
+	if taken && !ordered && p.Settings.SameName == profile.SameReplace && replaceable(other) {
+		return takeOver(ctx, tx, by, ring, u, other, a, wire.Replace, false, false)
+	}
+	if ordered {
+		err = accounts.TakeSeat(ctx, tx, ring, u.ID)
+	} else {
+		err = admit(ctx, tx, ring, u, p.Settings)
+	}
+	if err != nil {
+		return Activated{}, err
+	}
+	name, err := freeName(ctx, tx, u.ID, a.Name, a.RenameIfTaken || ordered || p.Settings.SameName == profile.SameAllow)
 	if err != nil {
 		return Activated{}, err
 	}
@@ -123,16 +146,12 @@ func checkHardware(h wire.Hardware, version string) error {
 
 // admit asks the profile whether the user may have one more device, and takes
 // a seat of the licence for the first.
-func admit(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User) error {
-	p, err := profiles.Of(ctx, tx, u)
-	if err != nil {
-		return err
-	}
+func admit(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User, s profile.Settings) error {
 	have, err := liveOf(ctx, tx, u.ID)
 	if err != nil {
 		return err
 	}
-	if refused := refusal(p.Settings, have); refused != nil {
+	if refused := refusal(s, have); refused != nil {
 		return refused
 	}
 	return accounts.TakeSeat(ctx, tx, ring, u.ID)

@@ -434,7 +434,15 @@ func (a activation) finish(ctx context.Context, tx *db.Tx, by access.Caller, rin
 		if a.choice != "" && a.choice != wire.Add && a.choice != Succeed && a.choice != First {
 			return Activated{}, errs.New(errs.Forbidden, "device.activation.choice")
 		}
-		return a.add(ctx, tx, by, ring, u, c)
+		if err := a.first(ctx, tx); err != nil {
+			return Activated{}, err
+		}
+		if c.waits = a.waits; a.choice == Succeed {
+			c.replaces = a.target
+		}
+		c.RenameIfTaken = c.RenameIfTaken || a.choice != ""
+		// What an administrator said of this computer, the profile is not asked.
+		return add(ctx, tx, by, ring, u, c, a.choice != "" && (a.proof != ByToken || a.choice == Succeed))
 	}
 	d, err := a.chosen(ctx, tx, in.Choice, ID(in.DeviceID))
 	if err != nil {
@@ -443,33 +451,16 @@ func (a activation) finish(ctx context.Context, tx *db.Tx, by access.Caller, rin
 	return takeOver(ctx, tx, by, ring, u, d, c, in.Choice, in.KeepUnlinked, in.Name != "")
 }
 
-func (a activation) add(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, c Activation) (Activated, error) {
-	if a.choice == First {
-		have, err := liveOf(ctx, tx, u.ID)
-		if err == nil && len(have) > 0 {
-			err = errs.Of(errs.FirstDeviceOnly)
-		}
-		if err != nil {
-			return Activated{}, err
-		}
+// first refuses another device than the user's first where only that may come.
+func (a activation) first(ctx context.Context, tx *db.Tx) error {
+	if a.choice != First {
+		return nil
 	}
-	if a.choice == "" || a.proof == ByToken && a.choice != Succeed {
-		if err := admit(ctx, tx, ring, u); err != nil {
-			return Activated{}, err
-		}
-	} else if err := accounts.TakeSeat(ctx, tx, ring, u.ID); err != nil {
-		// An administrator said so: the profile is not asked.
-		return Activated{}, err
+	have, err := liveOf(ctx, tx, a.user)
+	if err == nil && len(have) > 0 {
+		err = errs.Of(errs.FirstDeviceOnly)
 	}
-	name, err := freeName(ctx, tx, u.ID, c.Name, c.RenameIfTaken || a.choice != "")
-	if err != nil {
-		return Activated{}, err
-	}
-	c.waits = a.waits
-	if a.choice == Succeed {
-		c.replaces = a.target
-	}
-	return create(ctx, tx, by, ring, u, name, c)
+	return err
 }
 
 // chosen is the device of a choice, if this activation may take it.
