@@ -85,10 +85,10 @@ func each(f func(name string, r row, a attack)) {
 	}
 }
 
-// A hundred servers, each with its pages: what they hold is looked over for
-// garbage less often than it would be.
+// A hundred servers are made, one after the other, each with all its pages: it
+// is looked for garbage less often than it would be.
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(200)
 	m.Run()
 }
 
