@@ -1,9 +1,6 @@
 package web
 
-import (
-	"strings"
-	"time"
-)
+import "strings"
 
 // Sign is a sentence with the sign before it.
 type Sign struct {
@@ -16,75 +13,6 @@ type Sign struct {
 type State struct {
 	Colour string
 	Text   string
-}
-
-// Level is how well a device is protected.
-type Level string
-
-// The levels.
-const (
-	Protected Level = "protected"
-	AtRisk    Level = "risk"
-	Never     Level = "never"
-	Stopped   Level = "stopped" // deactivated: nobody expects backups of it
-)
-
-// Late is how long a device may be without a backup before somebody should
-// look at it: a weekend is not late, a week is.
-const Late = 5 * 24 * time.Hour
-
-// Protection is what is known of a device when a page says how well it is
-// protected.
-type Protection struct {
-	Active      bool      // it may back up
-	LastBackup  time.Time // of the last snapshot that was committed
-	Unfinished  bool      // that snapshot is a part
-	Unreadable  int64     // what it could not read
-	Running     bool      // so it said
-	SeenAt      time.Time // when it said so
-	Done, Total int64     // files of the running backup, when known
-}
-
-// reportLasts is how long a device's word that it is backing up is believed.
-const reportLasts = 15 * time.Minute
-
-// Level is how well the device is protected now.
-func (d Protection) Level(now time.Time) Level {
-	switch {
-	case !d.Active:
-		return Stopped
-	case d.LastBackup.IsZero():
-		return Never
-	case now.Sub(d.LastBackup) >= Late:
-		return AtRisk
-	}
-	return Protected
-}
-
-// Sign is the sentence for it, in the frame's language.
-func (f Frame) Sign(d Protection) Sign {
-	p := f.p
-	if d.Active && d.Running && f.now.Sub(d.SeenAt) < reportLasts {
-		if d.Total > 0 {
-			return Sign{"good", "refresh", p.T("protection.running.files", "done", d.Done, "total", d.Total)}
-		}
-		return Sign{"good", "refresh", p.T("protection.running")}
-	}
-	switch d.Level(f.now) {
-	case Stopped:
-		return Sign{"idle", "ban", p.T("protection.stopped")}
-	case Never:
-		return Sign{"bad", "shield-x", p.T("protection.never")}
-	case AtRisk:
-		return Sign{"warn", "alert-triangle", p.N("protection.late", int64(f.now.Sub(d.LastBackup)/(24*time.Hour)))}
-	}
-	if d.Unfinished {
-		return Sign{"warn", "shield-check", p.T("protection.partial")}
-	}
-	if d.Unreadable > 0 {
-		return Sign{"warn", "shield-check", p.N("protection.unreadable", d.Unreadable)}
-	}
-	return Sign{"good", "shield-check", p.T("protection.good")}
 }
 
 // System is a computer's system as people say it.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,20 +11,11 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
 	"github.com/backstay/backstay/wire"
 )
-
-// protectionOf is what a device tells of its protection.
-func protectionOf(d devices.Device) web.Protection {
-	p := web.Protection{Active: d.Works(), LastBackup: d.LastBackupAt, Unfinished: d.LastStatus == "partial",
-		Running: d.Status == wire.StateRunning, SeenAt: d.LastSeenAt}
-	if d.Progress != nil {
-		p.Done, p.Total = d.Progress.Files, d.Progress.TotalFiles
-	}
-	return p
-}
 
 // stateOf is a device's state, or what else keeps it from working: while its
 // user does not, neither does it.
@@ -34,21 +26,35 @@ func stateOf(d devices.Device) string {
 	return string(d.State)
 }
 
-func deviceOf(f web.Frame, d devices.Device, username string) device {
+func deviceOf(f web.Frame, d devices.Device, x devices.Protection, username string) device {
 	return device{ID: string(d.ID), Name: d.Name, System: web.System(d.Hardware.OS, d.Hardware.OSVersion, d.Hardware.Arch), Icon: web.DeviceIcon(d.System),
 		Client: d.ClientVersion, UserID: string(d.User), Username: username,
-		Protection: f.Sign(protectionOf(d)), State: f.State("device.state.", stateOf(d)),
+		Protection: entry.Sign(f, x), State: f.State("device.state.", stateOf(d)),
 		LastBackup: d.LastBackupAt, LastSeen: d.LastSeenAt, Activated: d.ActivatedAt,
 		Bytes: d.StoredBytes, Files: d.StoredFiles, Final: d.PurgeAt}
+}
+
+// deviceRows are devices for a page.
+func deviceRows(ctx context.Context, tx *db.Tx, f web.Frame, list []devices.Listed) ([]device, error) {
+	var judge devices.Judge
+	var rows []device
+	for _, d := range list {
+		x, err := judge.Protection(ctx, tx, d.Device, f.Now())
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, deviceOf(f, d.Device, x, d.Username))
+	}
+	return rows, nil
 }
 
 func (c *console) devices(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := devicesPage{Frame: c.frame(w, r, v, "console.devices"), Query: strings.TrimSpace(r.FormValue("q")), Show: r.FormValue("show"), CanWrite: v.may(access.ManageUsers)}
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
 		list, pages, err := listed(r, tx, v, &page)
-		page.Devices, page.Pages = nil, pages
-		for _, d := range list {
-			page.Devices = append(page.Devices, deviceOf(page.Frame, d.Device, d.Username))
+		page.Pages = pages
+		if err == nil {
+			page.Devices, err = deviceRows(r.Context(), tx, page.Frame, list)
 		}
 		return err
 	})
@@ -93,8 +99,8 @@ func (page *devicesPage) setStates(r *http.Request, tx *db.Tx, v *visit, filter 
 // listed is the part of the devices that a page shows.
 func listed(r *http.Request, tx *db.Tx, v *visit, page *devicesPage) ([]devices.Listed, web.Pages, error) {
 	filter := devices.Filter{Org: v.org(), Search: page.Query, After: web.After(r), Limit: listPart}
-	switch level := web.Level(page.Show); level {
-	case web.Protected, web.AtRisk, web.Never:
+	switch level := devices.Level(page.Show); level {
+	case devices.Protected, devices.AtRisk, devices.Never:
 		list, err := ofLevel(r, tx, v, filter, level, page.Now())
 		return list, web.Pages{}, err
 	}
@@ -118,8 +124,9 @@ func listed(r *http.Request, tx *db.Tx, v *visit, page *devicesPage) ([]devices.
 const maxOfLevel = 500
 
 // ofLevel are the devices that are so well protected.
-func ofLevel(r *http.Request, tx *db.Tx, v *visit, filter devices.Filter, level web.Level, now time.Time) ([]devices.Listed, error) {
+func ofLevel(r *http.Request, tx *db.Tx, v *visit, filter devices.Filter, level devices.Level, now time.Time) ([]devices.Listed, error) {
 	var found []devices.Listed
+	var judge devices.Judge
 	filter.Limit = 500
 	for {
 		list, after, err := devices.List(r.Context(), tx, v.caller, filter)
@@ -127,7 +134,11 @@ func ofLevel(r *http.Request, tx *db.Tx, v *visit, filter devices.Filter, level 
 			return nil, err
 		}
 		for _, d := range list {
-			if protectionOf(d.Device).Level(now) == level && len(found) < maxOfLevel {
+			x, err := judge.Protection(r.Context(), tx, d.Device, now)
+			if err != nil {
+				return nil, err
+			}
+			if x.Level == level && len(found) < maxOfLevel {
 				found = append(found, d)
 			}
 		}
@@ -162,7 +173,11 @@ func (c *console) showDevice(w http.ResponseWriter, r *http.Request, v *visit, s
 		if err != nil {
 			return err
 		}
-		page.Device = deviceOf(page.Frame, d, u.Username)
+		x, err := new(devices.Judge).Protection(ctx, tx, d, page.Now())
+		if err != nil {
+			return err
+		}
+		page.Device = deviceOf(page.Frame, d, x, u.Username)
 		page.notice(d)
 		page.act(d)
 		list, err := c.Vault.Snapshots(ctx, tx, v.caller, vault.Filter{Org: d.Org, Device: id, Limit: maxSnapshots})

@@ -18,14 +18,14 @@ type figures struct {
 	org            orgs.Org
 	users, devices int64
 	first          string // a username, for the command that activates
-	levels         map[web.Level]int64
+	levels         map[devices.Level]int64
 	bytes, files   int64
 	attention      []attention // what needs somebody, besides devices
 }
 
 func (c *console) count(r *http.Request, tx *db.Tx, v *visit, f web.Frame) (x figures, err error) {
 	ctx := r.Context()
-	x.levels = map[web.Level]int64{}
+	x.levels = map[devices.Level]int64{}
 	if x.org, err = orgs.Find(ctx, tx, v.org()); err != nil {
 		return x, err
 	}
@@ -43,6 +43,7 @@ func (c *console) count(r *http.Request, tx *db.Tx, v *visit, f web.Frame) (x fi
 	if len(some) > 0 {
 		x.first = some[0].Username
 	}
+	var judge devices.Judge
 	for after := ""; ; {
 		var list []devices.Listed
 		list, after, err = devices.List(ctx, tx, v.caller, devices.Filter{Org: v.org(), After: after, Limit: 500})
@@ -53,7 +54,11 @@ func (c *console) count(r *http.Request, tx *db.Tx, v *visit, f web.Frame) (x fi
 			x.devices++
 			x.bytes += d.StoredBytes
 			x.files += d.StoredFiles
-			x.levels[protectionOf(d.Device).Level(f.Now())]++
+			protection, err := judge.Protection(ctx, tx, d.Device, f.Now())
+			if err != nil {
+				return x, err
+			}
+			x.levels[protection.Level]++
 		}
 		if after == "" {
 			break
@@ -82,7 +87,7 @@ func (c *console) overview(w http.ResponseWriter, r *http.Request, v *visit) {
 	}
 	page.Command = web.ActivateCommand(c.portal(r), c.Fingerprint, x.first)
 	page.Attention = x.attention
-	page.FirstSteps = x.users == 0 || x.devices == 0 || x.levels[web.Never] == x.devices
+	page.FirstSteps = x.users == 0 || x.devices == 0 || x.levels[devices.Never] == x.devices
 	page.fill(x)
 	c.site.Render(w, r, http.StatusOK, "overview", page)
 }
@@ -91,13 +96,13 @@ func (c *console) overview(w http.ResponseWriter, r *http.Request, v *visit) {
 func (page *overviewPage) fill(x figures) {
 	p := page.Printer()
 	for _, l := range []struct {
-		level           web.Level
+		level           devices.Level
 		sign, icon, key string
 		attention       string
 	}{
-		{web.Protected, "good", "shield-check", "console.protected", ""},
-		{web.AtRisk, "warn", "alert-triangle", "console.risk", "console.attention.late"},
-		{web.Never, "bad", "shield-x", "console.never", "console.attention.never"},
+		{devices.Protected, "good", "shield-check", "console.protected", ""},
+		{devices.AtRisk, "warn", "alert-triangle", "console.risk", "console.attention.late"},
+		{devices.Never, "bad", "shield-x", "console.never", "console.attention.never"},
 	} {
 		n := x.levels[l.level]
 		page.Legend = append(page.Legend, web.Sign{Sign: l.sign, Icon: l.icon, Text: p.N(l.key, n)})
@@ -106,7 +111,7 @@ func (page *overviewPage) fill(x figures) {
 		}
 		if l.attention != "" {
 			page.Attention = append(page.Attention, attention{Href: "/admin/devices?show=" + string(l.level),
-				What: web.Sign{Sign: l.sign, Icon: l.icon, Text: p.N(l.attention, n, "days", int(web.Late.Hours()/24))}})
+				What: web.Sign{Sign: l.sign, Icon: l.icon, Text: p.N(l.attention, n)}})
 		}
 		page.Bar = append(page.Bar, bar{Class: l.sign, Width: n})
 	}

@@ -160,9 +160,8 @@ func (page *userPage) fill(r *http.Request, tx *db.Tx, v *visit, u accounts.User
 	if err != nil {
 		return err
 	}
-	page.Devices = nil
-	for _, d := range list {
-		page.Devices = append(page.Devices, deviceOf(page.Frame, d.Device, u.Username))
+	if page.Devices, err = deviceRows(ctx, tx, page.Frame, list); err != nil {
+		return err
 	}
 	return page.person(r, tx, v, u)
 }

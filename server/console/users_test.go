@@ -136,7 +136,7 @@ func TestActs(t *testing.T) {
 	admin.get(at+"/disable").want(t, http.StatusOK, "1 device stops backing up.", "Activate undoes it")
 	admin.post(at+"/disable", "confirm", "usre").want(t, http.StatusBadRequest, "This is not the name.")
 	state(accounts.Active)
-	admin.done(admin.post(at+"/disable", "confirm", " USER "), "user is disabled.", "Disabled with its user", "No longer backed up.")
+	admin.done(admin.post(at+"/disable", "confirm", " USER "), "user is disabled.", "Disabled with its user", "Not backed up: its user is disabled")
 	state(accounts.Disabled)
 	admin.get("/admin/devices").want(t, http.StatusOK, "Disabled with its user")
 	admin.done(admin.post(at+"/activate"), "user is active again.").lacks(t, "Disabled with its user")

@@ -67,6 +67,8 @@ type Device struct {
 	NotedAt     time.Time      // last warning before an inactive device is deleted
 	Owner       accounts.State // of the user: while it is not active, the device is refused
 
+	OwnerProfile access.ProfileID // of the user, "" for the organisation's default
+
 	Name          string // what people see, unique among the user's
 	Named         bool   // somebody chose the name: it does not follow the host's
 	Hardware      wire.Hardware

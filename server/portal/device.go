@@ -29,7 +29,16 @@ func (p *portal) device(w http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	page := devicePage{Frame: p.frame(w, r, v, web.Visible(d.Name))}
-	page.Device = cardOf(page.Frame, d)
+	var x devices.Protection
+	err = p.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		x, err = new(devices.Judge).Protection(r.Context(), tx, d, page.Now())
+		return err
+	})
+	if err != nil {
+		p.fail(w, r, v.caller, err)
+		return
+	}
+	page.Device = cardOf(page.Frame, d, x)
 	if chosen >= 0 {
 		err := p.fill(r, v, &page, list, chosen)
 		// A device that was taken over can commit what nobody can open, and a

@@ -6,9 +6,9 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/web"
-	"github.com/backstay/backstay/wire"
 )
 
 // maxDevices is how many devices of one user a page shows; a profile allows a
@@ -25,13 +25,8 @@ func (p *portal) webRestore(r *http.Request, u accounts.User) (on bool, err erro
 	return on, err
 }
 
-func cardOf(f web.Frame, d devices.Device) device {
-	protection := web.Protection{Active: d.State == devices.Active, LastBackup: d.LastBackupAt, Unfinished: d.LastStatus == "partial",
-		Running: d.Status == wire.StateRunning, SeenAt: d.LastSeenAt}
-	if d.Progress != nil {
-		protection.Done, protection.Total = d.Progress.Files, d.Progress.TotalFiles
-	}
-	return device{ID: string(d.ID), Name: d.Name, Icon: web.DeviceIcon(d.System), Protection: f.Sign(protection),
+func cardOf(f web.Frame, d devices.Device, x devices.Protection) device {
+	return device{ID: string(d.ID), Name: d.Name, Icon: web.DeviceIcon(d.System), Protection: entry.Sign(f, x),
 		System:     web.System(d.Hardware.OS, d.Hardware.OSVersion, d.Hardware.Arch),
 		LastBackup: d.LastBackupAt, Bytes: d.StoredBytes, Files: d.StoredFiles}
 }
@@ -47,9 +42,14 @@ func (p *portal) sources(w http.ResponseWriter, r *http.Request, v *visit) {
 	page.Title = page.Printer().T("portal.sources")
 	err := p.DB.Read(r.Context(), func(tx *db.Tx) error {
 		list, _, err := devices.List(r.Context(), tx, v.caller, devices.Filter{User: v.user.ID, Limit: maxDevices})
+		var judge devices.Judge
 		page.Devices = nil
 		for _, d := range list {
-			page.Devices = append(page.Devices, cardOf(page.Frame, d.Device))
+			x, err := judge.Protection(r.Context(), tx, d.Device, page.Now())
+			if err != nil {
+				return err
+			}
+			page.Devices = append(page.Devices, cardOf(page.Frame, d.Device, x))
 		}
 		return err
 	})
