@@ -209,7 +209,7 @@ func (a *Agent) keepSchedule(ctx context.Context) {
 func (a *Agent) decide() schedule.Decision {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.facts.Now, a.facts.Held = a.now(), a.stopped != nil
+	a.facts.Now, a.facts.Held = a.now().In(zone(localtime)), a.stopped != nil
 	next := schedule.Next(a.facts)
 	if a.stopped == nil && next.At.After(a.facts.Now) && !next.At.Equal(a.live.Next) {
 		a.cfg.Log.Info("next backup", "at", next.At, "reason", next.Reason, "blocked", next.Blocked)
@@ -267,7 +267,7 @@ func (a *Agent) due(ctx context.Context) {
 func (a *Agent) watch(ctx context.Context, stop func(), by schedule.Asker) {
 	for a.pause(ctx, look) {
 		a.mu.Lock()
-		a.facts.Now, a.facts.Held = a.now(), a.stopped != nil
+		a.facts.Now, a.facts.Held = a.now().In(zone(localtime)), a.stopped != nil
 		blocked := schedule.Interrupt(a.facts, by)
 		a.mu.Unlock()
 		if len(blocked) > 0 {

@@ -24,6 +24,28 @@ var crontab = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | c
 // ParseCron reads five fields. Times that never come are refused, and those
 // that come oftener than MinInterval.
 func ParseCron(text string) (Cron, error) {
+	c, err := readCron(text)
+	if err != nil {
+		return Cron{}, err
+	}
+	last := c.spec.Next(time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC).Add(-time.Second))
+	if last.IsZero() {
+		return Cron{}, errors.New("no such time comes")
+	}
+	for range 200 {
+		next := c.spec.Next(last)
+		if next.IsZero() {
+			break // not for years
+		}
+		if next.Sub(last) < MinInterval*time.Minute {
+			return Cron{}, errors.New("too often")
+		}
+		last = next
+	}
+	return c, nil
+}
+
+func readCron(text string) (Cron, error) {
 	text = strings.ToLower(text) // the parser takes the H of THU for something else
 	fields := strings.Fields(text)
 	if len(fields) != 5 || strings.ContainsAny(text, "=@") {
@@ -32,20 +54,6 @@ func ParseCron(text string) (Cron, error) {
 	spec, err := crontab.Parse(text)
 	if err != nil {
 		return Cron{}, err
-	}
-	last := spec.Next(time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC).Add(-time.Second))
-	if last.IsZero() {
-		return Cron{}, errors.New("no such time comes")
-	}
-	for range 200 {
-		next := spec.Next(last)
-		if next.IsZero() {
-			break // not for years
-		}
-		if next.Sub(last) < MinInterval*time.Minute {
-			return Cron{}, errors.New("too often")
-		}
-		last = next
 	}
 	return Cron{spec: spec, anyHour: strings.HasPrefix(fields[1], "*")}, nil
 }

@@ -69,6 +69,9 @@ func TestCronNext(t *testing.T) {
 		{"the day after, where it was half an hour", "Australia/Lord_Howe", "0 0 * * *", "Sun 5 Apr 2026 00:00 +11", "Mon 6 Apr 2026 00:00 +1030"},
 		{"a midnight that is left out", "America/Santiago", "0 0 * * *", "Sat 5 Sep 2026 12:00 -04", "Sun 6 Sep 2026 01:00 -03"},
 		{"every hour means every hour", "Europe/Paris", "0 * * * *", "Sun 25 Oct 2026 02:00 CEST", "Sun 25 Oct 2026 02:00 CET"},
+		{"every two hours, at both", "Europe/Paris", "0 */2 * * *", "Sun 25 Oct 2026 02:00 CEST", "Sun 25 Oct 2026 02:00 CET"},
+		{"and then by the clock", "Europe/Paris", "0 */2 * * *", "Sun 25 Oct 2026 02:00 CET", "Sun 25 Oct 2026 04:00 CET"},
+		{"every two hours, without the one that is left out", "Europe/Paris", "0 */2 * * *", "Sun 28 Mar 2027 00:00 CET", "Sun 28 Mar 2027 04:00 CEST"},
 		{"and each once in spring", "Europe/Paris", "0 * * * *", "Sun 28 Mar 2027 01:00 CET", "Sun 28 Mar 2027 03:00 CEST"},
 		{"after the hour that came twice", "Europe/Paris", "0 3 * * *", "Sun 25 Oct 2026 02:30 CET", "Sun 25 Oct 2026 03:00 CET"},
 	} {

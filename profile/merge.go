@@ -197,9 +197,15 @@ func (r Rhythm) valid() bool {
 	return r.IntervalMinutes >= MinInterval && r.IntervalMinutes <= MaxInterval
 }
 
+// Times are those of Cron, if there is one.
+func (r Rhythm) Times() (Cron, bool) {
+	c, err := readCron(r.Cron)
+	return c, err == nil
+}
+
 // Interval is the longest time between two backups that the rhythm asks for.
 func (r Rhythm) Interval(now time.Time) time.Duration {
-	if c, err := ParseCron(r.Cron); err == nil {
+	if c, ok := r.Times(); ok {
 		return c.LongestGap(now)
 	}
 	return time.Duration(r.IntervalMinutes) * time.Minute

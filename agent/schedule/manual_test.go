@@ -157,6 +157,8 @@ func TestManual(t *testing.T) {
 			want: "23 Nov 2026 12:30 CET, timed"},
 		{name: "the user's times instead of an interval", now: "23 Nov 2026 10:00 CET", done: "23 Nov 2026 09:15 CET", choices: profile.Choices{Cron: "0 17 * * *"},
 			want: "23 Nov 2026 17:00 CET, timed"},
+		{name: "a backup that took until the next time", now: "23 Nov 2026 12:58 CET", done: "23 Nov 2026 12:58 CET", profile: cron("0 * * * *"),
+			want: "23 Nov 2026 13:03 CET, timed"},
 		{name: "a new device does not wait for its time", now: "23 Nov 2026 10:00 CET", up: "23 Nov 2026 09:00 CET", profile: cron("30 12 * * *"), want: "now, first"},
 
 		// Asleep or off.

@@ -176,8 +176,8 @@ func (f Facts) due() (time.Time, Reason) {
 		return up, First
 	}
 	at, why := f.LastDone.Add(f.jitter(interval)), Interval
-	if c, err := profile.ParseCron(f.Settings.Rhythm.Value.Cron); err == nil {
-		at, why = f.timed(c), Timed
+	if timed := f.timed(); !timed.IsZero() {
+		at, why = timed, Timed
 	}
 	if at.Before(up) {
 		// Once, not once for each that was missed; and not all devices of an office
@@ -202,10 +202,18 @@ func (f Facts) up() time.Time {
 }
 
 // timed is the first of the named times since the last backup, and a little
-// later: never earlier, since it may be the beginning of the night.
-func (f Facts) timed(c profile.Cron) time.Time {
+// later: never earlier, since it may be the beginning of the night. It is zero
+// when there are none.
+func (f Facts) timed() time.Time {
+	c, ok := f.Settings.Rhythm.Value.Times()
+	if !ok {
+		return time.Time{}
+	}
 	at := c.Next(f.here(f.LastDone))
-	return at.Add(f.spread(c.Next(at).Sub(at)))
+	if at.IsZero() {
+		return at
+	}
+	return later(at.Add(f.spread(c.Next(at).Sub(at))), f.LastDone.Add(MinInterval))
 }
 
 // wait moves a backup to when the obstacles have ended of which one knows when
