@@ -107,6 +107,9 @@ func TestRegisterOnATerminal(t *testing.T) {
 	var codes []any
 	c.play("POST register/confirm", func(in map[string]any) any {
 		codes = append(codes, in["pending"], in["code"])
+		if in["code"] == "000000" {
+			return refusal(410, "E1107", "error.E1107", nil)
+		}
 		if in["code"] != "123456" {
 			return refusal(400, "E1108", "error.E1108", map[string]any{"n": 4})
 		}
@@ -131,6 +134,7 @@ func TestRegisterOnATerminal(t *testing.T) {
 	s.secret("New password:", "weak")
 	s.secret("Confirm new password:", "weak")
 	s.expect("serial number is not valid")
+	s.expect("(E1302)")
 	s.answer("Serial number:", "RIGHT")
 	s.expect("needs at least 8 characters")
 	s.expect("needs a digit")
@@ -139,7 +143,9 @@ func TestRegisterOnATerminal(t *testing.T) {
 	s.secret("Confirm new password:", "Secret-One")
 	s.expect("sent to ann@example.org")
 	s.answer("Code from the e-mail", "654321")
-	s.expect("4 tries left")
+	s.expect("4 tries left. (E1108)")
+	s.answer("Code from the e-mail", "000000")
+	s.expect("(E1107)")
 	s.answer("Code from the e-mail", "r")
 	s.expect("Try again in 30 seconds")
 	s.answer("Code from the e-mail", "R")
@@ -161,7 +167,7 @@ func TestRegisterOnATerminal(t *testing.T) {
 	if last := got[len(got)-1]; last != want {
 		t.Errorf("the server was sent %+v, want %+v", last, want)
 	}
-	if len(codes) != 4 || codes[2] != "P1" || codes[3] != "123456" {
+	if len(codes) != 6 || codes[4] != "P1" || codes[5] != "123456" {
 		t.Errorf("the codes sent are %v", codes)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "state", "registration.json")); !os.IsNotExist(err) {
@@ -227,6 +233,10 @@ func TestRegistrationIsResumed(t *testing.T) {
 	data, _ := os.ReadFile(filepath.Join(dir, "state", "registration.json"))
 	if strings.Contains(string(data), "Secret") {
 		t.Errorf("the password is kept: %s", data)
+	}
+	// A code that has ended does not end the registration: another one can be had.
+	if status, _, errOut := run(t, env, "register", "--code", "000000"); status != 4 || !strings.Contains(errOut, "E1107") {
+		t.Errorf("register with a code that has ended = %d, %q", status, errOut)
 	}
 	if status, out, _ := run(t, env, "register", "--resend", "--json"); status != 0 || !strings.Contains(out, `"state": "waiting"`) {
 		t.Errorf("register --resend = %d, %q", status, out)

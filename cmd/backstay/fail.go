@@ -27,15 +27,20 @@ func (a *app) fail(err error) int {
 		a.failJSON(err)
 		return status
 	}
-	message := a.message(err)
-	if e := errs.Find(err); e != nil && e.Code != "" {
-		message += a.paint(dim, fmt.Sprintf(" (%s)", e.Code))
-	}
-	fmt.Fprintf(a.errOut, "%s %s\n", a.paint(red, "backstay:"), message)
+	fmt.Fprintf(a.errOut, "%s %s%s\n", a.paint(red, "backstay:"), a.message(err), a.code(err))
 	for _, line := range a.details(err) {
 		fmt.Fprintf(a.errOut, "  %s\n", line)
 	}
 	return status
+}
+
+// code is the code of a failure as it stands behind its message, "" without any.
+func (a *app) code(err error) string {
+	e := errs.Find(err)
+	if e == nil || e.Code == "" {
+		return ""
+	}
+	return a.paint(dim, fmt.Sprintf(" (%s)", e.Code))
 }
 
 func (a *app) failJSON(err error) {
@@ -103,7 +108,7 @@ func (a *app) details(err error) (lines []string) {
 		detail.Value = safe(detail.Value)
 		lines = append(lines, detail.Text(a.say))
 	}
-	if why := because(e); why != "" {
+	if why := a.because(e); why != "" {
 		lines = append(lines, strings.Split(why, "\n")...)
 	}
 	for _, name := range wire.Choice(e) {
@@ -120,11 +125,11 @@ func (a *app) details(err error) (lines []string) {
 }
 
 // because is the cause of an expected failure in the words of whoever met it.
-func because(e *errs.Error) string {
+func (a *app) because(e *errs.Error) string {
 	var refused *wire.Refusal
 	if errors.As(e.Err, &refused) {
 		if refused.RequestID != "" {
-			return "request " + refused.RequestID
+			return a.say.T("cli.request", "id", refused.RequestID)
 		}
 		return ""
 	}

@@ -128,7 +128,7 @@ func (a *app) rule(r wire.PasswordRule) string {
 
 // complain says why something was refused, to somebody who may try again.
 func (a *app) complain(err error) {
-	fmt.Fprintln(a.errOut, a.paint(red, a.message(err)))
+	fmt.Fprintln(a.errOut, a.paint(red, a.message(err))+a.code(err))
 	for _, line := range a.details(err) {
 		fmt.Fprintf(a.errOut, "  %s\n", line)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -184,8 +185,11 @@ func (a *app) askFields(cmd *cobra.Command, r *registering, offer wire.SignIn) e
 // resend has another code mailed.
 func (a *app) resend(ctx context.Context, st *state.State, client *wire.Client, waiting *state.Registration) (wire.Registering, error) {
 	out, err := client.ResendCode(ctx, waiting.Pending)
+	if errs.Is(err, errs.LinkExpired) { // the server knows the registration no more
+		return out, cmp.Or(st.SetRegistration(nil), err)
+	}
 	if err != nil {
-		return out, a.forgetEnded(st, err)
+		return out, err
 	}
 	if out.Pending != "" && out.Pending != waiting.Pending {
 		waiting.Pending = out.Pending
@@ -199,18 +203,9 @@ func (a *app) resend(ctx context.Context, st *state.State, client *wire.Client, 
 	return out, nil
 }
 
-// forgetEnded forgets a registration that the server knows no more.
-func (a *app) forgetEnded(st *state.State, err error) error {
-	if errs.Is(err, errs.LinkExpired) {
-		if err := st.SetRegistration(nil); err != nil {
-			return err
-		}
-	}
-	return err
-}
-
 // confirmRegistration gives the code, or asks for it until it is right. Another
-// one is mailed to whoever types an r.
+// one is mailed to whoever types an r, also when the first has ended: the
+// registration has not.
 func (a *app) confirmRegistration(ctx context.Context, st *state.State, client *wire.Client, waiting *state.Registration, code string) (string, error) {
 	given := code != ""
 	for {
@@ -235,8 +230,8 @@ func (a *app) confirmRegistration(ctx context.Context, st *state.State, client *
 		switch {
 		case err == nil:
 			return out.Username, st.SetRegistration(nil)
-		case given || !errs.Is(err, errs.WrongConfirmation):
-			return "", a.forgetEnded(st, err)
+		case given || !errs.Is(err, errs.WrongConfirmation) && !errs.Is(err, errs.LinkExpired):
+			return "", err
 		}
 		a.complain(err)
 	}
