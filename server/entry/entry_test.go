@@ -401,6 +401,28 @@ func TestRegistrationIsOffAtFirst(t *testing.T) {
 	p.has(t, "This field is needed.", `value="new@example.org"`)
 }
 
+// All that is wrong with a form is said at once, and costs no try.
+func TestRegistrationNamesAllFaults(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	change(t, s, func(x *settings.Settings) { x.Registration.Mode = settings.RegistrationSerial })
+	b := open(t, s)
+	empty := b.post("/register", http.StatusBadRequest)
+	if n := strings.Count(empty.text, "This field is needed."); n != 5 {
+		t.Errorf("%d of five empty fields are named", n)
+	}
+	wrong := []string{"email", "nobody", "username", "root", "first_name", strings.Repeat("n", 101), "last_name", "E",
+		"serial", "AAAAA", "serial", "BBBBB", "serial", "CCCCC", "serial", "DDDDD", "serial", "EEEEE"}
+	for range 12 { // more than there are tries in an hour
+		b.post("/register", http.StatusBadRequest, wrong...).has(t, `id="e-email"`, `id="e-username"`, `id="e-first_name"`, `class="code">E1302<`)
+	}
+	wrong[1], wrong[3], wrong[5] = "new@example.org", "new", "N"
+	for range 10 { // but guessing serial numbers does
+		b.post("/register", http.StatusBadRequest, wrong...).has(t, `class="code">E1302<`)
+	}
+	b.post("/register", http.StatusTooManyRequests, wrong...)
+}
+
 // What a forgotten password answers says nothing about any account.
 func TestForgottenIsNeutral(t *testing.T) {
 	t.Parallel()

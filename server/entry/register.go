@@ -1,6 +1,7 @@
 package entry
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/web"
@@ -28,13 +30,15 @@ func (d *Door) registration(r *http.Request) (mode string, err error) {
 }
 
 func (d *Door) registerPage(w http.ResponseWriter, r *http.Request) {
-	d.showRegister(w, r, signin.Registration{}, nil, nil)
+	d.showRegister(w, r, signin.Registration{}, nil, nil, nil)
 }
 
 // groups is how many boxes a serial number has.
 const groups = 5
 
-func (d *Door) showRegister(w http.ResponseWriter, r *http.Request, asked signin.Registration, serial []string, failure error) {
+// showRegister shows the form, with what is wrong about the fields and what the
+// gate said.
+func (d *Door) showRegister(w http.ResponseWriter, r *http.Request, asked signin.Registration, serial []string, wrong map[string]error, failure error) {
 	from := access.CallerOf(r.Context())
 	mode, err := d.registration(r)
 	if err == nil && mode == settings.RegistrationOff {
@@ -48,6 +52,10 @@ func (d *Door) showRegister(w http.ResponseWriter, r *http.Request, asked signin
 		FirstName: asked.FirstName, LastName: asked.LastName, NeedsSerial: mode == settings.RegistrationSerial}
 	page.Title = page.Printer().T("entry.register")
 	status := http.StatusOK
+	for name, err := range wrong {
+		status = web.Status(w, err)
+		page.Form.AddField(name, page.Printer().Error(err))
+	}
 	if failure != nil {
 		status = web.Status(w, failure)
 		if !page.Form.AddTo(page.Printer(), failure, registerFields) {
@@ -59,7 +67,7 @@ func (d *Door) showRegister(w http.ResponseWriter, r *http.Request, asked signin
 	for i := range min(len(serial), groups) {
 		page.Serial[i].Value = serial[i]
 	}
-	page.mark(failure)
+	page.mark(cmp.Or(failure, wrong["serial"]))
 	d.Site.Render(w, r, status, "register", page)
 }
 
@@ -96,31 +104,53 @@ func (d *Door) register(w http.ResponseWriter, r *http.Request) {
 		FirstName: r.PostFormValue("first_name"), LastName: r.PostFormValue("last_name"),
 		Serial: strings.Join(serial, ""), Language: string(web.LangOf(r))}
 	mode, err := d.registration(r)
-	if err == nil && mode != settings.RegistrationOff {
-		if err = complete(asked, mode); err == nil {
-			_, err = d.Gate.Register(r.Context(), access.CallerOf(r.Context()), asked)
-		}
+	wrong := faults(asked, mode)
+	// A wrong serial number alone is for the gate, which counts it.
+	if err == nil && mode != settings.RegistrationOff && (len(wrong) == 0 || len(wrong) == 1 && errs.Is(wrong["serial"], errs.BadSerial)) {
+		wrong = nil
+		_, err = d.Gate.Register(r.Context(), access.CallerOf(r.Context()), asked)
 	}
-	if err != nil || mode == settings.RegistrationOff {
-		d.showRegister(w, r, asked, serial, err)
+	if err != nil || len(wrong) > 0 || mode == settings.RegistrationOff {
+		d.showRegister(w, r, asked, serial, wrong, err)
 		return
 	}
 	d.Site.Redirect(w, r, d.Base+"/sent")
 }
 
-// complete sees that every field is filled in.
-func complete(asked signin.Registration, mode string) error {
-	for _, f := range []struct{ name, value string }{
-		{"email", asked.Email}, {"username", asked.Username}, {"first_name", asked.FirstName}, {"last_name", asked.LastName},
+// faults is what can be said of each field by itself: that it is empty, or cannot
+// be right. All are told at once.
+func faults(asked signin.Registration, mode string) map[string]error {
+	wrong := map[string]error{}
+	for _, f := range []struct {
+		name, value, keys string
+		alone             accounts.New
+	}{
+		{"email", asked.Email, "user.email.", accounts.New{Username: "x", Email: asked.Email}},
+		{"username", asked.Username, "user.username.", accounts.New{Username: asked.Username}},
+		{"first_name", asked.FirstName, "user.name.", accounts.New{Username: "x", FirstName: asked.FirstName}},
+		{"last_name", asked.LastName, "user.name.", accounts.New{Username: "x", LastName: asked.LastName}},
 	} {
 		if strings.TrimSpace(f.value) == "" {
-			return errs.New(errs.Invalid, "entry.register.empty", "field", f.name)
+			wrong[f.name] = errs.New(errs.Invalid, "entry.register.empty")
+			continue
+		}
+		f.alone.Kind = access.UserKind
+		if strings.Contains(f.alone.Username, "@") {
+			f.alone.Email = f.alone.Username // whether they are one is for the gate, when both are right
+		}
+		if e := errs.Find(f.alone.Tidy()); e != nil && strings.HasPrefix(e.Key, f.keys) {
+			wrong[f.name] = e
 		}
 	}
-	if mode == settings.RegistrationSerial && strings.TrimSpace(asked.Serial) == "" {
-		return errs.New(errs.Invalid, "entry.register.empty", "field", "serial")
+	if mode != settings.RegistrationSerial {
+		return wrong
 	}
-	return nil
+	if strings.TrimSpace(asked.Serial) == "" {
+		wrong["serial"] = errs.New(errs.Invalid, "entry.register.empty")
+	} else if _, err := orgs.ParseSerial(asked.Serial); err != nil {
+		wrong["serial"] = err
+	}
+	return wrong
 }
 
 // digits is how long a mailed code is.
