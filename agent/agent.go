@@ -50,13 +50,13 @@ type Agent struct {
 	wake   chan struct{} // something changed that decides about the next backup
 	retry  chan struct{} // the server may be reached now by other ways
 
-	mu       sync.Mutex
-	live     control.Live
-	facts    schedule.Facts
-	asked    []wire.Request // backups that the server asked for and nobody has begun
-	profile  int64          // version of the settings in force
-	contact  error          // why the last call failed, nil when it did not
-	stopped  error          // why the server lets this device do nothing, nil when it does
+	mu      sync.Mutex
+	live    control.Live
+	facts   schedule.Facts
+	asked   []wire.Request // backups that the server asked for and nobody has begun
+	profile int64          // version of the settings in force
+	contact error          // why the last call failed, nil when it did not
+	stopped error          // why the server lets this device do nothing, nil when it does
 }
 
 // New makes the agent of the device that the state folder remembers; E1501
