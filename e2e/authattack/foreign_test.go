@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/servertest"
+	"github.com/backstay/backstay/version"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -87,6 +89,19 @@ func (b belongings) message(w *world, by *servertest.Device, pattern string) (pa
 		body = message("recipient_key", key)
 	case "read":
 		body = read4(b.objects)
+	case "activations":
+		body = message("username", by.Username, "password", servertest.UserPassword, "request_id", uuid.NewString(), "client_version", version.Number(),
+			"hardware", wire.Hardware{Hostname: "new", OS: "linux", Arch: "amd64"}, "signing_key", by.Signing.Public(),
+			"previous", wire.Previous{DeviceID: b.device, Signature: make([]byte, 64)})
+	case "activations/preview":
+		body = message("activation", w.begun(by), "choice", wire.Replace, "device_id", b.device)
+	case "activations/finish":
+		_, key, err := crypt.GenerateKey()
+		if err != nil {
+			w.Fatal(err)
+		}
+		begun := w.begun(by)
+		body = message("activation", begun, "choice", wire.Replace, "device_id", b.device, "enrolment_key", key, "signature", wire.SignFinish(by.Signing, begun, key))
 	case "challenge":
 		body = message("device_id", b.device)
 	case "token":
@@ -99,6 +114,18 @@ func (b belongings) message(w *world, by *servertest.Device, pattern string) (pa
 	return path, body, names
 }
 
+// begun is an activation of one more computer of a device's user.
+func (w *world) begun(by *servertest.Device) string {
+	w.Helper()
+	var begun wire.Activation
+	w.asked(w.device(http.MethodPost, "activations", "", "", message("username", by.Username, "password", servertest.UserPassword, "request_id", uuid.NewString(),
+		"client_version", version.Number(), "hardware", wire.Hardware{Hostname: "new", OS: "linux", Arch: "amd64"}, "signing_key", by.Signing.Public())), &begun)
+	return begun.Activation
+}
+
+// chances are what is by chance in answers.
+var chances = regexp.MustCompile(`"(activation|expires_at|last_seen)":"[^"]*"`)
+
 // alone are the routes for devices that name nothing but who asks, or what
 // everybody may ask for.
 var alone = []string{"hello", "sign-in", "discover", "register", "register/resend", "register/confirm", "password/forgot", "username/forgot", "password/replace",
@@ -110,6 +137,7 @@ func (b belongings) said(a answer, path string) string {
 	for i, id := range slices.Concat([]string{b.set, b.session, b.put, b.snapshot, b.snapshot[:16], b.device}, written(b.objects)) {
 		text = strings.ReplaceAll(text, id, "ID"+strconv.Itoa(i))
 	}
+	text = chances.ReplaceAllString(text, "CHANCE")
 	if strings.HasSuffix(path, "challenge") {
 		text = strconv.Itoa(a.StatusCode) + strings.Repeat(".", len(a.body))
 	}
@@ -149,8 +177,8 @@ func othersDevices(t testing.TB) {
 			if !strings.HasPrefix(pattern, wire.Prefix) && r.Guard != access.Known {
 				continue
 			}
-			if p.same && r.Guard == access.PresentUser {
-				continue // users read at one computer what they backed up at another
+			if p.same && (r.Guard == access.PresentUser || strings.Contains(pattern, "/activations")) {
+				continue // users read at one computer what they backed up at another, and replace one by the other
 			}
 			// Their objects are asked for in a session of one's own, too.
 			ways := []belongings{theirs}

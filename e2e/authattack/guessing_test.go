@@ -120,7 +120,7 @@ func guessing(t testing.TB) {
 			t.Errorf("the right password of %q, locked = %s", name, a.Status)
 		}
 	}
-	for _, call := range []string{"activate", "password/replace"} {
+	for _, call := range []string{"activate", "activations", "password/replace"} {
 		a := w.device(http.MethodPost, call, "", "", message("username", "user", "password", servertest.UserPassword, "new_password", "Another-Password-1"))
 		if a.StatusCode != http.StatusTooManyRequests {
 			t.Errorf("the right password by %s, locked = %s", call, a.Status)
@@ -325,6 +325,9 @@ func enumerationByDevices(t testing.TB) {
 	w.same(map[string]func(b *browser, name string) answer{
 		"activation": func(_ *browser, name string) answer {
 			return call("activate", "username", name, "password", "wrong", "request_id", "7f6c5a34-3b7c-4f0e-9d52-0d6f1c1c0a55", "name", "x")
+		},
+		"an activation in steps": func(_ *browser, name string) answer {
+			return call("activations", "username", name, "password", "wrong", "request_id", "7f6c5a34-3b7c-4f0e-9d52-0d6f1c1c0a55")
 		},
 		"activation with a code": func(_ *browser, name string) answer {
 			return call("activate", "username", name, "password", "wrong", "second_factor", "123456")
