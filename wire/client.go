@@ -3,12 +3,16 @@ package wire
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
+
+	"golang.org/x/net/idna"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/version"
@@ -155,8 +159,24 @@ func parseServer(s string) (*url.URL, error) {
 	if u.Scheme != "https" {
 		return nil, errs.New(errs.Invalid, "server.url.https", "url", s)
 	}
+	if u.Host, err = asciiHost(u); err != nil {
+		return nil, bad()
+	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	return u, nil
+}
+
+// asciiHost is the host and port of an address as certificates and the name
+// service have it: bücher.example is xn--bcher-kva.example there.
+func asciiHost(u *url.URL) (string, error) {
+	if !strings.ContainsFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return u.Host, nil
+	}
+	host, err := idna.Lookup.ToASCII(u.Hostname())
+	if err != nil || u.Port() == "" {
+		return host, err
+	}
+	return net.JoinHostPort(host, u.Port()), nil
 }
 
 // ParseServer brings a server's address into the form that New works with, or

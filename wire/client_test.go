@@ -141,16 +141,17 @@ func TestUnreachable(t *testing.T) {
 func TestParseServer(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		"backup.example":            "https://backup.example",
-		"https://backup.example/":   "https://backup.example",
-		"https://b.example:8443/x/": "https://b.example:8443/x",
-		"http://backup.example":     "",
-		"":                          "",
-		"https://":                  "",
-		"https://u:p@b.example":     "",
-		"https://b.example/?q=1":    "",
-		"ftp://b.example":           "",
-		"https://b.example:port":    "",
+		"backup.example":              "https://backup.example",
+		"https://backup.example/":     "https://backup.example",
+		"https://b.example:8443/x/":   "https://b.example:8443/x",
+		"https://Bücher.example:8443": "https://xn--bcher-kva.example:8443",
+		"http://backup.example":       "",
+		"":                            "",
+		"https://":                    "",
+		"https://u:p@b.example":       "",
+		"https://b.example/?q=1":      "",
+		"ftp://b.example":             "",
+		"https://b.example:port":      "",
 	} {
 		got, err := wire.ParseServer(in)
 		if got != want || (err == nil) != (want != "") {

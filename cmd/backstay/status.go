@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/agent/osservice"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -174,7 +175,11 @@ func (a *app) showStatus(s deviceStatus) error {
 	case s.live == nil:
 		add("agent", a.say.T("cli.status.agent.stopped"))
 	case s.live.Failure != nil:
-		add("agent", a.message(s.live.Failure.Err()))
+		err := s.live.Failure.Err()
+		add("agent", a.message(err))
+		if sentence := wire.Sentence(a.say, err); sentence != "" {
+			rows = append(rows, [2]string{"", safe(sentence)})
+		}
 	default:
 		add("agent", a.say.T("cli.status.agent.running"))
 	}
