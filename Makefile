@@ -43,6 +43,16 @@ $(ASSETS): web/package.json web/package-lock.json web/assets.mjs web/icons.txt $
 .PHONY: again
 again:
 
+# nfpm is pinned like every module.
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.0
+VERSION ?= $(shell sed -n 's/^\t\(Version\|Release\) *= *//p' version/version.go | paste -sd.).0
+.PHONY: packages
+packages: build ## bin/*.deb and bin/*.rpm, for VERSION
+	@for name in backstay backstay-server; do for kind in deb rpm; do \
+		VERSION=$(VERSION) GOARCH=$$($(GO) env GOARCH) BIN=bin \
+			$(GO) run $(NFPM) package --config packaging/$$name.yaml --packager $$kind --target bin/ || exit; \
+	done; done
+
 .PHONY: test
 test: ## run every test, on SQLite and on PostgreSQL; PKGS=./server/... for some packages only
 	@scripts/need test

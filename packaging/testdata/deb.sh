@@ -1,0 +1,112 @@
+# What an administrator and two users do with the Debian packages. It runs on a
+# computer of its own, in place of whose systemd stands testdata/systemctl.
+
+soon() { # COMMAND... succeeds within half a minute
+	for _ in $(seq 150); do
+		"$@" >/dev/null 2>&1 && return
+		sleep 0.2
+	done
+	"$@"
+}
+as() { # USER COMMAND...
+	who=$1
+	shift
+	setpriv --reuid="$who" --regid="$who" --init-groups --reset-env --inh-caps=-all "$@"
+}
+never() { # COMMAND... must fail
+	if "$@"; then exit 1; fi
+}
+mkdir -p /run/systemd/system
+cp /usr/bin/systemctl /tmp/systemctl
+mount --bind /tmp/pkg/systemctl /usr/bin/systemctl
+cd /
+
+# Installing: both run at once, and start with the computer.
+
+dpkg -i /tmp/pkg/0.1.0/backstay.deb /tmp/pkg/0.1.0/backstay-server.deb
+systemd-analyze verify /usr/lib/systemd/system/backstay.service /usr/lib/systemd/system/backstay-server.service >/tmp/verified 2>&1
+never grep backstay /tmp/verified
+test -L /etc/systemd/system/multi-user.target.wants/backstay.service
+test -L /etc/systemd/system/multi-user.target.wants/backstay-server.service
+soon sh -c 'backstay service status | grep "keeps no agent"'
+test "$(stat -c '%a %U' /var/lib/backstay)" = '700 root'
+test "$(stat -c '%a %U %G' /etc/backstay/server.yaml)" = '640 root backstay-server'
+backstay service install 2>&1 | grep -q 'came with a package'
+
+# A server with two users.
+
+echo "listen: $ADDRESS" >>/etc/backstay/server.yaml
+systemctl restart backstay-server.service
+soon grep -q "$ADDRESS" /tmp/backstay-server.log
+soon grep -qE '[0-9A-Fa-f:]{64,}' /tmp/backstay-server.log
+fingerprint=$(grep -oE '[0-9A-Fa-f:]{64,}' /tmp/backstay-server.log | tail -n 1)
+test "$(ps -o user:20= -p "$(cat /run/backstay-server.pid)")" = backstay-server
+as backstay-server backstay-server admin create --org Example alice
+for user in ann bob; do
+	useradd --create-home --home-dir "/home/$user" "$user"
+	echo "Correct horse 4 battery $user" >"/home/$user/password"
+	as backstay-server backstay-server user create --org Example --password-file /dev/stdin "$user" <"/home/$user/password"
+	echo "A bicycle for $user and 2 others" >"/home/$user/new"
+	chown "$user:" "/home/$user/password" "/home/$user/new"
+done
+
+# Each activates for themselves, and the service takes it from there.
+
+for user in ann bob; do
+	as "$user" backstay activate --server "https://$ADDRESS" --ca-fingerprint "$fingerprint" --user "$user" \
+		--password-file "/home/$user/password" --new-password-file "/home/$user/new" --name "$user-computer" | grep 'service backs up'
+	as "$user" mkdir "/home/$user/documents"
+	as "$user" cp "/home/$user/password" "/home/$user/documents/file"
+	soon sh -c "setpriv --reuid=$user --regid=$user --init-groups --reset-env backstay status --json | grep '\"online\": true'"
+	as "$user" backstay backup "/home/$user/documents"
+	test "$(ps -o user= -C backstay | grep -c "^$user")" = 1
+done
+backstay service status --json | grep -c '"state": "running"' | grep -x 2
+as ann backstay service status --json | grep -c '"user"' | grep -x 1
+never as ann test -r /home/bob/.local/state/backstay/device.json
+
+# An upgrade starts the new version, and everything goes on.
+
+before=$(cat /run/backstay.pid)
+sleep 1
+dpkg -i /tmp/pkg/0.1.1/backstay.deb /tmp/pkg/0.1.1/backstay-server.deb
+test "$(cat /run/backstay.pid)" != "$before"
+never kill -0 "$before"
+dpkg -s backstay | grep -x 'Version: 0.1.1'
+grep -q "$ADDRESS" /etc/backstay/server.yaml
+for user in ann bob; do
+	soon sh -c "setpriv --reuid=$user --regid=$user --init-groups --reset-env backstay status --json | grep '\"online\": true'"
+	as "$user" backstay backup
+	test "$(as "$user" backstay snapshots --json | grep -o '"hash"' | wc -l)" = 2
+done
+
+# Disabled by the administrator, it stays so.
+
+systemctl disable backstay.service
+systemctl stop backstay.service
+dpkg -i /tmp/pkg/0.1.1/backstay.deb
+test ! -e /etc/systemd/system/multi-user.target.wants/backstay.service
+never systemctl is-active backstay.service
+systemctl enable backstay.service
+systemctl start backstay.service
+soon sh -c 'backstay service status --json | grep -c "\"state\": \"running\"" | grep -x 2'
+
+# Removing ends the agents and keeps what they remember.
+
+dpkg -r backstay
+test ! -e /usr/bin/backstay
+test -z "$(ps -o pid= -C backstay)"
+test -e /var/lib/backstay/enrolments
+dpkg -i /tmp/pkg/0.1.1/backstay.deb
+soon sh -c 'backstay service status --json | grep -c "\"state\": \"running\"" | grep -x 2'
+
+# Purging forgets, but neither what is the users' nor the backups.
+
+dpkg -P backstay backstay-server
+test ! -e /var/lib/backstay
+test ! -e /etc/backstay
+test -e /home/ann/.local/state/backstay/device.json
+test -e /var/lib/backstay-server/backstay.db
+test -z "$(find /etc/systemd /var/lib/systemd -name 'backstay*')"
+test -z "$(ps -o pid= -C backstay,backstay-server)"
+echo 'all is well'
