@@ -57,6 +57,36 @@ func (r *Row) field(column string) *string {
 // readRows reads a file of users. What it refuses, it refuses as a whole; a row
 // with too many fields alone is bad.
 func readRows(file io.Reader) ([]Row, error) {
+	records, err := ReadTable(file, columnNames, "username")
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]Row, len(records))
+	for n, record := range records {
+		r := &rows[n]
+		r.Line = record.Line
+		for name, value := range record.Values {
+			*r.field(name) = value
+		}
+		if record.Extra {
+			r.refuse(errs.New(errs.Invalid, "import.row.fields", "n", record.Columns))
+		}
+	}
+	return rows, nil
+}
+
+// Record is a line of a table that people made with a spreadsheet.
+type Record struct {
+	Line    int
+	Values  map[string]string // by the name of the column
+	Columns int               // that the table has
+	Extra   bool              // there is more in the line than that
+}
+
+// ReadTable reads a table of at most MaxImportRows: CSV in UTF-8, with commas or
+// semicolons, whose first line names its columns, of which required must be
+// there. What it refuses, it refuses as a whole.
+func ReadTable(file io.Reader, columns []string, required string) ([]Record, error) {
 	text, err := io.ReadAll(io.LimitReader(file, MaxImportSize+1))
 	if err != nil {
 		return nil, errs.New(errs.Invalid, "import.unreadable").Because(err)
@@ -70,11 +100,11 @@ func readRows(file io.Reader) ([]Row, error) {
 	}
 	r := csv.NewReader(bytes.NewReader(text))
 	r.Comma, r.FieldsPerRecord, r.ReuseRecord = separator(text), -1, true
-	header, err := readHeader(r)
+	header, err := readHeader(r, columns, required)
 	if err != nil {
 		return nil, err
 	}
-	var rows []Row
+	var rows []Record
 	for {
 		record, err := r.Read()
 		if errors.Is(err, io.EOF) {
@@ -90,7 +120,7 @@ func readRows(file io.Reader) ([]Row, error) {
 			return nil, errs.New(errs.TooLarge, "import.rows", "n", MaxImportRows)
 		}
 		line, _ := r.FieldPos(0)
-		rows = append(rows, readRow(header, record, line))
+		rows = append(rows, readRecord(header, record, line))
 	}
 	if len(rows) == 0 {
 		return nil, errs.New(errs.Invalid, "import.empty")
@@ -98,22 +128,20 @@ func readRows(file io.Reader) ([]Row, error) {
 	return rows, nil
 }
 
-func readRow(header, record []string, line int) Row {
-	r := Row{Line: line}
+func readRecord(header, record []string, line int) Record {
+	r := Record{Line: line, Values: map[string]string{}, Columns: len(header)}
 	for n, value := range record {
 		if n >= len(header) {
-			if strings.TrimSpace(value) != "" {
-				r.refuse(errs.New(errs.Invalid, "import.row.fields", "n", len(header)))
-			}
+			r.Extra = r.Extra || strings.TrimSpace(value) != ""
 			continue
 		}
-		*r.field(header[n]) = strings.TrimSpace(unescapeCell(strings.Clone(value)))
+		r.Values[header[n]] = strings.TrimSpace(unescapeCell(strings.Clone(value)))
 	}
 	return r
 }
 
 // readHeader reads the names of the columns.
-func readHeader(r *csv.Reader) ([]string, error) {
+func readHeader(r *csv.Reader, columns []string, required string) ([]string, error) {
 	record, err := r.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, errs.New(errs.Invalid, "import.empty")
@@ -124,16 +152,16 @@ func readHeader(r *csv.Reader) ([]string, error) {
 	var header []string
 	for _, name := range record {
 		name = strings.ToLower(strings.TrimSpace(name))
-		if name != errorColumn && !slices.Contains(columnNames, name) {
-			return nil, errs.New(errs.Invalid, "import.column.unknown", "column", name, "columns", strings.Join(columnNames, ", "))
+		if name != errorColumn && !slices.Contains(columns, name) {
+			return nil, errs.New(errs.Invalid, "import.column.unknown", "column", name, "columns", strings.Join(columns, ", "))
 		}
 		if slices.Contains(header, name) {
 			return nil, errs.New(errs.Invalid, "import.column.twice", "column", name)
 		}
 		header = append(header, name)
 	}
-	if !slices.Contains(header, "username") {
-		return nil, errs.New(errs.Invalid, "import.column.missing", "column", "username")
+	if !slices.Contains(header, required) {
+		return nil, errs.New(errs.Invalid, "import.column.missing", "column", required)
 	}
 	return header, nil
 }
@@ -203,24 +231,35 @@ func writeCells(w *csv.Writer, cells ...string) error {
 // what is wrong about each; say has the message of a key in the reader's
 // language. Mended, it can be imported as it is.
 func FailedRows(w io.Writer, i Import, say func(key string, args map[string]any) string) error {
+	return WriteTable(w, append(slices.Clone(columnNames), errorColumn), func(write func(...string) error) error {
+		for _, r := range i.Rows {
+			if r.Status != RowBad {
+				continue
+			}
+			var cells []string
+			for _, name := range columnNames {
+				cells = append(cells, *r.field(name))
+			}
+			if err := write(append(cells, say(r.Reason, r.Args))...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// WriteTable writes a table for spreadsheets: its columns, and the lines that
+// rows writes, of which no cell is taken for a formula.
+func WriteTable(w io.Writer, columns []string, rows func(write func(cells ...string) error) error) error {
 	out, err := newCSV(w)
 	if err != nil {
 		return err
 	}
-	if err := out.Write(append(slices.Clone(columnNames), errorColumn)); err != nil {
+	if err := out.Write(columns); err != nil {
 		return err
 	}
-	for _, r := range i.Rows {
-		if r.Status != RowBad {
-			continue
-		}
-		var cells []string
-		for _, name := range columnNames {
-			cells = append(cells, *r.field(name))
-		}
-		if err := writeCells(out, append(cells, say(r.Reason, r.Args))...); err != nil {
-			return err
-		}
+	if err := rows(func(cells ...string) error { return writeCells(out, cells...) }); err != nil {
+		return err
 	}
 	out.Flush()
 	return out.Error()

@@ -21,6 +21,9 @@ func (a *API) beginActivation(w http.ResponseWriter, r *http.Request, by access.
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
+	if in.Token != "" {
+		return a.beginDeployed(w, r, by, in)
+	}
 	u, err := a.Gate.Login(r.Context(), by, signin.Attempt{Portal: accounts.ToClient, Identifier: in.Username, Password: in.Password, Code: in.SecondFactor})
 	if err != nil {
 		return err

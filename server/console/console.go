@@ -63,6 +63,7 @@ func New(cfg entry.Config) (*entry.Door, error) {
 	c.explainRoutes(mux)
 	c.settingsRoutes(mux)
 	c.writeRoutes(mux)
+	c.deploymentRoutes(mux)
 	mux.HandleFunc("GET /admin/devices", c.admin(c.devices))
 	mux.HandleFunc("GET /admin/devices/{device}", c.admin(c.device))
 	mux.HandleFunc("POST /admin/devices/{device}/backup", c.admin(c.backupDevice))
@@ -109,11 +110,12 @@ func (c *console) frame(w http.ResponseWriter, r *http.Request, v *visit, key st
 		{Key: "console.overview", Href: "/admin/", Icon: "layout-dashboard"},
 		{Key: "console.users", Href: "/admin/users", Icon: "users"},
 		{Key: "console.devices", Href: "/admin/devices", Icon: "device-laptop"},
+		{Key: "console.deployment", Href: "/admin/deployment", Icon: "ticket"},
 		{Key: "console.profiles", Href: "/admin/profiles", Icon: "adjustments"},
 		{Key: "console.audit", Href: "/admin/audit", Icon: "list"},
 		{Key: "console.settings", Href: "/admin/settings", Icon: "settings"},
 	} {
-		if l.Href == "/admin/audit" && !access.Allow(v.caller, access.ViewAudit, v.org(), "") {
+		if l.Href == "/admin/audit" && !v.may(access.ViewAudit) || l.Href == deployment && !v.may(access.Deploy) {
 			continue
 		}
 		l.Active = r.URL.Path == l.Href || l.Href != "/admin/" && strings.HasPrefix(r.URL.Path, l.Href+"/") ||

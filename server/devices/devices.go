@@ -106,6 +106,7 @@ type Device struct {
 	ChangedAt      time.Time // something that the device must be told
 	CreatedAt      time.Time
 	ActivatedAt    time.Time
+	Token          string // the deployment token that it came, or came back, by; "" for none
 
 	requestID string
 }

@@ -1,0 +1,502 @@
+package console
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/deploy"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/entry"
+	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/web"
+)
+
+const deployment = "/admin/deployment"
+
+func (c *console) deploymentRoutes(mux *entry.Mux) {
+	mux.HandleFunc("GET "+deployment, c.admin(c.deployTokens))
+	mux.HandleFunc("POST "+deployment+"/first-only", c.admin(c.setFirstOnly))
+	mux.HandleFunc("GET "+deployment+"/new", c.admin(c.newDeployToken))
+	mux.HandleFunc("POST "+deployment+"/new", c.admin(c.createDeployToken))
+	mux.HandleFunc("GET "+deployment+"/tokens/{token}", c.admin(c.deployToken))
+	mux.HandleFunc("GET "+deployment+"/tokens/{token}/revoke", c.admin(c.askRevokeToken))
+	mux.HandleFunc("POST "+deployment+"/tokens/{token}/revoke", c.admin(c.revokeToken))
+	mux.HandleFunc("POST "+deployment+"/tokens/{token}/release/{device}", c.admin(c.releaseDevice))
+	mux.HandleFunc("GET "+deployment+"/approvals", c.admin(c.deployApprovals))
+	mux.HandleFunc("POST "+deployment+"/approvals", c.admin(c.decideDevices))
+	mux.HandleFunc("GET "+deployment+"/knocking", c.admin(c.deployKnocks))
+	mux.HandleFunc("GET "+deployment+"/rollout", c.admin(c.rollout))
+	mux.HandleFunc("GET "+deployment+"/rollout/laggards", c.admin(c.laggards))
+	c.mapRoutes(mux)
+}
+
+// deployFrame is the frame of a page of Deployment, titled by key.
+func (c *console) deployFrame(w http.ResponseWriter, r *http.Request, v *visit, key string, args ...any) deployFrame {
+	f := deployFrame{Frame: c.frame(w, r, v, key, args...)}
+	for _, t := range []struct{ name, icon string }{{"", "ticket"}, {"/map", "link"}, {"/approvals", "circle-check"}, {"/knocking", "hourglass"}, {"/rollout", "list"}} {
+		href := deployment + t.name
+		name := strings.TrimPrefix(t.name, "/")
+		if name == "" {
+			name = "tokens"
+		}
+		f.Sections = append(f.Sections, web.Link{Key: "deploy.page." + name, Href: href, Icon: t.icon,
+			Active: r.URL.Path == href || strings.HasPrefix(r.URL.Path, href+"/") && t.name != "" || t.name == "" && (strings.HasPrefix(r.URL.Path, deployment+"/tokens/") || r.URL.Path == deployment+"/new")})
+	}
+	return f
+}
+
+func (c *console) deployTokens(w http.ResponseWriter, r *http.Request, v *visit) {
+	ctx := r.Context()
+	page := deployPage{deployFrame: c.deployFrame(w, r, v, "console.deployment")}
+	err := c.DB.Read(ctx, func(tx *db.Tx) (err error) {
+		page.Tokens, page.Blocked = nil, 0
+		list, err := deploy.List(ctx, tx, v.caller, v.org())
+		if err != nil {
+			return err
+		}
+		for _, t := range list {
+			page.Tokens = append(page.Tokens, tokenRow(page.Frame, t))
+		}
+		if page.FirstOnly, err = deploy.FirstDeviceOnly(ctx, tx, v.org()); err != nil {
+			return err
+		}
+		knocks, err := deploy.Knocks(ctx, tx, v.caller, v.org())
+		for _, k := range knocks {
+			if k.Code == string(errs.FirstDeviceOnly) {
+				page.Blocked++
+			}
+		}
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, http.StatusOK, "deployment", page)
+}
+
+func tokenRow(f web.Frame, t deploy.Token) tokenItem {
+	colours := map[deploy.State]string{deploy.Active: "green", deploy.Expired: "secondary", deploy.Revoked: "red", deploy.UsedUp: "secondary"}
+	state := t.State(f.Now())
+	return tokenItem{Token: t, Href: deployment + "/tokens/" + t.ID, Shown: t.Shown(), State: web.State{Colour: colours[state], Text: f.Printer().T("deploy.state." + string(state))},
+		Works: state == deploy.Active}
+}
+
+func (c *console) setFirstOnly(w http.ResponseWriter, r *http.Request, v *visit) {
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
+		return deploy.SetFirstDeviceOnly(r.Context(), tx, v.caller, v.org(), checked(r, "first_only"))
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Done(w, r, deployment, web.Flash{Key: "form.saved"})
+}
+
+func (c *console) newDeployToken(w http.ResponseWriter, r *http.Request, v *visit) {
+	if err := audit.See(v.caller, access.Deploy, v.org(), "", "deploy-tokens"); err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	if c.fresh(w, r, v) {
+		c.showNewToken(w, r, v, http.StatusOK, newTokenPage{Days: int(deploy.DefaultLife / (24 * time.Hour)), Approve: true, Prompt: true}, nil)
+	}
+}
+
+// tokenFields are the fields that the keys of what is wrong with a token name.
+var tokenFields = map[string]string{"deploy.name.": "name", "deploy.life.": "days", "deploy.uses.": "uses", "deploy.networks.": "networks",
+	"deploy.hosts.": "hosts", "deploy.domains.": "domains", "profile.": "profile"}
+
+func (c *console) showNewToken(w http.ResponseWriter, r *http.Request, v *visit, status int, page newTokenPage, failure error) {
+	page.deployFrame = c.deployFrame(w, r, v, "deploy.new")
+	if failure != nil && !refused(&page.Form, page.Printer(), failure, tokenFields) {
+		c.fail(w, r, v.caller, failure)
+		return
+	}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		list, err := profiles.List(r.Context(), tx, v.caller, v.org())
+		page.Profiles = []option{{"", page.Printer().T("deploy.profile.default")}}
+		for _, p := range list {
+			page.Profiles = append(page.Profiles, option{string(p.ID), web.Visible(p.Name)})
+		}
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	page.Systems = nil
+	for _, s := range deploy.Systems() {
+		page.Systems = append(page.Systems, systemItem{s, web.System(s, "", ""), slices.Contains(page.Chosen, s)})
+	}
+	c.site.Render(w, r, status, "deploy-new", page)
+}
+
+// createDeployToken makes a token, and shows it this once with the lines that
+// bring it to computers.
+func (c *console) createDeployToken(w http.ResponseWriter, r *http.Request, v *visit) {
+	ctx := r.Context()
+	page := newTokenPage{Name: r.PostFormValue("name"), Days: number(r, "days"), Forever: checked(r, "forever"), Uses: number(r, "uses"),
+		Networks: r.PostFormValue("networks"), Hosts: r.PostFormValue("hosts"), Domains: r.PostFormValue("domains"), Profile: r.PostFormValue("profile"),
+		Approve: checked(r, "approve"), CreateUsers: checked(r, "create_users"), Prompt: checked(r, "prompt"), Chosen: r.PostForm["systems"]}
+	if strings.TrimSpace(r.PostFormValue("uses")) == "" {
+		page.Uses = 0
+	}
+	life := time.Duration(max(page.Days, -1)) * 24 * time.Hour
+	switch {
+	case page.Forever:
+		life = 0
+	case page.Days < 1 || page.Days > 365:
+		life = -1
+	}
+	made := madeTokenPage{}
+	err := c.DB.Write(ctx, func(tx *db.Tx) error {
+		if err := c.checkFresh(ctx, tx, v); err != nil {
+			return err
+		}
+		t, secret, err := deploy.Create(ctx, tx, v.caller, v.org(), deploy.Rules{Name: page.Name, Profile: access.ProfileID(page.Profile),
+			Networks: lines(page.Networks), Systems: page.Chosen, Hosts: lines(page.Hosts), MaxUses: int64(page.Uses), Approve: page.Approve,
+			CreateUsers: page.CreateUsers, Domains: lines(page.Domains), Prompt: page.Prompt}, life)
+		made.Token, made.Secret = t, secret
+		return err
+	})
+	if err != nil {
+		c.showNewToken(w, r, v, web.Status(w, err), page, err)
+		return
+	}
+	made.deployFrame = c.deployFrame(w, r, v, "deploy.made", "name", web.Visible(made.Token.Name))
+	made.Frame = made.Frame.Secret()
+	made.Lines = readyLines(deploySource{Server: c.Gate.URL(), Fingerprint: c.Fingerprint, Token: made.Secret})
+	c.site.Render(w, r, http.StatusCreated, "deploy-made", made)
+}
+
+func (c *console) deployToken(w http.ResponseWriter, r *http.Request, v *visit) {
+	ctx := r.Context()
+	page := tokenPage{deployFrame: c.deployFrame(w, r, v, "console.deployment")}
+	err := c.DB.Read(ctx, func(tx *db.Tx) error {
+		t, err := deploy.View(ctx, tx, v.caller, r.PathValue("token"))
+		if err != nil {
+			return err
+		}
+		page.Title, page.Token, page.Quarantined = web.Visible(t.Name), tokenRow(page.Frame, t), nil
+		if t.Profile != "" {
+			p, err := profiles.Find(ctx, tx, t.Profile)
+			if err != nil {
+				return err
+			}
+			page.Profile = p.Name
+		}
+		for _, s := range t.Systems {
+			page.Systems = append(page.Systems, web.System(s, "", ""))
+		}
+		list, err := deploy.Quarantined(ctx, tx, v.caller, t)
+		if err != nil {
+			return err
+		}
+		var listed []devices.Listed
+		for _, d := range list {
+			listed = append(listed, devices.Listed{Device: d})
+		}
+		page.Quarantined, err = deviceRows(ctx, tx, page.Frame, listed)
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, http.StatusOK, "deploy-token", page)
+}
+
+func (c *console) askRevokeToken(w http.ResponseWriter, r *http.Request, v *visit) {
+	if c.fresh(w, r, v) {
+		c.showRevokeToken(w, r, v, http.StatusOK, nil)
+	}
+}
+
+func (c *console) showRevokeToken(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
+	ctx := r.Context()
+	page := revokePage{}
+	err := c.DB.Read(ctx, func(tx *db.Tx) error {
+		t, err := deploy.View(ctx, tx, v.caller, r.PathValue("token"))
+		if err != nil {
+			return err
+		}
+		page.deployFrame = c.deployFrame(w, r, v, "deploy.revoke.title", "name", web.Visible(t.Name))
+		page.Token, page.Since = tokenRow(page.Frame, t), t.CreatedAt.In(page.Zone()).Format(day)
+		list, err := devices.OfToken(ctx, tx, t.ID, devices.Active, time.Time{})
+		page.Devices = int64(len(list))
+		return err
+	})
+	if err == nil && failure != nil && !refused(&page.Form, page.Printer(), failure, map[string]string{"deploy.since.": "since"}) {
+		err = failure
+	}
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, status, "deploy-revoke", page)
+}
+
+// revokeToken ends a token, and with it, if that is wanted, what it brought.
+func (c *console) revokeToken(w http.ResponseWriter, r *http.Request, v *visit) {
+	ctx, id := r.Context(), r.PathValue("token")
+	note := web.Flash{Key: "deploy.revoked"}
+	since, wrong := time.ParseInLocation(day, r.PostFormValue("since"), c.site.Frame(w, r).Zone())
+	err := c.DB.Write(ctx, func(tx *db.Tx) error {
+		if err := c.checkFresh(ctx, tx, v); err != nil {
+			return err
+		}
+		if r.PostFormValue("what") != "quarantine" {
+			return deploy.Revoke(ctx, tx, v.caller, id)
+		}
+		if wrong != nil {
+			return errs.New(errs.Invalid, "deploy.since.invalid")
+		}
+		n, err := deploy.Quarantine(ctx, tx, v.caller, id, since)
+		note = web.Flash{Key: "deploy.quarantined", Args: []any{"n", n}}
+		return err
+	})
+	if err != nil {
+		c.showRevokeToken(w, r, v, web.Status(w, err), err)
+		return
+	}
+	c.site.Done(w, r, deployment+"/tokens/"+url.PathEscape(id), note)
+}
+
+func (c *console) releaseDevice(w http.ResponseWriter, r *http.Request, v *visit) {
+	id := r.PathValue("token")
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
+		return deploy.Release(r.Context(), tx, v.caller, id, devices.ID(r.PathValue("device")))
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Done(w, r, deployment+"/tokens/"+url.PathEscape(id), web.Flash{Key: "deploy.released"})
+}
+
+// tokenOptions are the tokens to choose from in a filter.
+func (c *console) tokenOptions(ctx context.Context, tx *db.Tx, v *visit, all string) ([]option, error) {
+	list, err := deploy.List(ctx, tx, v.caller, v.org())
+	options := []option{{"", all}}
+	for _, t := range list {
+		options = append(options, option{t.ID, web.Visible(t.Name)})
+	}
+	return options, err
+}
+
+func deployFilter(r *http.Request) deploy.Filter {
+	return deploy.Filter{Token: r.FormValue("token"), OS: r.FormValue("os"), Search: strings.TrimSpace(r.FormValue("q"))}
+}
+
+func (c *console) deployApprovals(w http.ResponseWriter, r *http.Request, v *visit) {
+	ctx := r.Context()
+	page := approvalsPage{deployFrame: c.deployFrame(w, r, v, "deploy.page.approvals"), Filter: deployFilter(r)}
+	err := c.DB.Read(ctx, func(tx *db.Tx) (err error) {
+		page.Devices = nil
+		if page.Tokens, err = c.tokenOptions(ctx, tx, v, page.Printer().T("deploy.tokens.all")); err != nil {
+			return err
+		}
+		names := map[string]string{}
+		for _, o := range page.Tokens {
+			names[o.Value] = o.Text
+		}
+		list, err := deploy.Waiting(ctx, tx, v.caller, v.org(), page.Filter)
+		if err != nil {
+			return err
+		}
+		page.Total = int64(len(list))
+		list = list[:min(len(list), approvalsShown)]
+		rows, err := deviceRows(ctx, tx, page.Frame, list)
+		for n, d := range list[:len(rows)] {
+			page.Devices = append(page.Devices, waitingDevice{rows[n], names[d.Token], d.Hardware.Hostname, d.LastIP, d.CreatedAt})
+		}
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	page.Systems = []option{{"", page.Printer().T("deploy.systems.all")}}
+	for _, s := range deploy.Systems() {
+		page.Systems = append(page.Systems, option{s, web.System(s, "", "")})
+	}
+	c.site.Render(w, r, http.StatusOK, "deploy-approvals", page)
+}
+
+// approvalsShown is how many devices that wait are listed; a filter decides
+// upon more.
+const approvalsShown = 200
+
+// decideDevices lets devices that wait in or refuses them: those that are
+// ticked, or all that the filter chooses.
+func (c *console) decideDevices(w http.ResponseWriter, r *http.Request, v *visit) {
+	act := r.PostFormValue("act")
+	var only []devices.ID
+	for _, id := range r.PostForm["device"] {
+		only = append(only, devices.ID(id))
+	}
+	allow := act == "approve" || act == "approve-all"
+	back := deployment + "/approvals"
+	if strings.HasSuffix(act, "-all") {
+		only = nil
+	} else if len(only) == 0 {
+		c.site.Done(w, r, back, web.Flash{Key: "deploy.approvals.none.chosen", Bad: true})
+		return
+	}
+	n := 0
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
+		n, err = deploy.Decide(r.Context(), tx, v.caller, v.org(), deployFilter(r), only, allow)
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	key := "deploy.approvals.refused"
+	if allow {
+		key = "deploy.approvals.approved"
+	}
+	c.site.Done(w, r, back, web.Flash{Key: key, Args: []any{"n", n}})
+}
+
+func (c *console) deployKnocks(w http.ResponseWriter, r *http.Request, v *visit) {
+	page := knocksPage{deployFrame: c.deployFrame(w, r, v, "deploy.page.knocking")}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		list, err := deploy.Knocks(r.Context(), tx, v.caller, v.org())
+		page.Knocks = nil
+		for _, k := range list {
+			page.Knocks = append(page.Knocks, knockItem{Knock: k, System: web.System(k.OS, "", ""), Why: whyNot(page.Frame, k.Code)})
+		}
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, http.StatusOK, "deploy-knocking", page)
+}
+
+// whyNot says why a computer was not let in.
+func whyNot(f web.Frame, code string) string {
+	switch code {
+	case "expired", "revoked", "used", "network", "system", "host", "prompt", "request":
+		return f.Printer().T("deploy.knock." + code)
+	case string(errs.TooManyDevices):
+		return f.Printer().T("deploy.knock.limit")
+	}
+	return f.Printer().Error(errs.Of(errs.Code(code)))
+}
+
+const rolloutDays = 90
+
+func (c *console) rollout(w http.ResponseWriter, r *http.Request, v *visit) {
+	page := rolloutPage{deployFrame: c.deployFrame(w, r, v, "deploy.page.rollout"), Token: r.FormValue("token"), By: r.FormValue("by")}
+	var list []deploy.Enrolment
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		if page.Tokens, err = c.tokenOptions(r.Context(), tx, v, page.Printer().T("deploy.tokens.all")); err != nil {
+			return err
+		}
+		list, err = deploy.Rollout(r.Context(), tx, v.caller, v.org(), page.Token, tx.Now().AddDate(0, 0, -rolloutDays))
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	page.fill(list)
+	c.site.Render(w, r, http.StatusOK, "deploy-rollout", page)
+}
+
+// laggards sends those that are not protected yet as a file.
+func (c *console) laggards(w http.ResponseWriter, r *http.Request, v *visit) {
+	var list []deploy.Enrolment
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
+		return audit.Check(r.Context(), tx, v.caller, access.Deploy, v.org(), "", "deploy-rollout", audit.Note("export", "csv"))
+	})
+	if err == nil {
+		err = c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+			list, err = deploy.Rollout(r.Context(), tx, v.caller, v.org(), r.FormValue("token"), tx.Now().AddDate(0, 0, -rolloutDays))
+			return err
+		})
+	}
+	var b strings.Builder
+	if err == nil {
+		err = deploy.Laggards(&b, list)
+	}
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	sendCSV(w, "laggards.csv", []byte(b.String()))
+}
+
+// fill counts how far computers are, all of them and in groups.
+func (page *rolloutPage) fill(list []deploy.Enrolment) {
+	p := page.Printer()
+	page.Groups, page.Laggards = nil, 0
+	total := funnel{Name: p.T("deploy.rollout.total"), Counts: make([]int64, len(deploy.Stages()))}
+	groups := map[string]*funnel{}
+	for _, e := range list {
+		name := e.TokenName
+		switch page.By {
+		case "os":
+			name = web.System(e.OS, "", "")
+		case "version":
+			name = e.Version
+		}
+		if name == "" {
+			name = "–"
+		}
+		g := groups[name]
+		if g == nil {
+			g = &funnel{Name: name, Counts: make([]int64, len(total.Counts))}
+			groups[name] = g
+		}
+		for n := 0; n <= slices.Index(deploy.Stages(), e.Stage); n++ {
+			total.Counts[n]++
+			g.Counts[n]++
+		}
+		if e.Stage != deploy.StageProtected {
+			page.Laggards++
+		}
+	}
+	page.Stages = nil
+	for n, s := range deploy.Stages() {
+		x := stageItem{Text: p.T("deploy.stage." + string(s)), Count: total.Counts[n]}
+		if total.Counts[0] > 0 {
+			x.Bar = spread([]bar{{Class: "good", Width: x.Count}, {Class: "rest", Width: total.Counts[0] - x.Count}})
+		}
+		page.Stages = append(page.Stages, x)
+	}
+	for _, g := range groups {
+		page.Groups = append(page.Groups, *g)
+	}
+	slices.SortFunc(page.Groups, func(a, b funnel) int { return strings.Compare(a.Name, b.Name) })
+	page.Bys = nil
+	for _, by := range []string{"token", "os", "version"} {
+		q := url.Values{"by": {by}}
+		if page.Token != "" {
+			q.Set("token", page.Token)
+		}
+		page.Bys = append(page.Bys, choice{Text: p.T("deploy.rollout.by." + by), Href: deployment + "/rollout?" + q.Encode(), Active: page.By == by || page.By == "" && by == "token"})
+	}
+	page.Export = deployment + "/rollout/laggards?token=" + url.QueryEscape(page.Token)
+}
+
+// Limit is said of a token's uses.
+func (t tokenItem) Limit() string {
+	if t.MaxUses == 0 {
+		return strconv.FormatInt(t.Uses, 10)
+	}
+	return strconv.FormatInt(t.Uses, 10) + " / " + strconv.FormatInt(t.MaxUses, 10)
+}

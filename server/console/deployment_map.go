@@ -1,0 +1,133 @@
+package console
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/deploy"
+	"github.com/backstay/backstay/server/entry"
+	"github.com/backstay/backstay/web"
+)
+
+const deviceMap = deployment + "/map"
+
+func (c *console) mapRoutes(mux *entry.Mux) {
+	mux.HandleFunc("GET "+deviceMap, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) { c.showMap(w, r, v, http.StatusOK, nil) }))
+	mux.HandleFunc("POST "+deviceMap, c.admin(c.checkMap))
+	mux.HandleFunc("POST "+deviceMap+"/import", c.admin(c.importMap))
+	mux.HandleFunc("POST "+deviceMap+"/failed", c.admin(c.failedMap))
+	mux.HandleFunc("GET "+deviceMap+"/sample", c.admin(c.sampleMap))
+	mux.HandleFunc("POST "+deviceMap+"/{number}/remove", c.admin(c.unmap))
+}
+
+// mapShown is how many rows of the map are listed.
+const mapShown = 200
+
+// maxMap is the largest file for the map. It goes to and fro between the two
+// steps, so that nothing has to be kept of it.
+const maxMap = 512 << 10
+
+func (c *console) showMap(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
+	page := mapPage{deployFrame: c.deployFrame(w, r, v, "deploy.page.map")}
+	if failure != nil && errs.KindOf(failure) != errs.TooLarge && !refused(&page.Form, page.Printer(), failure, nil) ||
+		errs.KindOf(failure) == errs.TooLarge && !page.Form.Add(page.Printer(), failure) {
+		c.fail(w, r, v.caller, failure)
+		return
+	}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		page.Rows, page.Total, err = deploy.Mappings(r.Context(), tx, v.caller, v.org(), mapShown)
+		return err
+	})
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, status, "deploy-map", page)
+}
+
+func (c *console) sampleMap(w http.ResponseWriter, r *http.Request, v *visit) {
+	sendCSV(w, "device-map.csv", []byte(strings.Join(deploy.MapColumns(), ",")+"\r\nmarie@example.org,lab-7,4C4C4544-0042-3510-8052-B9C04F564433,uuid,marie,,,\r\n"))
+}
+
+// checkMap looks at an uploaded file and changes nothing yet.
+func (c *console) checkMap(w http.ResponseWriter, r *http.Request, v *visit) {
+	file, _, err := r.FormFile("file")
+	if err != nil {
+		c.showMap(w, r, v, http.StatusBadRequest, errs.New(errs.Invalid, "import.unreadable").Because(err))
+		return
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxMap+1))
+	if err == nil && len(text) > maxMap {
+		err = errs.New(errs.TooLarge, "deploy.map.size", "n", maxMap>>10)
+	}
+	var f deploy.MapFile
+	if err == nil {
+		err = c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+			f, err = deploy.CheckMap(r.Context(), tx, v.caller, v.org(), bytes.NewReader(text))
+			return err
+		})
+	}
+	if err != nil {
+		c.showMap(w, r, v, web.Status(w, err), err)
+		return
+	}
+	page := mapCheckedPage{deployFrame: c.deployFrame(w, r, v, "deploy.map.checked"), Text: string(bytes.TrimPrefix(text, []byte("\ufeff"))), Good: f.Good, Exists: f.Exists, Bad: f.Bad}
+	for _, row := range f.Rows {
+		if row.Status == deploy.RowBad && len(page.Rows) < importShown {
+			page.Rows = append(page.Rows, mapRow{int64(row.Line), row.Values["email"], row.Values["device_id"], page.Printer().Error(row.Reason)})
+		}
+	}
+	c.site.Render(w, r, http.StatusOK, "deploy-map-checked", page)
+}
+
+func (c *console) importMap(w http.ResponseWriter, r *http.Request, v *visit) {
+	var f deploy.MapFile
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
+		f, err = deploy.ImportMap(r.Context(), tx, v.caller, v.org(), strings.NewReader(r.PostFormValue("text")))
+		return err
+	})
+	if err != nil {
+		c.showMap(w, r, v, web.Status(w, err), err)
+		return
+	}
+	c.site.Done(w, r, deviceMap, web.Flash{Key: "deploy.map.done", Args: []any{"n", f.Good}})
+}
+
+// failedMap sends the rows that cannot be used, each with its reason.
+func (c *console) failedMap(w http.ResponseWriter, r *http.Request, v *visit) {
+	var f deploy.MapFile
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		f, err = deploy.CheckMap(r.Context(), tx, v.caller, v.org(), strings.NewReader(r.PostFormValue("text")))
+		return err
+	})
+	var b bytes.Buffer
+	if err == nil {
+		err = deploy.FailedMapRows(&b, f, locale.For(web.LangOf(r)).Error)
+	}
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	sendCSV(w, "device-map-failed.csv", b.Bytes())
+}
+
+func (c *console) unmap(w http.ResponseWriter, r *http.Request, v *visit) {
+	n, err := strconv.ParseInt(r.PathValue("number"), 10, 64)
+	if err != nil {
+		c.fail(w, r, v.caller, errs.New(errs.NotFound, "page.not_found.text"))
+		return
+	}
+	err = c.DB.Write(r.Context(), func(tx *db.Tx) error { return deploy.Unmap(r.Context(), tx, v.caller, v.org(), n) })
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Done(w, r, deviceMap, web.Flash{Key: "deploy.map.removed"})
+}

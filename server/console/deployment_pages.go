@@ -1,0 +1,188 @@
+package console
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/server/deploy"
+	"github.com/backstay/backstay/web"
+)
+
+type deployFrame struct {
+	web.Frame
+	Sections []web.Link
+}
+
+type deployPage struct {
+	deployFrame
+	Tokens    []tokenItem
+	FirstOnly bool
+	Blocked   int64 // computers that FirstOnly kept out in the last days
+}
+
+type tokenItem struct {
+	deploy.Token
+	Href, Shown string
+	State       web.State
+	Works       bool
+}
+
+type systemItem struct {
+	Name, Text string
+	Chosen     bool
+}
+
+type newTokenPage struct {
+	deployFrame
+	Form                                  web.Form
+	Name, Networks, Hosts, Domains        string
+	Profile                               string
+	Days, Uses                            int
+	Forever, Approve, CreateUsers, Prompt bool
+	Chosen                                []string
+	Systems                               []systemItem
+	Profiles                              []option
+}
+
+type madeTokenPage struct {
+	deployFrame
+	Token  deploy.Token
+	Secret string
+	Lines  []readyLine
+}
+
+type tokenPage struct {
+	deployFrame
+	Token       tokenItem
+	Profile     string
+	Systems     []string
+	Quarantined []device
+}
+
+type revokePage struct {
+	deployFrame
+	Form    web.Form
+	Token   tokenItem
+	Since   string
+	Devices int64
+}
+
+type waitingDevice struct {
+	device
+	Token, Hostname, IP string
+	Since               time.Time
+}
+
+type approvalsPage struct {
+	deployFrame
+	Filter  deploy.Filter
+	Tokens  []option
+	Systems []option
+	Devices []waitingDevice
+	Total   int64
+}
+
+type knockItem struct {
+	deploy.Knock
+	System, Why string
+}
+
+type knocksPage struct {
+	deployFrame
+	Knocks []knockItem
+}
+
+type stageItem struct {
+	Text  string
+	Count int64
+	Bar   []bar
+}
+
+type funnel struct {
+	Name   string
+	Counts []int64
+}
+
+type rolloutPage struct {
+	deployFrame
+	Token, By string
+	Tokens    []option
+	Stages    []stageItem
+	Bys       []choice
+	Groups    []funnel
+	Laggards  int64
+	Export    string
+}
+
+type mapPage struct {
+	deployFrame
+	Form  web.Form
+	Rows  []deploy.Mapping
+	Total int64
+}
+
+type mapRow struct {
+	Line              int64
+	Email, ID, Reason string
+}
+
+type mapCheckedPage struct {
+	deployFrame
+	Text              string // of the file, for the second step
+	Good, Exists, Bad int64
+	Rows              []mapRow // the first that are bad
+}
+
+// deploySource is what a computer needs to know to be deployed.
+type deploySource struct{ Server, Fingerprint, Token string }
+
+// readyLine is what an administrator pastes into a tool.
+type readyLine struct{ ID, Name, Text string }
+
+// toml is the file that backstay deploy reads.
+func (s deploySource) toml() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "server = %q\n", s.Server)
+	if s.Fingerprint != "" {
+		fmt.Fprintf(&b, "ca_sha256 = %q\n", s.Fingerprint)
+	}
+	fmt.Fprintf(&b, "token = %q\nidentity = \"auto\"\n", s.Token)
+	return b.String()
+}
+
+// msi are the properties of the Windows installer.
+func (s deploySource) msi() string {
+	text := "SERVER=" + s.Server + " TOKEN=" + s.Token
+	if s.Fingerprint != "" {
+		text += " CA_SHA256=" + s.Fingerprint
+	}
+	return text + " IDENTITY=auto"
+}
+
+// readyLines are the ways to bring a token to computers.
+func readyLines(s deploySource) []readyLine {
+	const file = "/etc/backstay/deploy.toml"
+	indent := func(n int) string {
+		return strings.Repeat(" ", n) + strings.ReplaceAll(strings.TrimSpace(s.toml()), "\n", "\n"+strings.Repeat(" ", n))
+	}
+	write := "install -d -m 0755 /etc/backstay\n(umask 077; cat > " + file + " <<'END'\n" + s.toml() + "END\n)\n"
+	plist := "/Library/Preferences/org.backstay.deploy.plist"
+	jamf := "#!/bin/sh\n(umask 077; defaults write " + plist + " SERVER " + s.Server + "\n defaults write " + plist + " TOKEN " + s.Token + "\n"
+	if s.Fingerprint != "" {
+		jamf += " defaults write " + plist + " CA_SHA256 " + s.Fingerprint + "\n"
+	}
+	jamf += " defaults write " + plist + " IDENTITY auto)\ninstaller -pkg /Library/Application\\ Support/JAMF/Waiting\\ Room/backstay.pkg -target /"
+	return []readyLine{
+		{"toml", "deploy.toml", s.toml()},
+		{"command", "backstay deploy", write + "backstay deploy --config " + file},
+		{"deb", ".deb", write + "apt-get install -y ./backstay.deb"},
+		{"rpm", ".rpm", write + "dnf install -y ./backstay.rpm"},
+		{"ansible", "Ansible", "- name: Backstay, what it needs to know\n  ansible.builtin.copy:\n    dest: " + file + "\n    mode: \"0600\"\n    force: false\n    content: |\n" + indent(6) +
+			"\n  no_log: true\n- name: Backstay\n  ansible.builtin.apt:\n    deb: /tmp/backstay.deb"},
+		{"intune", "Intune", "msiexec /i backstay.msi /qn " + s.msi()},
+		{"sccm", "SCCM", "msiexec /i \"backstay.msi\" /qn /norestart /l*v \"%TEMP%\\backstay.log\" " + s.msi()},
+		{"gpo", "GPO", "msiexec /i \\\\SERVER\\SHARE\\backstay.msi /qn " + s.msi()},
+		{"jamf", "Jamf", jamf},
+	}
+}

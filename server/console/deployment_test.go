@@ -1,0 +1,131 @@
+package console_test
+
+import (
+	"html"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/deploy"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/version"
+	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
+)
+
+// machine makes a computer a device by a token, as its agent does.
+func (w *world) machine(token, name, email string) (*wiretest.Computer, error) {
+	w.t.Helper()
+	c := wiretest.NewComputer(w.t)
+	client, err := wire.New(wire.Config{Server: w.URL, Fingerprint: w.Fingerprint, Patience: time.Millisecond})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer client.Close()
+	begun, err := client.BeginActivation(w.t.Context(), wire.BeginActivation{Token: token, Identity: "email:" + email, RequestID: uuid.NewString(),
+		Hardware:      wire.Hardware{MachineID: "machine-" + name, Hostname: name, OS: "linux", Arch: "amd64"},
+		ClientVersion: version.Number(), SigningKey: c.SigningKey()})
+	if err != nil {
+		return c, err
+	}
+	_, err = client.FinishActivation(w.t.Context(), wire.FinishActivation{Activation: begun.Activation, Choice: wire.Add, EnrolmentKey: c.Enrolment,
+		Signature: wire.SignFinish(c.Signing, begun.Activation, c.Enrolment)})
+	return c, err
+}
+
+func TestDeployment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.as("orgadmin")
+	admin.get("/admin/deployment").want(t, http.StatusOK, "No deployment tokens yet")
+	w.as("viewer").get("/admin/deployment").want(t, http.StatusForbidden)
+	admin.get("/admin/deployment/new").want(t, http.StatusOK, `value="90"`)
+	admin.post("/admin/deployment/new", "name", "x", "days", "400").want(t, http.StatusBadRequest, "365")
+	made := admin.post("/admin/deployment/new", "name", "Lab", "days", "30", "uses", "3", "approve", "on", "create_users", "on", "domains", "example.org\r\n", "systems", "linux").
+		want(t, http.StatusCreated, "backstay deploy --config", "Ansible", "msiexec", "ca_sha256")
+	token := html.UnescapeString(made.copied(t, "token"))
+	admin.get("/admin/deployment").want(t, http.StatusOK, "Lab", "bsd1.").lacks(t, strings.Split(token, ".")[2])
+	for _, name := range []string{"one", "two", "three"} {
+		if _, err := w.machine(token, name, name+"@example.org"); err == nil || !strings.Contains(err.Error(), "device.waiting") {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	if _, err := w.machine(token, "four", "four@example.org"); err == nil {
+		t.Error("there was a use too many")
+	}
+	admin.get("/admin/deployment/knocking").want(t, http.StatusOK, "four", "The token is used up.")
+	queue := admin.get("/admin/deployment/approvals").want(t, http.StatusOK, "one@example.org", "two@example.org", "Approve all 3")
+	first := regexp.MustCompile(`name="device" value="([^"]+)"`).FindStringSubmatch(queue.body)[1]
+	admin.done(admin.post("/admin/deployment/approvals", "act", "approve"), "Tick the devices first.")
+	admin.done(admin.post("/admin/deployment/approvals", "act", "refuse", "device", first), "Devices refused: 1.")
+	admin.done(admin.post("/admin/deployment/approvals", "act", "approve-all", "q", "two"), "Devices approved: 1.")
+	admin.get("/admin/deployment/rollout?by=os").want(t, http.StatusOK, "Linux", "Token used", "3 laggards")
+	if rows := admin.get("/admin/deployment/rollout/laggards").table(t); len(rows) != 4 || rows[1][0] != "three" {
+		t.Errorf("laggards: %v", rows)
+	}
+	id := strings.Split(token, ".")[1]
+	at := "/admin/deployment/tokens/" + id
+	admin.get(at+"/revoke").want(t, http.StatusOK, "1 device is active")
+	admin.post(at+"/revoke", "what", "quarantine", "since", "").want(t, http.StatusBadRequest, "Give a day.")
+	gone := admin.done(admin.post(at+"/revoke", "what", "quarantine", "since", "2020-01-01"), "Devices in quarantine: 1.", "Revoked", "In quarantine", "two")
+	release := regexp.MustCompile(`action="([^"]+/release/[^"]+)"`).FindStringSubmatch(gone.body)[1]
+	admin.done(admin.post(release), "The device backs up again.").lacks(t, "In quarantine")
+	if w.audited("deploy-token/"+id, "quarantined") != 1 {
+		t.Error("the record lacks the quarantine")
+	}
+	admin.done(admin.post("/admin/deployment/first-only", "first_only", "on"), "checked")
+}
+
+// The device map is looked at before it is changed; its rows are used up.
+func TestDeviceMap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.as("orgadmin")
+	una, err := w.NewAccount(t.Context(), access.System("test"), accounts.New{Org: w.Org.ID, Kind: access.UserKind, Username: "una", Email: "una@example.org"}, "Right-Password-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "email,device_id,id_type,old_device_name,expires\r\n" +
+		"una@example.org,MACHINE-PC,uuid,,\r\nuna@example.org,machine-pc,uuid,,\r\nwho@example.org,s-1,serial-number,,\r\n" +
+		"una,s-2,serial-number,Old,\r\nuna,s-3,mac,,\r\nuna,s-4,serial-number,,2001-01-01\r\nuna,lab-7,hostname,,\r\n"
+	checked := admin.upload("/admin/deployment/map", file).want(t, http.StatusOK, "2 rows can be added", "Nobody has the address", "no device called", "no type of id", "no day to come")
+	admin.get("/admin/deployment/map").want(t, http.StatusOK, "The device map is empty")
+	text := html.UnescapeString(regexp.MustCompile(`(?s)<textarea name="text" hidden>\n(.*?)</textarea>`).FindStringSubmatch(checked.body)[1])
+	if rows := admin.post("/admin/deployment/map/failed", "text", text).table(t); len(rows) != 6 || rows[2][0] != "who@example.org" || len(rows[0]) != 9 {
+		t.Errorf("failed rows: %v", rows)
+	}
+	admin.done(admin.post("/admin/deployment/map/import", "text", text), "Rows added to the device map: 2.", "machine-pc", "lab-7")
+	admin.upload("/admin/deployment/map", file).want(t, http.StatusOK, "0 rows can be added", "2 rows are there already")
+	var token string
+	err = w.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
+		_, token, err = deploy.Create(t.Context(), tx, access.System("test"), w.Org.ID, deploy.Rules{Name: "x"}, time.Hour)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.machine(token, "pc", "somebody@example.org"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.machine(token, "lab-7", "somebody@example.org"); err == nil || !strings.Contains(err.Error(), "device.waiting") {
+		t.Errorf("by its host name alone: %v", err)
+	}
+	err = w.DB.Read(t.Context(), func(tx *db.Tx) error {
+		list, err := devices.LiveOf(t.Context(), tx, una.ID)
+		if len(list) != 2 || list[1].State != devices.Active {
+			t.Errorf("una has %+v", list)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	admin.get("/admin/deployment/map").want(t, http.StatusOK, "The device map is empty")
+}
