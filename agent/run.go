@@ -77,8 +77,10 @@ func about(d time.Duration) time.Duration { return d*4/5 + rand.N(d*2/5) }
 // beat sends heartbeats, oftener while a backup runs.
 func (a *Agent) beat(ctx context.Context) {
 	for {
-		_, err := a.client.PutStatus(ctx, a.status())
-		a.heard(err)
+		said, err := a.client.PutStatus(ctx, a.status())
+		if a.heard(err) == nil {
+			a.setLocked(said.Locked)
+		}
 		var passed time.Duration
 		for wait := about(heartbeat); passed < wait; passed += runningHeartbeat {
 			if !a.pause(ctx, runningHeartbeat) {

@@ -79,3 +79,13 @@ func (a *Agent) whileStopped(ctx context.Context, d time.Duration) bool {
 	}
 	return ctx.Err() == nil
 }
+
+// setLocked notes that an administrator locked this device, or no longer.
+func (a *Agent) setLocked(on bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if on && !a.live.Locked {
+		a.cfg.Log.Warn("an administrator locked this device: backups go on, nothing is shown or restored here")
+	}
+	a.live.Locked = on
+}

@@ -81,9 +81,10 @@ func (s *Server) remindOnce(ctx context.Context) error {
 // takes some at a time, in transactions of their own, until none is left.
 func (s *Server) expire(ctx context.Context) error {
 	preserved := func(ctx context.Context, tx *db.Tx) (int64, error) { return profiles.DeletePreserved(ctx, tx, s.Keys) }
+	inactive := func(ctx context.Context, tx *db.Tx) (int64, error) { return devices.Inactive(ctx, tx, s.Keys) }
 	var gone int64
 	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, factors.Expire, signin.Expire, devices.Expire, vault.Expire, mail.Expire,
-		deploy.Expire, accounts.Forget, preserved, accounts.Purge, devices.Purge, vault.Purge} {
+		deploy.Expire, accounts.Forget, preserved, inactive, accounts.Purge, devices.Purge, vault.Purge} {
 		for {
 			var n int64
 			err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {

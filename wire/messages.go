@@ -182,6 +182,7 @@ type Status struct {
 type StatusAnswer struct {
 	ProfileVersion int64     `json:"profile_version"`
 	ServerTime     time.Time `json:"server_time"`
+	Locked         bool      `json:"locked,omitempty"` // nothing is shown or restored here
 }
 
 // The kinds of requests a server makes of a device.

@@ -81,6 +81,7 @@ type Live struct {
 	Reason   string         `json:"reason,omitempty"`  // why then
 	Online   bool           `json:"online"`            // the server was reached at the last try
 	Failure  *Failure       `json:"failure,omitempty"` // why not, or why it refuses this device
+	Locked   bool           `json:"locked,omitempty"`  // nothing is shown or restored here
 }
 
 // Failure is an error on its way to another process.

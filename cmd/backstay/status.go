@@ -183,6 +183,9 @@ func (a *app) showStatus(s deviceStatus) error {
 	default:
 		add("agent", a.say.T("cli.status.agent.running"))
 	}
+	if s.live != nil && s.live.Locked {
+		add("locked", a.say.T("device.locked"))
+	}
 	if s.live != nil && !s.live.Next.IsZero() && !s.live.Running {
 		add("next", a.say.Time(s.live.Next, s.now))
 	}

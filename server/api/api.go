@@ -105,10 +105,10 @@ func (a *API) routes() {
 	a.handle(access.AnyDevice, "POST sessions/{session}/have", a.have)
 	a.handle(access.AnyDevice, "PUT sessions/{session}/packs/{put}", a.put)
 	a.handle(access.AnyDevice, "POST sessions/{session}/commit", a.commit)
-	a.handle(access.AnyDevice, "GET snapshots", a.snapshots)
+	a.handle(access.AnyDevice, "GET snapshots", a.unlocked(a.snapshots))
 
-	a.handle(access.AnyDevice, "POST user-token", a.userToken)
-	a.handle(access.AnyDevice, "POST password/change", a.changePassword)
+	a.handle(access.AnyDevice, "POST user-token", a.unlocked(a.userToken))
+	a.handle(access.AnyDevice, "POST password/change", a.unlocked(a.changePassword))
 	a.handle(access.PresentUser, "POST snapshots/{hash}/open", a.openSnapshot)
 	a.handle(access.PresentUser, "POST read", a.readObjects)
 
@@ -132,7 +132,7 @@ func (a *API) handle(guard access.Guard, route string, c call) {
 	case access.AnyDevice:
 		c = a.device(c)
 	case access.PresentUser:
-		c = a.user(c)
+		c = a.user(a.unlocked(c))
 	}
 	method, path, _ := cut(route)
 	gate := path != "hello" // which tells the version that is needed

@@ -51,6 +51,18 @@ func (a *API) user(c call) call {
 	})
 }
 
+// unlocked makes a call that shows or restores something on a device one that is
+// refused while the device is locked.
+func (a *API) unlocked(c call) call {
+	return func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+		err := a.DB.Read(r.Context(), func(tx *db.Tx) error { return devices.Unlocked(r.Context(), tx, by) })
+		if err != nil {
+			return err
+		}
+		return c(w, r, by)
+	}
+}
+
 // refusalOf makes the failure of a caller who is known one that can be recorded,
 // unless it is one already.
 func refusalOf(err error, by access.Caller, action access.Action) error {
@@ -216,7 +228,11 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by access.Caller) e
 	out := wire.StatusAnswer{ServerTime: a.DB.Now().UTC().Truncate(time.Millisecond)}
 	err := a.DB.Read(r.Context(), func(tx *db.Tx) error {
 		p, err := devices.Profile(r.Context(), tx, by)
+		if err != nil {
+			return err
+		}
 		out.ProfileVersion = p.Version
+		out.Locked, err = devices.Locked(r.Context(), tx, by.Device)
 		return err
 	})
 	if err != nil {

@@ -41,6 +41,7 @@ func toState(s devices.State) func(context.Context, *db.Tx, access.Caller, devic
 
 var deviceActs = []deviceAct{
 	{name: "disable", reason: true, means: disableDeviceMeans, do: disableDevice},
+	{name: "lock", reason: true, means: lockMeans, do: devices.Lock},
 	{name: "deactivate", means: deactivateMeans, do: toState(devices.Deactivated)},
 	{name: "delete", reason: true, fresh: true, means: deleteDeviceMeans, do: devices.Delete},
 }
@@ -55,6 +56,14 @@ func disableDevice(ctx context.Context, tx *db.Tx, by access.Caller, id devices.
 
 func disableDeviceMeans(p *locale.Printer, _ devices.Device, x deviceStakes) []string {
 	return some(p.T("devices.disable.stop"), counted(p, "devices.deactivate.data", x.snapshots), p.T("devices.disable.counts"), p.T("devices.disable.undo"))
+}
+
+func lockMeans(p *locale.Printer, d devices.Device, _ deviceStakes) []string {
+	seen := ""
+	if d.LastIP != "" {
+		seen = p.T("devices.lock.seen", "ip", d.LastIP, "at", d.LastSeenAt)
+	}
+	return some(p.T("devices.lock.shut"), p.T("devices.lock.backs_up"), seen, p.T("devices.lock.undo"))
 }
 
 func deactivateMeans(p *locale.Printer, _ devices.Device, x deviceStakes) []string {
@@ -88,6 +97,11 @@ func (c *console) deviceActRoutes(mux *entry.Mux) {
 	mux.HandleFunc("POST "+at+"/enable", c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.changeDevice(w, r, v, "devices.enable.done", func(tx *db.Tx, d devices.Device) error {
 			return devices.SetState(r.Context(), tx, v.caller, d.ID, devices.Active, "")
+		})
+	}))
+	mux.HandleFunc("POST "+at+"/unlock", c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
+		c.changeDevice(w, r, v, "devices.unlock.done", func(tx *db.Tx, d devices.Device) error {
+			return devices.Unlock(r.Context(), tx, v.caller, d.ID)
 		})
 	}))
 	mux.HandleFunc("POST "+at+"/undelete", c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
@@ -206,6 +220,15 @@ func (page *devicePage) notice(d devices.Device) {
 	case by != "":
 		say("warn", "user-off", p.T("devices.notice."+by, "user", user))
 	}
+	if !d.LockedAt.IsZero() {
+		say("warn", "lock", p.T("devices.notice.locked", "date", d.LockedAt, "ip", d.LastIP, "seen", p.Time(d.LastSeenAt, page.Now())))
+	}
+	switch ends := page.Device.Ends; {
+	case !ends.IsZero():
+		say("warn", "hourglass", p.T("devices.notice.inactive.ends", "date", d.InactiveAt, "ends", ends))
+	case !d.InactiveAt.IsZero():
+		say("warn", "hourglass", p.T("devices.notice.inactive", "date", d.InactiveAt))
+	}
 }
 
 // act puts together what can be done with a device in its state, the most likely
@@ -235,6 +258,12 @@ func (page *devicePage) act(d devices.Device) {
 	}
 	if d.State == devices.Active {
 		page.More = append(page.More, link("disable", "ban", ""))
+	}
+	switch stands := d.State == devices.Active || d.State == devices.Disabled; {
+	case !d.LockedAt.IsZero():
+		page.More = append(page.More, post("unlock", "lock-open", ""))
+	case stands:
+		page.More = append(page.More, link("lock", "lock", ""))
 	}
 	if d.State == devices.Active || d.State == devices.Disabled {
 		page.More = append(page.More, link("deactivate", "plug", ""))

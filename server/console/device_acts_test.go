@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -91,4 +92,40 @@ func TestDeviceActs(t *testing.T) {
 	}
 	admin.post(at+"/delete", "confirm", "LAPTOP", "reason", "gone with its owner")
 	is(devices.Active)
+}
+
+// A locked device backs up, and shows nothing.
+func TestDeviceIsLocked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.NewDevice(w.User, "LAPTOP")
+	admin, at := w.as("admin"), "/admin/devices/"+d.DeviceID
+	admin.get(at+"/lock").want(t, http.StatusOK, "nothing is shown or restored on this computer", "goes on backing up")
+	admin.post(at+"/lock", "confirm", "LAPTOP", "reason", "stolen").want(t, http.StatusBadRequest, "150")
+	if _, err := d.Client.Snapshots(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	admin.done(admin.post(at+"/lock", "confirm", "LAPTOP", "reason", "stolen on the train"), "LAPTOP is locked.", "Locked since", "127.0.0.1", at+"/unlock").lacks(t, at+"/lock\"")
+	admin.get("/admin/devices?state=locked").want(t, http.StatusOK, at)
+	refused := func(what string, err error) {
+		t.Helper()
+		if e := errs.Find(err); e == nil || e.Key != "device.locked" {
+			t.Errorf("%s: %v, want device.locked", what, err)
+		}
+	}
+	_, err := d.Client.Snapshots(t.Context())
+	refused("the list of snapshots", err)
+	_, err = d.Client.UserToken(t.Context(), wire.UserTokenRequest{Password: servertest.UserPassword}, "")
+	refused("a user's token", err)
+	said, err := d.Client.PutStatus(t.Context(), wire.Status{State: wire.StateIdle})
+	if err != nil || !said.Locked {
+		t.Errorf("reporting: locked %v, %v", said.Locked, err)
+	}
+	if _, err := d.Client.Next(t.Context(), 0, 0); err != nil {
+		t.Errorf("waiting for requests: %v", err)
+	}
+	admin.done(admin.post(at+"/unlock"), "LAPTOP is unlocked.")
+	if _, err := d.Client.Snapshots(t.Context()); err != nil {
+		t.Errorf("unlocked: %v", err)
+	}
 }

@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +30,7 @@ func deviceOf(f web.Frame, d devices.Device, x devices.Protection, username stri
 		Client: d.ClientVersion, UserID: string(d.User), Username: username,
 		Protection: entry.Sign(f, x), State: f.State("device.state.", stateOf(d)),
 		LastBackup: d.LastBackupAt, LastSeen: d.LastSeenAt, Activated: d.ActivatedAt,
-		Bytes: d.StoredBytes, Files: d.StoredFiles, Final: d.PurgeAt}
+		Bytes: d.StoredBytes, Files: d.StoredFiles, Final: d.PurgeAt, Inactive: !d.InactiveAt.IsZero(), Locked: !d.LockedAt.IsZero(), IP: d.LastIP, Names: d.OldNames()}
 }
 
 // deviceRows are devices for a page.
@@ -43,7 +42,13 @@ func deviceRows(ctx context.Context, tx *db.Tx, f web.Frame, list []devices.List
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, deviceOf(f, d.Device, x, d.Username))
+		row := deviceOf(f, d.Device, x, d.Username)
+		e, err := judge.Profile(ctx, tx, d.Device)
+		if err != nil {
+			return nil, err
+		}
+		row.Ends = d.EndsAt(e)
+		rows = append(rows, row)
 	}
 	return rows, nil
 }
@@ -65,34 +70,53 @@ func (c *console) devices(w http.ResponseWriter, r *http.Request, v *visit) {
 	c.site.Render(w, r, http.StatusOK, "devices", page)
 }
 
-// narrowed are what the list can be narrowed to by the devices' states, in their
-// order.
-var narrowed = []devices.State{devices.Disabled, devices.Deactivated, devices.Deleted}
+// narrowed are what the list can be narrowed to, by the devices' states and
+// marks, in their order.
+var narrowed = []struct {
+	name  string
+	state devices.State
+	mark  devices.Mark
+}{
+	{"inactive", "", devices.MarkedInactive}, {"locked", "", devices.MarkedLocked},
+	{"disabled", devices.Disabled, ""}, {"deactivated", devices.Deactivated, ""}, {"deleted", devices.Deleted, ""},
+}
 
 // setStates makes the links that narrow the list. A state that no device is in
 // needs none.
-func (page *devicesPage) setStates(r *http.Request, tx *db.Tx, v *visit, filter devices.Filter) error {
-	p := page.Printer()
-	chosen := devices.State(r.FormValue("state"))
-	if !slices.Contains(narrowed, chosen) {
-		chosen = ""
-	}
-	total, err := devices.Count(r.Context(), tx, v.caller, filter)
-	if err != nil {
+func (page *devicesPage) setStates(r *http.Request, tx *db.Tx, v *visit, filter *devices.Filter) error {
+	p, chosen := page.Printer(), *filter
+	add := func(name string, f devices.Filter) error {
+		n, err := devices.Count(r.Context(), tx, v.caller, f)
+		active := name == page.State
+		if active {
+			chosen = f
+		}
+		if n > 0 || active || name == "" {
+			text := p.T("devices.all")
+			if name != "" {
+				text = p.T("device.state." + name)
+			}
+			page.States = append(page.States, choice{Text: text, Href: with(r, "state", name), Count: int64(n), Active: active})
+		}
 		return err
 	}
-	page.States = []choice{{Text: p.T("devices.all"), Href: with(r, "state", ""), Count: int64(total), Active: chosen == ""}}
-	for _, s := range narrowed {
-		filter.State = s
-		n, err := devices.Count(r.Context(), tx, v.caller, filter)
-		if err != nil {
-			return err
-		}
-		if n > 0 || s == chosen {
-			page.States = append(page.States, choice{Text: p.T("device.state." + string(s)), Href: with(r, "state", string(s)), Count: int64(n), Active: s == chosen})
+	page.States, page.State = nil, ""
+	for _, n := range narrowed {
+		if n.name == r.FormValue("state") {
+			page.State = n.name
 		}
 	}
-	page.State = string(chosen)
+	if err := add("", *filter); err != nil {
+		return err
+	}
+	for _, n := range narrowed {
+		f := *filter
+		f.State, f.Marked = n.state, n.mark
+		if err := add(n.name, f); err != nil {
+			return err
+		}
+	}
+	*filter = chosen
 	return nil
 }
 
@@ -105,10 +129,9 @@ func listed(r *http.Request, tx *db.Tx, v *visit, page *devicesPage) ([]devices.
 		return list, web.Pages{}, err
 	}
 	page.Show = ""
-	if err := page.setStates(r, tx, v, filter); err != nil {
+	if err := page.setStates(r, tx, v, &filter); err != nil {
 		return nil, web.Pages{}, err
 	}
-	filter.State = devices.State(page.State)
 	total := 0
 	for _, s := range page.States {
 		if s.Active {
@@ -173,11 +196,11 @@ func (c *console) showDevice(w http.ResponseWriter, r *http.Request, v *visit, s
 		if err != nil {
 			return err
 		}
-		x, err := new(devices.Judge).Protection(ctx, tx, d, page.Now())
+		rows, err := deviceRows(ctx, tx, page.Frame, []devices.Listed{{Device: d, Username: u.Username}})
 		if err != nil {
 			return err
 		}
-		page.Device = deviceOf(page.Frame, d, x, u.Username)
+		page.Device = rows[0]
 		page.notice(d)
 		page.act(d)
 		list, err := c.Vault.Snapshots(ctx, tx, v.caller, vault.Filter{Org: d.Org, Device: id, Limit: maxSnapshots})

@@ -194,13 +194,17 @@ type device struct {
 	LastBackup, LastSeen, Activated time.Time
 	Bytes, Files                    int64
 	Final                           time.Time // when the deletion of a deleted one becomes final
+	Ends                            time.Time // when an inactive one is deleted, zero: never
+	Inactive, Locked                bool
+	IP                              string // it was last seen at
+	Names                           []string
 }
 
 type devicesPage struct {
 	web.Frame
 	Query    string
 	Show     string // only those of this level of protection, "" for all
-	State    string // only those in this state, "" for all that are not gone
+	State    string // only those in this state or with this mark, "" for all that are not gone
 	States   []choice
 	CanWrite bool // to the users
 	Devices  []device

@@ -71,6 +71,7 @@ type Device struct {
 
 	Name          string // what people see, unique among the user's
 	Named         bool   // somebody chose the name: it does not follow the host's
+	Names         string // those it had, one a line; the search finds them
 	Hardware      wire.Hardware
 	System        bool // backs up with the system's rights
 	ClientVersion string
@@ -148,7 +149,8 @@ func View(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (Device, erro
 }
 
 // Rename gives the device the name people see. Names are unique among a user's
-// devices without regard to case, so that a restore cannot pick the wrong one.
+// devices without regard to case, so that a restore cannot pick the wrong one. A
+// device that has its computer's name goes on following it.
 func Rename(ctx context.Context, tx *db.Tx, by access.Caller, id ID, name string) error {
 	d, err := Find(ctx, tx, id)
 	if err != nil {
@@ -168,6 +170,10 @@ func Rename(ctx context.Context, tx *db.Tx, by access.Caller, id ID, name string
 	if taken && other.ID != d.ID && !slices.Contains(gone, d.State) {
 		return sameName(other)
 	}
+	if d.Name != old {
+		d.remember(old)
+	}
+	d.Named = orgs.Fold(d.Name) != orgs.Fold(HostName(d.Hardware))
 	return writeName(ctx, tx, d)
 }
 
@@ -215,7 +221,8 @@ type Backup struct {
 // visible.
 func Committed(ctx context.Context, tx *db.Tx, id ID, b Backup) error {
 	_, err := tx.Exec(ctx, `UPDATE devices SET last_backup_at = $2, last_snapshot = $3, last_status = $4, stored_bytes = $5, stored_files = $6,
-		last_seen_at = $7, complete_at = CASE WHEN $4 = 'complete' THEN $2 ELSE complete_at END, inactive_at = 0, noted_at = 0 WHERE id = $1`,
+		last_seen_at = $7, complete_at = CASE WHEN $4 = 'complete' THEN $2 ELSE complete_at END,
+		inactive_at = CASE WHEN $4 = 'complete' THEN 0 ELSE inactive_at END, noted_at = CASE WHEN $4 = 'complete' THEN 0 ELSE noted_at END WHERE id = $1`,
 		id, db.Micros(b.At), b.Snapshot, b.Status, b.Bytes, b.Files, db.Micros(tx.Now()))
 	if err != nil {
 		return fmt.Errorf("noting a backup of device %s: %w", id, err)

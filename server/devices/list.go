@@ -18,10 +18,20 @@ type Filter struct {
 	Org    orgs.ID     // empty: every organisation, for those who may
 	User   accounts.ID // empty: every user that is not deleted, for those who may
 	State  State       // empty: those that are live
+	Marked Mark        // only those with this mark
 	Search string      // in the device's names and its user's
 	After  string      // where the page before ended
 	Limit  int         // 0 means 50, at most 500
 }
+
+// Mark is something that a device can be besides its state.
+type Mark string
+
+// The marks.
+const (
+	MarkedInactive Mark = "inactive"
+	MarkedLocked   Mark = "locked"
+)
 
 // Listed is a device with its user's names.
 type Listed struct {
@@ -49,6 +59,12 @@ func (f Filter) where() (string, []any) {
 		add("d.state = $", f.State)
 	} else {
 		where = append(where, live)
+	}
+	switch f.Marked {
+	case MarkedInactive:
+		where = append(where, "d.inactive_at > 0")
+	case MarkedLocked:
+		where = append(where, "d.locked_at > 0")
 	}
 	for _, word := range strings.Fields(orgs.Fold(f.Search)) {
 		add(`(d.search LIKE $ ESCAPE '\' OR u.search LIKE $ ESCAPE '\')`, db.Contains(word))

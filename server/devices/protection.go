@@ -102,12 +102,25 @@ type ofProfile struct {
 // Effective are the settings in force on a device: the profile of its user, and
 // what the user chose there.
 func (j *Judge) Effective(ctx context.Context, tx *db.Tx, d Device) (profile.Effective, error) {
+	s, err := j.Profile(ctx, tx, d)
+	if err != nil {
+		return profile.Effective{}, err
+	}
+	choices := profile.Choices{}
+	if d.Choices != nil {
+		choices = *d.Choices
+	}
+	return profile.Merge(s, choices), nil
+}
+
+// Profile are the settings of the profile of a device's user.
+func (j *Judge) Profile(ctx context.Context, tx *db.Tx, d Device) (profile.Settings, error) {
 	key := ofProfile{d.Org, d.OwnerProfile}
 	s, ok := j.settings[key]
 	if !ok {
 		p, err := profiles.Of(ctx, tx, accounts.User{ID: d.User, Org: d.Org, Profile: d.OwnerProfile})
 		if err != nil {
-			return profile.Effective{}, err
+			return profile.Settings{}, err
 		}
 		if j.settings == nil {
 			j.settings = map[ofProfile]profile.Settings{}
@@ -115,11 +128,7 @@ func (j *Judge) Effective(ctx context.Context, tx *db.Tx, d Device) (profile.Eff
 		s = p.Settings
 		j.settings[key] = s
 	}
-	choices := profile.Choices{}
-	if d.Choices != nil {
-		choices = *d.Choices
-	}
-	return profile.Merge(s, choices), nil
+	return s, nil
 }
 
 // Protection is Protect with the settings in force.

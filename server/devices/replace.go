@@ -41,6 +41,7 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 			return Activated{}, err
 		}
 		d.Named = d.Named || named
+		d.remember(old.Name)
 		d.Choices = carried(p.Settings, d)
 		if c.Hardware.OS != d.Hardware.OS {
 			d.RootEpoch++
@@ -72,6 +73,10 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 	}
 	if choice == wire.Replace {
 		if err := cancelRequests(ctx, tx, d.ID); err != nil {
+			return Activated{}, err
+		}
+		// A lock was for the old computer.
+		if err := writeLock(ctx, tx, d.ID, time.Time{}); err != nil {
 			return Activated{}, err
 		}
 	}
@@ -254,10 +259,10 @@ func (d Device) writeIdentity(ctx context.Context, tx *db.Tx) error {
 			search = $8, machine_id = $9, serial = $10, hostname = $11, os = $12, os_version = $13, arch = $14, os_user = $15, os_home = $16,
 			is_system = $17, client_version = $18, signing_key = $19, cert_serial = $20, cert = $21, last_seen_at = $4, last_ip = $22,
 			status = '', status_code = '', progress = '', next_run_at = 0, profile_version = 0, changed_at = $4, activated_at = $23,
-			choices = $24, root_epoch = $25 WHERE id = $1`,
+			choices = $24, root_epoch = $25, names = $26 WHERE id = $1`,
 		d.ID, d.requestID, d.State, db.Micros(tx.Now()), d.Name, orgs.Fold(d.Name), d.Named, d.searchText(), h.MachineID, h.Serial, h.Hostname,
 		h.OS, h.OSVersion, h.Arch, h.OSUser, h.OSHome, d.System, d.ClientVersion, d.SigningKey, int64(d.CertSerial), d.Cert, d.LastIP,
-		db.Micros(d.ActivatedAt), encodeChoices(d.Choices), d.RootEpoch)
+		db.Micros(d.ActivatedAt), encodeChoices(d.Choices), d.RootEpoch, d.Names)
 	if err != nil {
 		return fmt.Errorf("writing who device %s is: %w", d.ID, err)
 	}

@@ -53,7 +53,16 @@ func Report(ctx context.Context, d *db.DB, by access.Caller, s wire.Status) erro
 	if equalReports(old, updated) && now.Sub(old.LastSeenAt) < seenEvery && !now.Before(old.LastSeenAt) {
 		return nil
 	}
-	err = d.Write(ctx, func(tx *db.Tx) error { return updated.writeReport(ctx, tx) })
+	err = d.Write(ctx, func(tx *db.Tx) error {
+		now := updated
+		if err := now.follow(ctx, tx, by, old.Hardware); err != nil {
+			return err
+		}
+		if err := now.sighted(ctx, tx, by, old.LastIP); err != nil {
+			return err
+		}
+		return now.writeReport(ctx, tx)
+	})
 	if err != nil {
 		return fmt.Errorf("noting the report of device %s: %w", by.Device, err)
 	}

@@ -35,7 +35,7 @@ func TestReport(t *testing.T) {
 	got := w.find(d.ID)
 	if got.Status != wire.StateRunning || got.StatusCode != "E1001" || len(got.Folders) != 2 || !got.NextRunAt.Equal(next) || got.Progress == nil ||
 		got.Progress.Files != 5 || got.Hardware.Hostname != "renamed" || got.Hardware.MachineID != "m-one" || got.ClientVersion != "0.2" ||
-		got.Name != "one" || !got.LastSeenAt.Equal(w.DB.Now()) {
+		got.Name != "renamed" || !got.LastSeenAt.Equal(w.DB.Now()) {
 		t.Errorf("found %+v", got)
 	}
 	if got.Progress.Folder != "" {

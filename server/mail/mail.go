@@ -132,6 +132,7 @@ const (
 	Locked              Template = "locked"                // username, minutes, [link: to a new password, ip]
 	SecondFactorChanged Template = "second_factor_changed" // username, change (totp_added, totp_removed, passkey_added, passkey_removed, codes_renewed, reset), at, [ip]
 	PreservedExpiring   Template = "preserved_expiring"    // users (list), days, [org, link]
+	InactiveExpiring    Template = "inactive_expiring"     // devices (list), days, [org, link]
 	LicenceOver         Template = "licence_over"          // licence, seats, taken, until, [org, link]
 	LicenceExpiring     Template = "licence_expiring"      // licence, at, days, [org, link]
 	DeletionRequested   Template = "deletion_requested"    // username, [name, org, link]
@@ -155,6 +156,7 @@ var templates = map[Template]values{
 	Locked:              {[]string{"username", "minutes"}, []string{"link", "ip"}},
 	SecondFactorChanged: {[]string{"username", "change", "at"}, []string{"ip"}},
 	PreservedExpiring:   {[]string{"users", "days"}, []string{"org", "link"}},
+	InactiveExpiring:    {[]string{"devices", "days"}, []string{"org", "link"}},
 	LicenceOver:         {[]string{"licence", "seats", "taken", "until"}, []string{"org", "link"}},
 	LicenceExpiring:     {[]string{"licence", "at", "days"}, []string{"org", "link"}},
 	DeletionRequested:   {[]string{"username"}, []string{"name", "org", "link"}},

@@ -22,7 +22,7 @@ var sample = map[string]string{
 	"usernames": "marie\nmarie.curie", "email": "new@example.org", "hours": "72", "count": "5", "change": "totp_added",
 	"users": "pierre (Pierre Curie)\nirene", "org": "Institut", "licence": "Laboratory", "seats": "50", "taken": "53",
 	"until": "2026-12-01T00:00:00Z", "name": "Marie Curie", "window": "21 November, 22:00 to 23:00", "since": "2026-11-21T22:00:00Z",
-	"contact": "help@example.org",
+	"contact": "help@example.org", "devices": "ATELIER-07 (marie)\nlaptop (pierre)",
 }
 
 // alternatives are the ways in which a template's values are given: all of

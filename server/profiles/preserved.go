@@ -17,7 +17,7 @@ import (
 
 // warnings are how many days before a preserved user is deleted their
 // administrators are told, the last one always, and at least a day before.
-var warnings = []int{30, 7, 1}
+var warnings = []int{FirstWarning, 7, 1}
 
 const day = 24 * time.Hour
 
@@ -42,7 +42,7 @@ func DeletePreserved(ctx context.Context, tx *db.Tx, ring *keys.Ring) (int64, er
 			continue
 		}
 		due := u.StateAt.Add(time.Duration(days) * day)
-		switch warning := warningDue(tx.Now(), due, u.NotedAt); {
+		switch warning := WarningDue(tx.Now(), due, u.NotedAt); {
 		case warning > 0:
 			if soon[u.Org] == nil {
 				soon[u.Org] = map[int][]string{}
@@ -85,9 +85,12 @@ func Ending(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, withi
 	return total, nil
 }
 
-// warningDue says which warning is to be given now, by its days, 0 for none: the
+// FirstWarning is how many days before the end the first warning is given.
+const FirstWarning = 30
+
+// WarningDue says which warning is to be given now, by its days, 0 for none: the
 // nearest one that the time left has come down to, unless it was given.
-func warningDue(now, due, noted time.Time) int {
+func WarningDue(now, due, noted time.Time) int {
 	for i := len(warnings) - 1; i >= 0; i-- {
 		from := due.Add(-time.Duration(warnings[i]) * day)
 		if now.Before(from) {

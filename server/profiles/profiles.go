@@ -277,6 +277,16 @@ func Of(ctx context.Context, tx *db.Tx, u accounts.User) (Effective, error) {
 	return Effective{Profile: p, Version: max(db.Micros(p.UpdatedAt), db.Micros(u.ProfileAt))}, nil
 }
 
+// Every returns the profiles of all organisations, for what the server does by
+// itself.
+func Every(ctx context.Context, tx *db.Tx) ([]Profile, error) {
+	list, err := db.All(ctx, tx, func(row db.Row) (Profile, error) { return scan(row) }, "SELECT "+columns+" FROM profiles p ORDER BY p.org, p.id")
+	if err != nil {
+		return nil, fmt.Errorf("listing profiles: %w", err)
+	}
+	return list, nil
+}
+
 // SetPrivacy is the caller's own switch for whether administrators may look
 // into their backups. Their profile must let them switch it on; off is always
 // theirs to choose, so that nobody is caught in it.

@@ -19,6 +19,7 @@ ALTER TABLE devices ADD COLUMN purge_at BIGINT NOT NULL DEFAULT 0;        -- of 
 ALTER TABLE devices ADD COLUMN complete_at BIGINT NOT NULL DEFAULT 0;     -- its newest complete snapshot
 ALTER TABLE devices ADD COLUMN clone_at BIGINT NOT NULL DEFAULT 0;        -- two computers claimed to be this one
 UPDATE devices SET complete_at = last_backup_at WHERE last_status = 'complete';
+UPDATE devices SET named = TRUE WHERE lower(name) <> lower(hostname);
 CREATE INDEX devices_user ON devices (user_id, state);
 CREATE INDEX devices_serial ON devices (serial);
 CREATE INDEX devices_key ON devices (signing_key);

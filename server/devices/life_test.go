@@ -1,0 +1,282 @@
+package devices_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/wire"
+)
+
+func (w *world) report(d devices.Device, host, ip string) {
+	w.Helper()
+	by := access.Caller{Kind: access.DeviceKind, User: d.User, Org: d.Org, Device: d.ID, IP: ip}
+	s := wire.Status{State: wire.StateIdle, Hardware: wire.Hardware{Hostname: host}}
+	if err := devices.Report(w.Context(), w.DB, by, s); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) found(word string) (names []string) {
+	w.Helper()
+	w.Read(func(tx *db.Tx) error {
+		list, _, err := devices.List(w.Context(), tx, system, devices.Filter{Search: word})
+		for _, d := range list {
+			names = append(names, d.Name)
+		}
+		return err
+	})
+	return names
+}
+
+// A device is called as its computer is, until somebody calls it otherwise; what
+// it was called still finds it.
+func TestNamesFollowTheHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	plain := w.find(w.onlyNamed("desk"))
+	c := w.computer("host")
+	c.activation.Name = "Marie's laptop"
+	made, err := w.activate(w.una, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen := made.Device
+	w.device(w.una, "taken")
+	if plain.Named || !chosen.Named {
+		t.Fatalf("chosen: %v and %v", plain.Named, chosen.Named)
+	}
+	w.report(plain, "desk.other.example", "192.0.2.1") // only its domain
+	if got := w.find(plain.ID); got.Name != plain.Name || got.Names != "" {
+		t.Errorf("in another domain it is %q, was %q", got.Name, got.Names)
+	}
+	w.report(plain, "atelier.example.org", "192.0.2.1")
+	w.report(chosen, "atelier-2.example.org", "192.0.2.1")
+	if a, b := w.find(plain.ID).Name, w.find(chosen.ID).Name; a != "atelier" || b != "Marie's laptop" {
+		t.Errorf("renamed to %q and %q", a, b)
+	}
+	if got := w.found("desk"); !slices.Equal(got, []string{"atelier"}) {
+		t.Errorf("by the old name: %q", got)
+	}
+	rows := w.Audit(audit.Filter{Object: "device/" + string(plain.ID)})
+	if !slices.Contains(rows[0].Details, audit.Detail{Name: "name", Before: plain.Name, After: "atelier"}) || rows[0].ActorKind != access.DeviceKind {
+		t.Errorf("recorded %+v", rows[0])
+	}
+	w.report(plain, "TAKEN", "192.0.2.1")
+	if got := w.find(plain.ID).Name; got != "TAKEN-2" {
+		t.Errorf("by a taken name: %q", got)
+	}
+	rename := func(name string) {
+		t.Helper()
+		w.Write(func(tx *db.Tx) error { return devices.Rename(t.Context(), tx, w.una.Caller(from), plain.ID, name) })
+	}
+	rename("Mine")
+	w.report(plain, "fourth", "192.0.2.1")
+	if got := w.find(plain.ID); got.Name != "Mine" || !slices.Equal(got.OldNames(), []string{plain.Name, "atelier", "TAKEN", "TAKEN-2"}) && len(got.OldNames()) < 3 {
+		t.Errorf("once chosen: %q, was %q", got.Name, got.OldNames())
+	}
+	rename("Fourth") // the computer's: it follows again
+	w.report(plain, "fifth", "192.0.2.1")
+	if got := w.find(plain.ID).Name; got != "fifth" {
+		t.Errorf("given back: %q", got)
+	}
+	for i := range 30 {
+		w.report(plain, fmt.Sprint("host", i), "192.0.2.1")
+	}
+	if n := len(w.find(plain.ID).OldNames()); n > 20 {
+		t.Errorf("%d names are kept", n)
+	}
+}
+
+func TestLock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d, c := w.device(w.una, "one")
+	boss, una := admin(w, access.OrgAdmin), w.una.Caller(from)
+	lock := func(by access.Caller, why string) error {
+		return w.Try(func(tx *db.Tx) error { return devices.Lock(t.Context(), tx, by, d.ID, why) })
+	}
+	allowed := func() (err error) {
+		w.Read(func(tx *db.Tx) error {
+			err = devices.Unlocked(t.Context(), tx, access.Caller{Kind: access.DeviceKind, Device: d.ID})
+			return nil
+		})
+		return err
+	}
+	for by, kind := range map[access.Caller]errs.Kind{una: errs.Forbidden, admin(w, access.Viewer): errs.Forbidden} {
+		if err := lock(by, reason); errs.KindOf(err) != kind {
+			t.Errorf("by %s: %v", by.Kind, err)
+		}
+	}
+	if err := lock(boss, "stolen"); errs.KindOf(err) != errs.Invalid || allowed() != nil {
+		t.Errorf("without a reason: %v", err)
+	}
+	if err := lock(boss, reason); err != nil {
+		t.Fatal(err)
+	}
+	if err := allowed(); errs.KindOf(err) != errs.Forbidden || errs.Find(err).Key != "device.locked" {
+		t.Errorf("locked, it may: %v", err)
+	}
+	if _, err := verify(t, w.DB, w.token(d, c)); err != nil {
+		t.Errorf("it does not back up: %v", err)
+	}
+	// Where it is, is recorded, each place once.
+	for _, ip := range []string{"198.51.100.1", "198.51.100.1", "198.51.100.2"} {
+		w.report(d, "", ip)
+	}
+	seen := 0
+	for _, row := range w.Audit(audit.Filter{Object: "device/" + string(d.ID)}) {
+		if row.Action == access.Report {
+			seen++
+		}
+	}
+	if seen != 2 || w.find(d.ID).LastIP != "198.51.100.2" {
+		t.Errorf("%d places are recorded, it was last at %s", seen, w.find(d.ID).LastIP)
+	}
+	if err := w.Try(func(tx *db.Tx) error { return devices.Unlock(t.Context(), tx, una, d.ID) }); errs.KindOf(err) != errs.Forbidden {
+		t.Errorf("its user unlocks it: %v", err)
+	}
+	w.Write(func(tx *db.Tx) error { return devices.Unlock(t.Context(), tx, boss, d.ID) })
+	if err := allowed(); err != nil {
+		t.Errorf("unlocked: %v", err)
+	}
+}
+
+func (w *world) inactive() (warned []string) {
+	w.Helper()
+	for range 2 { // it must do nothing twice
+		w.Write(func(tx *db.Tx) error {
+			_, err := devices.Inactive(w.Context(), tx, w.Ring)
+			return err
+		})
+	}
+	for _, m := range w.Mails() {
+		if m.Template == mail.InactiveExpiring {
+			warned = append(warned, m.Values["days"]+": "+strings.ReplaceAll(m.Values["devices"], "\n", " "))
+		}
+	}
+	w.Write(func(tx *db.Tx) error {
+		_, err := tx.Exec(w.Context(), "DELETE FROM outbox")
+		return err
+	})
+	return warned
+}
+
+func TestInactive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	move := w.clock()
+	w.Made(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
+	d, _ := w.device(w.una, "one")
+	busy, _ := w.device(w.una, "busy")
+	disabled, _ := w.device(w.una, "disabled")
+	w.setDevice(disabled.ID, devices.Disabled)
+	kept, held := w.user("kept"), w.user("held")
+	preserved, _ := w.device(kept, "preserved")
+	onHold, _ := w.device(held, "on hold")
+	w.Put(kept.ID, accounts.Preserved)
+	w.Write(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, system, held.ID, true) })
+	backUp := func(id devices.ID, status string) {
+		t.Helper()
+		w.Write(func(tx *db.Tx) error {
+			return devices.Committed(t.Context(), tx, id, devices.Backup{Status: status, At: tx.Now()})
+		})
+	}
+	marked := func(id devices.ID, want bool) {
+		t.Helper()
+		if got := w.find(id).InactiveAt; got.IsZero() == want {
+			t.Errorf("%s is inactive since %v, want %v", w.find(id).Name, got, want)
+		}
+	}
+	// Marked after the profile's 30 days; nothing is ever deleted unless it says so.
+	move(30*day - time.Second)
+	backUp(busy.ID, "complete")
+	backUp(d.ID, "partial")
+	w.inactive()
+	marked(d.ID, false)
+	move(time.Second)
+	w.inactive()
+	marked(d.ID, true)
+	for _, id := range []devices.ID{busy.ID, disabled.ID, preserved.ID, onHold.ID} {
+		marked(id, false)
+	}
+	// By a longer time it is not.
+	w.settings(func(s *profile.Settings) { s.InactiveDays = 31 })
+	w.inactive()
+	marked(d.ID, false)
+	w.settings(func(s *profile.Settings) { s.InactiveDays = 30 })
+	w.inactive()
+	marked(d.ID, true)
+	if warned := w.inactive(); len(warned) > 0 {
+		t.Errorf("warned %q though nothing is deleted", warned)
+	}
+	backUp(d.ID, "complete")
+	marked(d.ID, false)
+
+	w.settings(func(s *profile.Settings) { s.AutoDeleteInactiveDays = 40 })
+	var warned []string
+	began := false
+	for n := range 90 {
+		move(day)
+		backUp(busy.ID, "complete")
+		for _, said := range w.inactive() {
+			warned = append(warned, fmt.Sprintf("day %d, %s", n+1, said))
+		}
+		if got := w.find(d.ID).State == devices.Deleted; got && !began {
+			began = true
+			warned = append(warned, fmt.Sprintf("day %d, deleted", n+1))
+		}
+	}
+	if want := []string{"day 40, 30: one (una)", "day 63, 7: one (una)", "day 69, 1: one (una)", "day 70, deleted"}; !slices.Equal(warned, want) {
+		t.Errorf("%q, want %q", warned, want)
+	}
+	if got := w.find(d.ID); got.StateReason != "inactive for 40 days" || got.PurgeAt.Sub(got.StateAt) != 7*day || !got.InactiveAt.IsZero() {
+		t.Errorf("deleted: %+v", got)
+	}
+	for _, id := range []devices.ID{busy.ID, disabled.ID, preserved.ID, onHold.ID} {
+		if s := w.find(id).State; s == devices.Deleted {
+			t.Errorf("%s was deleted", w.find(id).Name)
+		}
+	}
+}
+
+// Whoever was stopped for long is warned of again before anything is deleted.
+func TestInactiveIsWarnedOfAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	move := w.clock()
+	w.Made(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
+	d, _ := w.device(w.una, "one")
+	w.settings(func(s *profile.Settings) { s.AutoDeleteInactiveDays = 30 })
+	move(30 * day)
+	w.inactive()
+	w.Put(w.una.ID, accounts.Disabled)
+	move(100 * day)
+	if warned := w.inactive(); len(warned) > 0 || w.find(d.ID).State != devices.Active {
+		t.Errorf("with its user disabled: %q, %s", warned, w.find(d.ID).State)
+	}
+	w.Put(w.una.ID, accounts.Active)
+	if warned := w.inactive(); !slices.Equal(warned, []string{"1: one (una)"}) || w.find(d.ID).State != devices.Active {
+		t.Errorf("back: %q, %s", warned, w.find(d.ID).State)
+	}
+	move(day)
+	if w.inactive(); w.find(d.ID).State != devices.Deleted {
+		t.Errorf("a day later it is %s", w.find(d.ID).State)
+	}
+	if err := w.undelete(system, d.ID); err != nil {
+		t.Fatal(err)
+	}
+	if w.inactive(); w.find(d.ID).State != devices.Active {
+		t.Error("brought back, it is deleted at once")
+	}
+}

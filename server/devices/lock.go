@@ -1,0 +1,86 @@
+package devices
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
+	"github.com/backstay/backstay/server/db"
+)
+
+// Lock shuts a device that may be in wrong hands: it goes on backing up, and
+// tells from where it does, but nothing is shown or restored on it, from its
+// next request on. It is for administrators, for a reason of 10 to 150
+// characters.
+func Lock(ctx context.Context, tx *db.Tx, by access.Caller, id ID, reason string) error {
+	if err := CheckReason(reason); err != nil {
+		return err
+	}
+	if err := accounts.EndTokens(ctx, tx, id); err != nil {
+		return err
+	}
+	return setLock(ctx, tx, by, id, tx.Now(), reason)
+}
+
+// Unlock takes a lock away.
+func Unlock(ctx context.Context, tx *db.Tx, by access.Caller, id ID) error {
+	return setLock(ctx, tx, by, id, time.Time{}, "")
+}
+
+func setLock(ctx context.Context, tx *db.Tx, by access.Caller, id ID, at time.Time, reason string) error {
+	d, err := Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	err = audit.Check(ctx, tx, by, access.ManageDevices, d.Org, d.User, object(id),
+		audit.Change("locked", !d.LockedAt.IsZero(), !at.IsZero()), audit.Note("reason", reason))
+	if err != nil {
+		return err
+	}
+	if by.Kind == access.UserKind {
+		return errs.New(errs.Forbidden, "access.denied").Because(d.denial())
+	}
+	if d.State != Active && d.State != Disabled && !at.IsZero() {
+		return errs.New(errs.Conflict, "device.lock.impossible")
+	}
+	return writeLock(ctx, tx, id, at)
+}
+
+func writeLock(ctx context.Context, tx *db.Tx, id ID, at time.Time) error {
+	_, err := tx.Exec(ctx, "UPDATE devices SET locked_at = $2, changed_at = $3 WHERE id = $1", id, db.Micros(at), db.Micros(tx.Now()))
+	if err != nil {
+		return fmt.Errorf("locking device %s: %w", id, err)
+	}
+	return nil
+}
+
+// Locked reports whether a device is locked.
+func Locked(ctx context.Context, tx *db.Tx, id ID) (bool, error) {
+	var at int64
+	if err := tx.QueryRow(ctx, "SELECT locked_at FROM devices WHERE id = $1", id).Scan(&at); err != nil {
+		return false, fmt.Errorf("looking whether device %s is locked: %w", id, err)
+	}
+	return at != 0, nil
+}
+
+// Unlocked refuses what shows or restores something on a device that is locked.
+func Unlocked(ctx context.Context, tx *db.Tx, by access.Caller) error {
+	locked, err := Locked(ctx, tx, by.Device)
+	if err == nil && locked {
+		err = errs.New(errs.Forbidden, "device.locked")
+	}
+	return err
+}
+
+// sighted records from where a locked device reports, whenever that changes.
+func (d Device) sighted(ctx context.Context, tx *db.Tx, by access.Caller, before string) error {
+	if d.LockedAt.IsZero() || d.LastIP == before {
+		return nil
+	}
+	return audit.Record(ctx, tx, by, audit.Event{Action: access.Report, Org: d.Org, Owner: d.User, Object: object(d.ID), Outcome: audit.Done,
+		Details: []audit.Detail{audit.Change("locked_seen_at", before, d.LastIP)}})
+}
