@@ -363,7 +363,8 @@ type licenceJSON struct {
 	Serial         string    `json:"serial"`
 	Organisation   string    `json:"organisation"`
 	Name           string    `json:"name"`
-	State          string    `json:"state"` // active, revoked, invalid
+	State          string    `json:"state"`    // active, revoked, invalid
+	Standing       string    `json:"standing"` // free, full, expiring, expired, over, stopped, revoked, invalid
 	Seats          int       `json:"seats"`
 	Taken          int       `json:"taken"`
 	Preserved      int       `json:"preserved_seats"`
@@ -375,7 +376,7 @@ type licenceJSON struct {
 
 func (l listed) json() licenceJSON {
 	return licenceJSON{Serial: orgs.FormatSerial(l.Serial), Organisation: l.OrgName, Name: l.Name, State: string(l.State),
-		Seats: l.SeatsActive, Taken: l.Taken, Preserved: l.SeatsPreserved, TakenPreserved: l.Preserved,
+		Standing: strings.TrimPrefix(l.Key, "licence.stands."), Seats: l.SeatsActive, Taken: l.Taken, Preserved: l.SeatsPreserved, TakenPreserved: l.Preserved,
 		ValidTo: l.ValidTo, OverSince: l.OverSince, GraceEnd: l.GraceEnd}
 }
 

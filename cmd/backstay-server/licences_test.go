@@ -45,13 +45,13 @@ func TestLicences(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 2 {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if got := list[0]; got.Serial != serial || got.Organisation != "Example" || got.Name != "Head office" || got.Seats != 25 || got.Preserved != 3 || got.State != "active" {
+	if got := list[0]; got.Serial != serial || got.Organisation != "Example" || got.Name != "Head office" || got.Seats != 25 || got.Preserved != 3 || got.State != "active" || got.Standing != "free" {
 		t.Errorf("the first is %+v", got)
 	}
 	if end := time.Now().UTC().AddDate(0, 0, 30); list[0].ValidTo.Format(time.DateTime) != end.Format(time.DateOnly)+" 23:59:59" {
 		t.Errorf("30 days from now it ends %s", list[0].ValidTo)
 	}
-	if got := list[1]; got.Preserved != 2 || got.ValidTo.Format(time.DateTime) != "2099-12-31 23:59:59" {
+	if got := list[1]; got.Preserved != 2 || got.Standing != "free" || got.ValidTo.Format(time.DateTime) != "2099-12-31 23:59:59" {
 		t.Errorf("the second is %+v", got)
 	}
 	if out, _ = l.run(0, "license", "list"); !strings.Contains(out, serial) || !strings.Contains(out, "25 seats are free") && !strings.Contains(out, "Expires") {

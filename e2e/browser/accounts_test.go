@@ -118,7 +118,7 @@ func prepare(t *testing.T, s *servertest.Server) {
 			return accounts.Delete(t.Context(), tx, by, u.ID, "has left the company")
 		},
 		"eve": func(tx *db.Tx, u accounts.User) error {
-			return accounts.RequestDeletion(t.Context(), tx, u.Caller(access.Caller{}), s.Keys)
+			return accounts.RequestDeletion(t.Context(), tx, u.Caller(access.Caller{}), s.Keys, s.URL)
 		},
 	} {
 		u := s.NewUser(name)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,9 +37,9 @@ const (
 )
 
 // RequestDeletion asks the administrators to delete the caller's own account;
-// asking again changes nothing. What it answers is the same whether or not a
+// asking again changes nothing. console is where they reach this server. What it answers is the same whether or not a
 // legal hold will keep them from doing it.
-func RequestDeletion(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring) error {
+func RequestDeletion(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, console string) error {
 	u, err := Find(ctx, tx, by.User)
 	if err != nil {
 		return err
@@ -63,7 +64,8 @@ func RequestDeletion(ctx context.Context, tx *db.Tx, by access.Caller, ring *key
 	if err != nil {
 		return fmt.Errorf("asking for a deletion: %w", err)
 	}
-	return orgs.Notify(ctx, tx, ring, u.Org, mail.Mail{Template: mail.DeletionRequested, Values: map[string]string{"username": u.Username, "name": u.Name()}})
+	return orgs.Notify(ctx, tx, ring, u.Org, mail.Mail{Template: mail.DeletionRequested, Values: map[string]string{
+		"username": u.Username, "name": u.Name(), "link": strings.TrimRight(console, "/") + "/admin/users/" + string(u.ID)}})
 }
 
 // DeletionAsked is when an account asked to be deleted and got no answer yet;

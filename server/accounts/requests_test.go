@@ -22,7 +22,9 @@ func TestRequestDeletion(t *testing.T) {
 		}
 	}
 	ask := func(u accounts.User) error {
-		return w.Try(func(tx *db.Tx) error { return accounts.RequestDeletion(t.Context(), tx, u.Caller(from), w.Ring) })
+		return w.Try(func(tx *db.Tx) error {
+			return accounts.RequestDeletion(t.Context(), tx, u.Caller(from), w.Ring, "https://admin.example.org/")
+		})
 	}
 	open := func() (names string) {
 		t.Helper()
@@ -44,6 +46,9 @@ func TestRequestDeletion(t *testing.T) {
 	}
 	var to []string
 	for _, m := range w.Mails() {
+		if link := m.Values["link"]; link != "https://admin.example.org/admin/users/"+string(una.ID) && link != "https://admin.example.org/admin/users/"+string(vic.ID) {
+			t.Errorf("the mail leads to %q", link)
+		}
 		to = append(to, string(m.Template)+" "+m.To+" "+m.Values["username"])
 	}
 	want := []string{"deletion_requested boss@example.org una", "deletion_requested org@example.org una",

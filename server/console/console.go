@@ -169,7 +169,7 @@ func (c *console) fail(w http.ResponseWriter, r *http.Request, by access.Caller,
 // fields names for its key, and reports whether it was one.
 func refused(form *web.Form, p *locale.Printer, err error, fields map[string]string) bool {
 	switch errs.KindOf(err) {
-	case errs.Invalid, errs.Conflict, errs.NoSeat:
+	case errs.Invalid, errs.Conflict, errs.NoSeat, errs.TooLarge:
 		return form.AddTo(p, err, fields)
 	}
 	return false

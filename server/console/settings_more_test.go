@@ -210,7 +210,7 @@ func TestOverviewAsks(t *testing.T) {
 	zoe := w.NewUser("zoe")
 	err := w.DB.Write(t.Context(), func(tx *db.Tx) error {
 		for _, u := range []accounts.User{w.User, zoe} {
-			if err := accounts.RequestDeletion(t.Context(), tx, u.Caller(access.Caller{}), w.Keys); err != nil {
+			if err := accounts.RequestDeletion(t.Context(), tx, u.Caller(access.Caller{}), w.Keys, w.URL); err != nil {
 				return err
 			}
 		}

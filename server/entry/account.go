@@ -122,7 +122,24 @@ func (d *Door) changeEmail(w http.ResponseWriter, r *http.Request, v *Visit) {
 	d.Site.Redirect(w, r, d.Base+"/account/email")
 }
 
-func (d *Door) emailPage(w http.ResponseWriter, r *http.Request, v *Visit) { d.showEmail(w, r, v, nil) }
+// emailPage asks for the code that was mailed to a new address. Without one there
+// is nothing to ask for.
+func (d *Door) emailPage(w http.ResponseWriter, r *http.Request, v *Visit) {
+	var waits bool
+	err := d.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		waits, err = accounts.Waits(r.Context(), tx, accounts.ForEmail, v.User.ID)
+		return err
+	})
+	if err != nil {
+		d.Fail(w, r, v.Caller, err)
+		return
+	}
+	if !waits {
+		d.Site.Redirect(w, r, d.Base+"/account")
+		return
+	}
+	d.showEmail(w, r, v, nil)
+}
 
 func (d *Door) showEmail(w http.ResponseWriter, r *http.Request, v *Visit, failure error) {
 	page := emailPage{section: d.section(w, r, v, "/account"), Digits: numbered(digits)}

@@ -282,8 +282,10 @@ func TestChangeEmail(t *testing.T) {
 	m := mailer(t, s)
 	b := open(t, s)
 	b.logIn("", "user", servertest.UserPassword, http.StatusSeeOther)
+	b.get("/account/email", http.StatusSeeOther).leads(t, "/account") // no code was mailed
 	b.post("/account/email", http.StatusBadRequest, "email", "no address").has(t, "This is not an e-mail address.")
 	b.post("/account/email", http.StatusSeeOther, "email", "new@example.org").leads(t, "/account/email")
+	b.get("/account/email", http.StatusOK)
 	code := m.Wait("new@example.org", mail.EmailConfirm).Code
 	b.get("/account", http.StatusOK).has(t, "user@example.org")
 	b.post("/account/email/code", http.StatusBadRequest, "code", "1").has(t, "E1108")

@@ -56,7 +56,9 @@ func (d *Door) switchPrivacy(w http.ResponseWriter, r *http.Request, v *Visit) {
 // askDeletion asks the administrators to delete the account. What it answers is
 // the same whatever they can do.
 func (d *Door) askDeletion(w http.ResponseWriter, r *http.Request, v *Visit) {
-	err := d.own(r, v, func(tx *db.Tx) error { return accounts.RequestDeletion(r.Context(), tx, v.Caller, d.Keys) })
+	err := d.own(r, v, func(tx *db.Tx) error {
+		return accounts.RequestDeletion(r.Context(), tx, v.Caller, d.Keys, d.Gate.Address(access.AdminKind))
+	})
 	if err != nil {
 		d.Fail(w, r, v.Caller, err)
 		return
