@@ -19,6 +19,7 @@ import (
 type activating struct {
 	agent.Activation
 	name            string
+	keyFile         string // with an administrator's activation key
 	passwordFile    string
 	newPasswordFile string
 	code            string // of the second factor
@@ -43,7 +44,7 @@ func (a *app) activateCommand() *cobra.Command {
 			server.url, server.fingerprint, in.Username = d.Server, cmp.Or(server.fingerprint, d.Fingerprint), cmp.Or(in.Username, d.Username)
 			in.System = in.System || d.System
 		}
-		if server.url != "" && in.Username == "" {
+		if server.url != "" && in.Username == "" && in.keyFile == "" {
 			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", "user"))
 		}
 		if err := server.check(cmd); err != nil {
@@ -60,6 +61,7 @@ func (a *app) activateCommand() *cobra.Command {
 	server.add(a, cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&in.Username, "user", "", a.say.T("cli.activate.flag.user"))
+	flags.StringVar(&in.keyFile, "key-file", "", a.say.T("cli.activate.flag.key_file"))
 	flags.StringVar(&in.name, "name", "", a.say.T("cli.activate.flag.name"))
 	flags.StringVar(&in.passwordFile, "password-file", "", a.say.T("cli.flag.password_file"))
 	flags.StringVar(&in.newPasswordFile, "new-password-file", "", a.say.T("cli.activate.flag.new_password_file"))
@@ -96,7 +98,11 @@ func (a *app) activate(ctx context.Context, st *state.State, cfg wire.Config, in
 		return err
 	}
 	defer client.Close()
-	if in.Password == "" {
+	if in.keyFile != "" {
+		if in.Key, err = a.secretFrom(in.keyFile); err != nil {
+			return err
+		}
+	} else if in.Password == "" {
 		if in.Password, err = a.password(ctx, in.passwordFile, in.Username); err != nil {
 			return err
 		}

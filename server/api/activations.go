@@ -24,20 +24,41 @@ func (a *API) beginActivation(w http.ResponseWriter, r *http.Request, by access.
 	if in.Token != "" {
 		return a.beginDeployed(w, r, by, in)
 	}
-	u, err := a.Gate.Login(r.Context(), by, signin.Attempt{Portal: accounts.ToClient, Identifier: in.Username, Password: in.Password, Code: in.SecondFactor})
+	prove := a.byPassword
+	if in.ActivationKey != "" {
+		prove = a.byKey
+	}
+	u, b, err := prove(r.Context(), by, in)
 	if err != nil {
 		return err
 	}
 	by = u.Caller(by)
 	var out wire.Activation
 	err = a.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		out, err = devices.Begin(r.Context(), tx, by, u, beginning(in, devices.ByPassword))
+		out, err = devices.Begin(r.Context(), tx, by, u, b)
 		return err
 	})
 	if err != nil {
 		return &refusal{err, by, access.Activate, "user/" + string(u.ID)}
 	}
 	return answer(w, http.StatusCreated, out)
+}
+
+func (a *API) byPassword(ctx context.Context, by access.Caller, in wire.BeginActivation) (accounts.User, devices.Beginning, error) {
+	u, err := a.Gate.Login(ctx, by, signin.Attempt{Portal: accounts.ToClient, Identifier: in.Username, Password: in.Password, Code: in.SecondFactor})
+	return u, beginning(in, devices.ByPassword), err
+}
+
+// byKey uses up a try of an activation key, whatever comes of it.
+func (a *API) byKey(ctx context.Context, _ access.Caller, in wire.BeginActivation) (u accounts.User, b devices.Beginning, err error) {
+	b = beginning(in, devices.ByKey)
+	err = a.DB.Write(ctx, func(tx *db.Tx) error {
+		var k devices.Key
+		u, k, err = devices.TryKey(ctx, tx, in.ActivationKey)
+		b.Credential, b.Choice, b.Target = k.ID, k.Choice, k.Device
+		return err
+	})
+	return u, b, err
 }
 
 func beginning(in wire.BeginActivation, proof devices.Proof) devices.Beginning {

@@ -168,7 +168,7 @@ func (a activation) options(ctx context.Context, tx *db.Tx, by access.Caller, u 
 		out.FreeName = free
 	}
 	for _, d := range slices.SortedStableFunc(slices.Values(have), func(a, b Device) int { return b.LastSeenAt.Compare(a.LastSeenAt) }) {
-		if replaceable(d) {
+		if replaceable(d) && (a.proof != ByKey || d.ID == a.target) {
 			out.Devices = append(out.Devices, card(d))
 		}
 	}
@@ -412,6 +412,11 @@ func Finish(ctx context.Context, tx *db.Tx, from access.Caller, ring *keys.Ring,
 			return Activated{}, err
 		}
 		return again(ctx, tx, ring, u, d, c)
+	}
+	if a.proof == ByKey {
+		if err := useKey(ctx, tx, a.credential); err != nil {
+			return Activated{}, err
+		}
 	}
 	done, err := a.finish(ctx, tx, by, ring, u, c, in)
 	if err != nil {

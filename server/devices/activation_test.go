@@ -442,7 +442,7 @@ func TestOrderedChoices(t *testing.T) {
 	order := func(choice string, target devices.ID) wire.Activation {
 		t.Helper()
 		c.activation.RequestID = uuid.NewString()
-		a, err := w.beginWith(w.una, c, func(b *devices.Beginning) { b.Proof, b.Choice, b.Target = devices.ByKey, choice, target })
+		a, err := w.beginWith(w.una, c, func(b *devices.Beginning) { b.Choice, b.Target = choice, target })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -141,10 +141,15 @@ func Purge(ctx context.Context, tx *db.Tx) (int64, error) {
 
 // blank purges the devices that chosen chooses.
 func blank(ctx context.Context, tx *db.Tx, chosen string, arg any) (int64, error) {
-	for _, table := range []string{"device_tokens", "device_challenges", "device_requests", "device_identities"} {
+	for _, table := range []string{"device_tokens", "device_challenges", "device_requests"} {
 		if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE device IN "+chosen, arg); err != nil {
 			return 0, fmt.Errorf("purging devices: %w", err)
 		}
+	}
+	// Their certificates stay: snapshots may be listed under another device.
+	_, err := tx.Exec(ctx, "UPDATE device_identities SET name = '', hardware = '{}', choices = '' WHERE device IN "+chosen, arg)
+	if err != nil {
+		return 0, fmt.Errorf("purging devices: %w", err)
 	}
 	n, err := tx.Changed(ctx, `UPDATE devices SET state = 'purged', state_at = $2, state_reason = '', state_before = '', purge_at = 0,
 		name = id, name_key = id, names = '', search = '', machine_id = '', serial = '', hostname = '', os_user = '', os_home = '', folders = '',

@@ -227,7 +227,10 @@ func Committed(ctx context.Context, tx *db.Tx, id ID, b Backup) error {
 	if err != nil {
 		return fmt.Errorf("noting a backup of device %s: %w", id, err)
 	}
-	return nil
+	if b.Status != "complete" {
+		return nil
+	}
+	return succeed(ctx, tx, id)
 }
 
 // SetOf returns the id of a device's set.

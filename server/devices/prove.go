@@ -225,7 +225,7 @@ func Verify(ctx context.Context, tx *db.Tx, token string, from access.Caller) (a
 	return c, verdict(device, user)
 }
 
-// Expire deletes challenges and tokens that are over, and requests that ended
+// Expire deletes challenges, tokens and activations that are over, and keys and requests that ended
 // long ago; it returns how many.
 func Expire(ctx context.Context, tx *db.Tx) (int64, error) {
 	var all int64
@@ -236,6 +236,8 @@ func Expire(ctx context.Context, tx *db.Tx) (int64, error) {
 	}{
 		{"DELETE FROM device_challenges WHERE expires_at <= $1", now},
 		{"DELETE FROM device_tokens WHERE expires_at <= $1", now},
+		{"DELETE FROM activations WHERE expires_at <= $1", now},
+		{"DELETE FROM activation_keys WHERE expires_at <= $1", now.Add(-keepKeys)},
 		{"DELETE FROM device_requests WHERE done_at > 0 AND done_at <= $1", now.Add(-keepRequests)},
 	} {
 		n, err := tx.Changed(ctx, s.statement, db.Micros(s.before))

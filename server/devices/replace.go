@@ -170,8 +170,12 @@ func rhythm(r profile.Rhythm) string {
 	return strconv.Itoa(r.IntervalMinutes)
 }
 
-// endIdentity keeps what a device was up to now.
+// endIdentity keeps what a device was up to now. One that was split from another
+// and has no certificate yet never wrote anything.
 func endIdentity(ctx context.Context, tx *db.Tx, d Device, why string) error {
+	if len(d.Cert) == 0 {
+		return nil
+	}
 	hardware, err := json.Marshal(d.Hardware)
 	if err != nil {
 		return err
@@ -206,23 +210,24 @@ type identity struct {
 	ended      time.Time
 	why        string
 	lastSeq    int64
+	undone     bool
 }
 
 // identities are the computers that a device was, the last one first.
 func identities(ctx context.Context, tx *db.Tx, id ID) ([]identity, error) {
 	list, err := db.All(ctx, tx, func(row db.Row) (i identity, err error) {
 		var hardware, choices string
-		var serial, activated, ended int64
-		err = row.Scan(&i.number, &i.signingKey, &i.cert, &serial, &i.name, &i.named, &hardware, &i.system, &choices, &activated, &ended, &i.why, &i.lastSeq)
+		var serial, activated, ended, undone int64
+		err = row.Scan(&i.number, &i.signingKey, &i.cert, &serial, &i.name, &i.named, &hardware, &i.system, &choices, &activated, &ended, &i.why, &i.lastSeq, &undone)
 		if err != nil {
 			return i, err
 		}
-		i.certSerial, i.activated, i.ended = uint64(serial), db.Time(activated), db.Time(ended)
+		i.certSerial, i.activated, i.ended, i.undone = uint64(serial), db.Time(activated), db.Time(ended), undone > 0
 		if i.choices, err = decodeChoices(choices); err != nil {
 			return i, err
 		}
 		return i, json.Unmarshal([]byte(hardware), &i.hardware)
-	}, `SELECT number, signing_key, cert, cert_serial, name, named, hardware, is_system, choices, activated_at, ended_at, ended_why, last_seq
+	}, `SELECT number, signing_key, cert, cert_serial, name, named, hardware, is_system, choices, activated_at, ended_at, ended_why, last_seq, undone_at
 		FROM device_identities WHERE device = $1 ORDER BY number DESC`, id)
 	if err != nil {
 		return nil, fmt.Errorf("reading what device %s was: %w", id, err)

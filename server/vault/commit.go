@@ -476,8 +476,8 @@ func (v *Vault) insert(ctx context.Context, tx *db.Tx, c *commit, s session, rec
 	m := c.m
 	var number int64
 	err = tx.QueryRow(ctx, `INSERT INTO snapshots (hash, org, user_id, device, set_id, seq, prev, session, state, status, user_version,
-			entries, files, bytes, unreadable, root_id, refs_id, refs_base, refs_depth, refs_count, epoch, started_at, committed_at, receipt)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'live', $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
+			entries, files, bytes, unreadable, root_id, refs_id, refs_base, refs_depth, refs_count, epoch, started_at, committed_at, receipt, root_epoch)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'live', $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, (SELECT d.root_epoch FROM devices d WHERE d.id = $4))
 		RETURNING number`,
 		c.hash[:], string(s.org), string(s.user), string(s.device), s.set, int64(m.Seq), m.Prev[:], s.id, m.Status.String(), version,
 		int64(m.Entries), int64(m.Files), int64(m.Bytes), int64(m.Unreadable), m.RootID[:], m.RefsID[:], base, int64(c.r.Depth),
