@@ -80,7 +80,8 @@ type errorPage struct {
 
 // Fail writes the page for err: an expected failure with its sentence and its
 // code small and grey, anything else as a neutral sentence with the request's
-// id. Only the unexpected is logged here.
+// id. Only the unexpected is logged here, and what must wait for something of the
+// server's own.
 func (s *Site) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		return // the browser went away; there is nobody to tell
@@ -93,6 +94,9 @@ func (s *Site) Fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.cfg.Log.ErrorContext(r.Context(), "page failed", "error", err, "method", r.Method, "path", r.URL.Path, "request", page.RequestID)
 		page.Text, page.Icon = page.p.T("error.unexpected"), "alert-triangle"
 	} else {
+		if expected.Kind == errs.Unavailable {
+			s.cfg.Log.WarnContext(r.Context(), "page put off", "error", err, "method", r.Method, "path", r.URL.Path, "request", page.RequestID)
+		}
 		page.Code = string(expected.Code)
 		if expected.Kind == errs.NotFound && expected.Code == "" && expected.Key != "page.not_found.text" {
 			// What is not there and what is not theirs to see get one answer.

@@ -111,6 +111,9 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, by access.Caller, err
 		}
 		expected = errs.New(errs.Internal, "error.unexpected")
 	}
+	if expected.Kind == errs.Unavailable {
+		a.Log.WarnContext(r.Context(), "request put off", "request", by.RequestID, "call", r.Pattern, "error", err)
+	}
 	printer := locale.For(locale.Match(r.Header.Get("Accept-Language")))
 	status := errs.Status(expected)
 	p := wire.Problem{

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -56,6 +57,13 @@ func postgresRetry(err error) bool {
 		return true
 	}
 	return false
+}
+
+// postgresGone reports whether the server stopped, or ended the connection, while
+// a transaction ran.
+func postgresGone(err error) bool {
+	code := postgresCode(err)
+	return strings.HasPrefix(code, "57P0") || strings.HasPrefix(code, "08")
 }
 
 func postgresFull(err error) bool { return postgresCode(err) == "53100" }

@@ -143,11 +143,18 @@ func (d *DB) Write(ctx context.Context, f func(*Tx) error) error {
 func (d *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, f func(*Tx) error) error {
 	tx, err := pool.BeginTx(ctx, opts)
 	if err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
+		err = fmt.Errorf("beginning a transaction: %w", err)
+		if ctx.Err() != nil || d.retry(err) || sqliteFull(err) || postgresFull(err) {
+			return err
+		}
+		return away(err)
 	}
 	// After a commit this does nothing; after an error or a panic it undoes all.
 	defer tx.Rollback()
 	if err := f(&Tx{tx: tx, now: d.Now().UTC().Truncate(time.Microsecond), dialect: d.dialect}); err != nil {
+		if ctx.Err() == nil && postgresGone(err) {
+			return away(err)
+		}
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -155,6 +162,9 @@ func (d *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, f func(
 	}
 	return nil
 }
+
+// away is what people are told of a database that does not answer: that it passes.
+func away(err error) error { return errs.New(errs.Unavailable, "error.away").Because(err) }
 
 // retry reports whether a transaction failed only because of another one.
 func (d *DB) retry(err error) bool {

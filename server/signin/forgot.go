@@ -44,7 +44,7 @@ func (g *Gate) link(u accounts.User, page, token string) string {
 // account with that username. It answers the same, as fast, for every input:
 // the work is done after the answer.
 func (g *Gate) ForgotPassword(ctx context.Context, from access.Caller, username string) error {
-	return g.later(from, func(ctx context.Context) error { return g.forgotPassword(ctx, from, username) })
+	return g.later(ctx, from, func(ctx context.Context) error { return g.forgotPassword(ctx, from, username) })
 }
 
 func (g *Gate) forgotPassword(ctx context.Context, from access.Caller, username string) error {
@@ -132,7 +132,7 @@ func asked(ctx context.Context, tx *db.Tx, from access.Caller, u accounts.User, 
 // ForgotUsername has the usernames of an address mailed to it, and answers like
 // ForgotPassword.
 func (g *Gate) ForgotUsername(ctx context.Context, from access.Caller, email string) error {
-	return g.later(from, func(ctx context.Context) error { return g.forgotUsername(ctx, from, email) })
+	return g.later(ctx, from, func(ctx context.Context) error { return g.forgotUsername(ctx, from, email) })
 }
 
 func (g *Gate) forgotUsername(ctx context.Context, from access.Caller, email string) error {

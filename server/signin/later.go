@@ -8,6 +8,7 @@ import (
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/db"
 )
 
 const (
@@ -48,7 +49,11 @@ func (q *queue) full(host string) bool {
 
 // later has f done after the answer. When too much waits, whoever asks is told
 // that the server is busy.
-func (g *Gate) later(from access.Caller, f func(context.Context) error) error {
+func (g *Gate) later(ctx context.Context, from access.Caller, f func(context.Context) error) error {
+	// What could not be done now would be lost, and its mail awaited in vain.
+	if err := g.DB.Read(ctx, func(*db.Tx) error { return nil }); err != nil {
+		return err
+	}
 	q := &g.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()

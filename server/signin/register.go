@@ -83,7 +83,7 @@ func (g *Gate) Register(ctx context.Context, from access.Caller, r Registration)
 		}
 		n.State = accounts.Pending
 	}
-	if err := g.later(from, func(ctx context.Context) error { return g.register(ctx, from, n) }); err != nil || !byCode {
+	if err := g.later(ctx, from, func(ctx context.Context) error { return g.register(ctx, from, n) }); err != nil || !byCode {
 		return "", err
 	}
 	return g.sign(registering{id, g.address(n.Email)}), nil
@@ -318,7 +318,7 @@ func (g *Gate) ResendCode(ctx context.Context, from access.Caller, pending strin
 	if err != nil {
 		return 0, err
 	}
-	return betweenCodes, g.later(from, func(ctx context.Context) error { return g.resend(ctx, accounts.ID(r.id.String())) })
+	return betweenCodes, g.later(ctx, from, func(ctx context.Context) error { return g.resend(ctx, accounts.ID(r.id.String())) })
 }
 
 // mayResend keeps a minute between two codes.
