@@ -30,6 +30,8 @@ type Activation struct {
 	Password    string
 	Code        string // of the second factor, "" while nobody asked for one
 	Key         string // of an administrator's, in place of name and password
+	Token       string // of a deployment, likewise
+	Identity    string // with a token: whose computer it is, as wire.BeginActivation has it
 	System      bool   // it backs up with the system's rights
 }
 
@@ -52,7 +54,8 @@ func Begin(ctx context.Context, st *state.State, client *wire.Client, in Activat
 		return nil, err
 	}
 	begin := wire.BeginActivation{
-		Username: in.Username, Password: in.Password, SecondFactor: in.Code, ActivationKey: in.Key, RequestID: p.RequestID, Hardware: Hardware(),
+		Username: in.Username, Password: in.Password, SecondFactor: in.Code, ActivationKey: in.Key,
+		Token: in.Token, Identity: in.Identity, RequestID: p.RequestID, Hardware: Hardware(),
 		ClientVersion: version.Number(), System: in.System, SigningKey: publicKey(p),
 	}
 	if begin.Previous, err = previous(st, p); err != nil {
@@ -62,7 +65,7 @@ func Begin(ctx context.Context, st *state.State, client *wire.Client, in Activat
 	if err != nil {
 		return nil, err
 	}
-	p.Begun, p.Choice = &out, nil
+	p.Begun, p.Choice, p.Root = &out, nil, rootOf(in.Token)
 	return &out, st.SetPending(p)
 }
 
@@ -198,6 +201,9 @@ func Finish(ctx context.Context, st *state.State, client *wire.Client, choice Ch
 	device, err := accept(out, signing, private)
 	if err != nil {
 		return nil, fmt.Errorf("checking what the server answered: %w", err)
+	}
+	if err := trusted(p, device); err != nil {
+		return nil, err
 	}
 	device.Server, device.Fingerprint, device.System = p.Server, p.Fingerprint, p.System
 	if err := remember(st, device, out); err != nil {

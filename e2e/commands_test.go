@@ -34,6 +34,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"tmpfs":         tmpfs,
 	"asuser":        asUser,
 	"deactivate":    deactivate,
+	"token":         tokenCommand,
+	"approve":       approveCommand,
 	"device":        deviceCommand,
 	"sql":           sqlCommand,
 	"settings":      settingsCommand,

@@ -81,7 +81,9 @@ func (c *console) get(path string) string {
 	return c.read(r)
 }
 
-func (c *console) post(path string, form url.Values) {
+func (c *console) post(path string, form url.Values) { c.postRead(path, form) }
+
+func (c *console) postRead(path string, form url.Values) string {
 	r, err := http.NewRequest(http.MethodPost, c.base+path, strings.NewReader(form.Encode()))
 	c.ts.Check(err)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -89,7 +91,7 @@ func (c *console) post(path string, form url.Values) {
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	answer, err := c.client.Do(r)
 	c.ts.Check(err)
-	c.read(answer)
+	return c.read(answer)
 }
 
 func (c *console) read(r *http.Response) string {

@@ -113,6 +113,10 @@ type Pending struct {
 	// once that is said. An administrator may have to approve it.
 	Begun  *wire.Activation       `json:"begun,omitempty"`
 	Choice *wire.FinishActivation `json:"choice,omitempty"`
+
+	// Root is the fingerprint of the organisation's root key that a deployment
+	// token names, "" without one.
+	Root string `json:"root,omitempty"`
 }
 
 // Pending returns the activation that was begun and not ended, nil when there

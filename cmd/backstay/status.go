@@ -18,6 +18,9 @@ import (
 func (a *app) statusCommand() *cobra.Command {
 	cmd := a.command("status", "cli.status.", func(cmd *cobra.Command, _ []string) error {
 		s, err := a.readStatus(cmd)
+		if errs.Is(err, errs.NotActivated) {
+			return a.showDeployment(err)
+		}
 		if err != nil {
 			return err
 		}

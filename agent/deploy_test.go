@@ -1,0 +1,82 @@
+package agent
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+)
+
+func TestNextTry(t *testing.T) {
+	t.Parallel()
+	down := errors.New("down")
+	for _, tc := range []struct {
+		failed int
+		err    error
+		spread float64
+		want   time.Duration
+	}{
+		{1, down, 1, time.Minute},
+		{2, down, 0, 2 * time.Minute},
+		{3, down, 0, 5 * time.Minute},
+		{4, errs.New(errs.Forbidden, "device.waiting"), 0, 10 * time.Minute},
+		{5, down, 0, 24 * time.Minute},
+		{99, down, 1, 36 * time.Minute},
+		{7, errs.Of(errs.NoDeviceMapping), 0.5, 30 * time.Minute}, // an administrator may say whose it is
+		{1, errs.Of(errs.BadDeployToken), 0, 24 * time.Hour},
+		{3, errs.Of(errs.AddDeviceNotAllowed), 0, 24 * time.Hour},
+	} {
+		if got := NextTry(tc.failed, tc.err, tc.spread); got != tc.want {
+			t.Errorf("after %d, %v: %s, want %s", tc.failed, tc.err, got, tc.want)
+		}
+	}
+}
+
+func TestDeployFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "deploy.toml")
+	write := func(text string, mode os.FileMode) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	none := func(string) string { return "" }
+	good := "# fleet\nserver = \"https://b.example\"\ntoken = \"bsd1.a.b.c\"\nidentity = \"auto\"\nsystem = true\n"
+	write(good, 0o600)
+	f, err := ReadDeployFile(path, none)
+	if err != nil || f.Server != "https://b.example" || f.Token != "bsd1.a.b.c" || f.System == nil || !*f.System {
+		t.Errorf("ReadDeployFile = %+v, %v", f, err)
+	}
+	for name, tc := range map[string]struct {
+		text string
+		mode os.FileMode
+		key  string
+	}{
+		"others may read it": {good, 0o640, "deploy.file.open"},
+		"no TOML":            {"token = \"secret-secret", 0o600, "deploy.file.wrong"},
+		"an unknown key":     {good + "tokne = \"x\"\n", 0o600, "deploy.file.key"},
+		"no server":          {"token = \"x\"\n", 0o600, "deploy.file.missing"},
+	} {
+		write(tc.text, tc.mode)
+		_, err := ReadDeployFile(path, none)
+		if e := errs.Find(err); e == nil || e.Key != tc.key || strings.Contains(err.Error(), "secret-secret") {
+			t.Errorf("%s: %v, want %s", name, err, tc.key)
+		}
+	}
+	write(good, 0o600)
+	if err := ForgetToken(path); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadFile(path)
+	if want := strings.Replace(good, "token = \"bsd1.a.b.c\"\n", "", 1); err != nil || string(left) != want {
+		t.Errorf("left is %q, want %q", left, want)
+	}
+}

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/backstay/backstay/agent"
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
+)
+
+// lookEvery is how often a computer that waits looks whether its file is another
+// one, or somebody has activated it.
+const lookEvery = 5 * time.Second
+
+func (a *app) deployCommand() *cobra.Command {
+	var file string
+	var once bool
+	cmd := a.command("deploy --config FILE", "cli.deploy.", func(cmd *cobra.Command, _ []string) error {
+		if file == "" {
+			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", "config"))
+		}
+		st, err := a.openState()
+		if err != nil {
+			return err
+		}
+		return a.deploy(cmd.Context(), st, file, once)
+	})
+	cmd.Args = maxArgs(0)
+	cmd.Flags().StringVar(&file, "config", "", a.say.T("cli.deploy.flag.config"))
+	cmd.Flags().BoolVar(&once, "once", false, a.say.T("cli.deploy.flag.once"))
+	return cmd
+}
+
+// deploy tries until this computer is a device.
+func (a *app) deploy(ctx context.Context, st *state.State, path string, once bool) error {
+	for failed := 1; ; failed++ {
+		before := stamp(path)
+		d, server, err := a.deployOnce(ctx, st, path)
+		if err == nil {
+			fmt.Fprintln(a.out, a.say.T("cli.deploy.done", "name", safe(d.Name), "username", safe(d.Username)))
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		wait := agent.NextTry(failed, err, rand.Float64())
+		if err := a.noteDeployment(st, server, failed, err, wait); err != nil {
+			return err
+		}
+		if once || server == "" && failed == 1 {
+			return err // a file that is wrong is for whoever types this
+		}
+		fmt.Fprintln(a.errOut, a.message(err))
+		fmt.Fprintln(a.errOut, a.say.T("cli.deploy.again", "at", a.say.Exact(a.now().Add(wait).Local())))
+		changed, err := a.waitForTry(ctx, st, path, before, wait)
+		if err != nil {
+			return err
+		}
+		if changed {
+			failed = 0
+		}
+	}
+}
+
+// deployOnce is one try. A computer that somebody activated meanwhile is done.
+func (a *app) deployOnce(ctx context.Context, st *state.State, path string) (d *state.Device, server string, err error) {
+	f, err := agent.ReadDeployFile(path, a.getenv)
+	if err != nil {
+		return nil, "", err
+	}
+	if f.Token == "" {
+		if d, err := st.Device(); err == nil {
+			return d, f.Server, st.SetDeployment(nil)
+		}
+		return nil, f.Server, errs.New(errs.Local, "deploy.file.missing", "path", path, "name", "token")
+	}
+	in := agent.Activation{Server: f.Server, Fingerprint: f.CASHA256, Token: f.Token, Identity: f.Identity, System: a.root}
+	if f.System != nil {
+		in.System = *f.System
+	}
+	if a.root && !in.System {
+		return nil, f.Server, errs.New(errs.Forbidden, "cli.activate.root")
+	}
+	d, err = a.enrol(ctx, st, f, in)
+	if err != nil {
+		return nil, f.Server, err
+	}
+	if err := st.SetDeployment(nil); err != nil {
+		return nil, f.Server, err
+	}
+	return d, f.Server, agent.ForgetToken(path)
+}
+
+func (a *app) enrol(ctx context.Context, st *state.State, f agent.DeployFile, in agent.Activation) (*state.Device, error) {
+	cfg, err := f.Config()
+	if err != nil {
+		return nil, err
+	}
+	switch err := a.mayActivate(ctx, st, activating{Activation: in}); {
+	case errs.Find(err) != nil && errs.Find(err).Key == "cli.activate.already":
+		d, readErr := st.Device()
+		if readErr == nil && d.Server == in.Server {
+			return d, nil
+		}
+		return nil, err
+	case err != nil:
+		return nil, err
+	}
+	if err := a.lockToActivate(ctx, st); err != nil {
+		return nil, err
+	}
+	defer a.giveBack(st)
+	client, err := wire.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	d, err := agent.Deploy(ctx, st, client, in)
+	if err != nil {
+		return nil, err
+	}
+	if f.Proxy != "" {
+		err = a.keepProxy(st, cfg.Proxy)
+	}
+	return d, err
+}
+
+// noteDeployment keeps why this computer is no device yet, for its status.
+func (a *app) noteDeployment(st *state.State, server string, failed int, err error, wait time.Duration) error {
+	now := a.now()
+	d := &state.Deployment{Server: server, At: now, Tries: failed, Next: now.Add(wait)}
+	if e := errs.Find(err); e != nil {
+		d.Code, d.Key = string(e.Code), e.Key
+		d.Email, _ = e.Args["email"].(string)
+	}
+	return st.SetDeployment(d)
+}
+
+// stamp tells a file from one that it was changed to.
+func stamp(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size(), info.Mode())
+}
+
+// waitForTry waits, and reports whether it ended because the file was changed.
+// It ends, too, when somebody has activated the computer.
+func (a *app) waitForTry(ctx context.Context, st *state.State, path, before string, wait time.Duration) (changed bool, err error) {
+	end := time.NewTimer(wait)
+	defer end.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	_, had := st.Device()
+	for {
+		select {
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		case <-end.C:
+			return false, nil
+		case <-look.C:
+			_, has := st.Device()
+			if stamp(path) != before || had != nil && has == nil {
+				return true, nil
+			}
+		}
+	}
+}
+
+// showDeployment is the status of a computer that enrols by itself and is no
+// device yet; of any other it is notYet.
+func (a *app) showDeployment(notYet error) error {
+	st, err := a.openState()
+	if err != nil {
+		return err
+	}
+	d, err := st.Deployment()
+	if err != nil || d == nil {
+		return cmp.Or(err, notYet)
+	}
+	failure := &errs.Error{Kind: errs.Local, Code: errs.Code(d.Code), Key: d.Key}
+	if e, ok := errs.ByCode(d.Code, nil); ok {
+		failure = e
+	}
+	why := a.say.T("error.unexpected")
+	if failure.Key != "" {
+		why = a.say.Error(failure)
+	}
+	a.status = exitFailed
+	if a.json {
+		return a.writeJSON(struct {
+			Activated bool      `json:"activated"`
+			Protected bool      `json:"protected"`
+			Server    string    `json:"server"`
+			Code      string    `json:"code,omitempty"`
+			Key       string    `json:"key,omitempty"`
+			Error     string    `json:"error"`
+			Email     string    `json:"email,omitempty"`
+			At        time.Time `json:"failed_at"`
+			Tries     int       `json:"tries"`
+			Next      time.Time `json:"next_try_at"`
+		}{false, false, d.Server, d.Code, d.Key, why, d.Email, d.At, d.Tries, d.Next})
+	}
+	fmt.Fprintln(a.out, a.say.T("cli.deploy.waiting", "server", safe(d.Server)))
+	fmt.Fprintln(a.out, why)
+	fmt.Fprintln(a.out, a.say.T("cli.deploy.again", "at", a.say.Exact(d.Next.Local())))
+	return nil
+}
