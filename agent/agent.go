@@ -108,7 +108,24 @@ func Connect(st *state.State, device *state.Device, log *slog.Logger) (*wire.Cli
 	// A server that is being updated or a train's tunnel should not cost a
 	// backup that has run for an hour.
 	cfg.Patience, cfg.Log = 5*time.Minute, log
+	cfg.Limits = func() wire.Limits { return limits(st, time.Now().In(zone(localtime))) }
 	return wire.New(cfg)
+}
+
+// limits are those of the settings in force, by the clock on this computer's
+// wall.
+//
+// BUG(agent): a limit in percent of the line is not kept: nothing measures the
+// line yet.
+func limits(st *state.State, now time.Time) wire.Limits {
+	p, err := st.Profile()
+	if err != nil {
+		return wire.Limits{}
+	}
+	e := InForce(p)
+	rates := e.Settings.Bandwidth
+	up, _ := e.UpAt(now)
+	return wire.Limits{Up: up, Down: rates.RestoreKbps, Exempt: rates.Exempt}
 }
 
 // Client is the agent's way to the server.

@@ -93,7 +93,7 @@ func (c *Client) Have(ctx context.Context, session string, ids []backup.ID) ([]b
 		return nil, nil
 	}
 	out := make([]bool, len(ids))
-	req := call{method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/have", auth: deviceToken, body: idBody(nil, ids)}
+	req := call{method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/have", auth: deviceToken, heavy: sends, body: idBody(nil, ids)}
 	err := c.do(ctx, req, func(_ *http.Response, body io.Reader) error {
 		answer := make([]byte, len(ids))
 		if _, err := io.ReadFull(body, answer); err != nil {
@@ -126,7 +126,7 @@ func idBody(head []byte, ids []backup.ID) func() (io.Reader, int64, error) {
 func (c *Client) Put(ctx context.Context, session, putID string, class backup.Class, body io.Reader) (PutAnswer, error) {
 	var out PutAnswer
 	req := call{
-		method: http.MethodPut, auth: deviceToken, expect: true, think: 30 * time.Second,
+		method: http.MethodPut, auth: deviceToken, heavy: sends, expect: true, think: 30 * time.Second,
 		path: "sessions/" + url.PathEscape(session) + "/packs/" + url.PathEscape(putID) + "?class=" + class.String(),
 		body: func() (io.Reader, int64, error) { return body, -1, nil },
 		once: true,
@@ -156,7 +156,7 @@ func (c *Client) Put(ctx context.Context, session, putID string, class backup.Cl
 func (c *Client) Commit(ctx context.Context, session string, manifest, refs []byte) (Committed, error) {
 	var out Committed
 	req := call{
-		method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/commit", auth: deviceToken,
+		method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/commit", auth: deviceToken, heavy: sends,
 		think: 5 * time.Minute, // ten million references take a while to check
 		body: func() (io.Reader, int64, error) {
 			var a [4]byte

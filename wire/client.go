@@ -44,6 +44,9 @@ type Config struct {
 	// Silence is how long a connection may stand still in the middle of a call
 	// before it counts as dead; 30 seconds when zero.
 	Silence time.Duration
+	// Limits says how fast backups and restores may go; it is asked once a
+	// minute. No limits hold when nil.
+	Limits func() Limits
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
 	// Log hears of calls that are tried again; nothing when nil.
@@ -78,6 +81,7 @@ type Client struct {
 	transport *http.Transport
 	proxy     atomic.Pointer[Proxy]
 	answered  atomic.Bool // the server has been reached once
+	up, down  *brake      // for what backups send and restores receive
 
 	avoidMu sync.Mutex
 	avoided map[string]time.Time // ways that failed, and until when they come last
@@ -102,6 +106,7 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cfg: cfg, base: base}
+	c.up, c.down = brakes(cfg.Limits, cfg.Now)
 	c.proxy.Store(&proxy)
 	c.transport = &http.Transport{
 		// The server is all that is called, and always by TLS: what proxies do is

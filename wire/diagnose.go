@@ -328,7 +328,7 @@ func (d *diagnosis) greets() bool {
 	ctx, cancel := d.step()
 	defer cancel()
 	c := d.client
-	ctx, w := watchCall(ctx, stepBudget)
+	ctx, w := watchCall(ctx, stepBudget, nil, nil)
 	defer w.stop()
 	r, err := c.request(ctx, call{method: http.MethodGet, path: "hello"}, "", w)
 	if err != nil {

@@ -98,7 +98,11 @@ func (c *Client) reach(ctx context.Context, addr string, isProxy bool) (net.Conn
 	if err != nil {
 		return nil, unreached(addr, isProxy, err)
 	}
-	return &countedConn{Conn: conn}, nil
+	counted := &countedConn{Conn: conn}
+	if to, ok := conn.RemoteAddr().(*net.TCPAddr); ok && !isProxy {
+		counted.server = to.AddrPort().Addr().Unmap()
+	}
+	return counted, nil
 }
 
 // unreached is E1001 with what a dial failed by.

@@ -41,7 +41,18 @@ type call struct {
 	think time.Duration
 	// expect asks the server for leave before the body is sent.
 	expect bool
+	// heavy calls keep to the limits.
+	heavy heavy
 }
+
+// heavy says which way the bulk of a call goes.
+type heavy int
+
+const (
+	light heavy = iota
+	sends
+	receives
+)
 
 // failure is how one attempt failed: whether another may help, and how long
 // the server asked to wait.
@@ -147,7 +158,8 @@ func (c *Client) attempt(ctx context.Context, req call, use func(*http.Response,
 			return err
 		}
 	}
-	ctx, w := watchCall(ctx, c.cfg.Silence+req.think)
+	up, down := c.brakesOf(req.heavy)
+	ctx, w := watchCall(ctx, c.cfg.Silence+req.think, up, down)
 	defer w.stop()
 	r, err := c.request(ctx, req, token, w)
 	if err != nil {
@@ -179,6 +191,16 @@ func (c *Client) attempt(ctx context.Context, req call, use func(*http.Response,
 	// Read to the end, so that the connection can be used again.
 	io.Copy(io.Discard, io.LimitReader(answer.Body, 4096))
 	return nil
+}
+
+func (c *Client) brakesOf(h heavy) (up, down *brake) {
+	switch h {
+	case sends:
+		return c.up, nil
+	case receives:
+		return nil, c.down
+	}
+	return nil, nil
 }
 
 func (c *Client) request(ctx context.Context, req call, token string, w *watch) (*http.Request, error) {

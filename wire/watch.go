@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http/httptrace"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,18 +17,51 @@ var errSilent = errors.New("the connection stands still")
 
 // countedConn counts the bytes that pass, so that a slow connection can be told
 // from a dead one.
+// It is here that they are slowed too, below TLS: piece by piece, so that a slow
+// connection always moves.
 type countedConn struct {
 	net.Conn
-	moved atomic.Int64
+	server   netip.Addr // that it leads to, not valid when a proxy is between
+	moved    atomic.Int64
+	up, down atomic.Pointer[brake] // of the call that has it now
 }
 
 func (c *countedConn) Read(p []byte) (int, error) {
+	limiter := c.down.Load().on(c.server)
+	if limiter == nil {
+		return c.read(p)
+	}
+	n, err := c.read(p[:min(len(p), limiter.Burst())])
+	if n > 0 {
+		limiter.WaitN(context.Background(), n)
+	}
+	return n, err
+}
+
+func (c *countedConn) read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.moved.Add(int64(n))
 	return n, err
 }
 
-func (c *countedConn) Write(p []byte) (int, error) {
+// Write waits a fraction of a second before each piece. A call that is given up
+// closes the connection, and ends with the next one.
+func (c *countedConn) Write(p []byte) (n int, err error) {
+	limiter := c.up.Load().on(c.server)
+	if limiter == nil {
+		return c.write(p)
+	}
+	for n < len(p) && err == nil {
+		piece := p[n:min(len(p), n+limiter.Burst())]
+		limiter.WaitN(context.Background(), len(piece))
+		var m int
+		m, err = c.write(piece)
+		n += m
+	}
+	return n, err
+}
+
+func (c *countedConn) write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.moved.Add(int64(n))
 	return n, err
@@ -39,6 +73,8 @@ func (c *countedConn) Write(p []byte) (int, error) {
 type watch struct {
 	cancel context.CancelCauseFunc
 	limit  time.Duration
+	up     *brake // for what the call sends, nil for none
+	down   *brake // and receives
 	conn   atomic.Pointer[countedConn]
 	ours   atomic.Int32 // above zero while we are the ones to wait for
 
@@ -50,17 +86,26 @@ type watch struct {
 }
 
 // watchCall returns a context that ends when the call stands still, and the
-// watch, to be stopped when the call is over.
-func watchCall(ctx context.Context, limit time.Duration) (context.Context, *watch) {
+// watch, to be stopped when the call is over. The brakes are on whichever
+// connection the call has, until another one has it.
+func watchCall(ctx context.Context, limit time.Duration, up, down *brake) (context.Context, *watch) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	w := &watch{cancel: cancel, limit: limit}
+	w := &watch{cancel: cancel, limit: limit, up: up, down: down}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { w.conn.Store(counted(info.Conn)) },
+		GotConn: func(info httptrace.GotConnInfo) { w.use(counted(info.Conn)) },
 	})
 	w.mu.Lock() // look may run before its timer is known
 	w.timer = time.AfterFunc(limit/8, w.look)
 	w.mu.Unlock()
 	return ctx, w
+}
+
+func (w *watch) use(c *countedConn) {
+	w.conn.Store(c)
+	if c != nil {
+		c.up.Store(w.up)
+		c.down.Store(w.down)
+	}
 }
 
 // counted finds the counting connection under the layers of TLS.

@@ -20,7 +20,7 @@ func (r slowReader) Read(p []byte) (int, error) {
 // Our own side may take all the time it needs, before, between and after reads.
 func TestWatchWaitsForOurSide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, w := watchCall(context.Background(), 10*time.Second)
+		ctx, w := watchCall(context.Background(), 10*time.Second, nil, nil)
 		defer w.stop()
 		io.ReadAll(w.sending(slowReader{strings.NewReader("sent")}))
 		if ctx.Err() != nil {
@@ -39,7 +39,7 @@ func TestWatchWaitsForOurSide(t *testing.T) {
 
 func TestWatchCutsSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, w := watchCall(context.Background(), 10*time.Second)
+		ctx, w := watchCall(context.Background(), 10*time.Second, nil, nil)
 		defer w.stop()
 		began := time.Now()
 		<-ctx.Done()
@@ -54,7 +54,7 @@ func TestWatchCutsSilence(t *testing.T) {
 
 func TestWatchSeesMovement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, w := watchCall(context.Background(), 10*time.Second)
+		ctx, w := watchCall(context.Background(), 10*time.Second, nil, nil)
 		defer w.stop()
 		a, b := net.Pipe()
 		go io.Copy(io.Discard, b)

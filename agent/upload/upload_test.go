@@ -390,3 +390,23 @@ func TestProgress(t *testing.T) {
 		t.Errorf("the last progress is %+v, the result %+v", last, r)
 	}
 }
+
+// A backup keeps to the limit that its client has, over all its connections
+// together.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	f := newServer(t)
+	d := newDevice(t, f)
+	d.write("large", noise(7, 2_000_000))
+	began := time.Now()
+	d.back(func(c *upload.Config) {
+		client, err := wire.New(wire.Config{Server: c.Device.Server, Fingerprint: c.Device.Fingerprint, DeviceID: c.Device.ID.String(), Sign: c.Device.SignToken,
+			Limits: func() wire.Limits { return wire.Limits{Up: 8000} }})
+		must(t, err)
+		t.Cleanup(client.Close)
+		c.Client = client
+	})
+	if took := time.Since(began); took < 1800*time.Millisecond {
+		t.Errorf("2 MB at 8 Mbit/s took %v", took)
+	}
+}
