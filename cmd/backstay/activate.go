@@ -44,11 +44,11 @@ func (a *app) activateCommand() *cobra.Command {
 			server.url, server.fingerprint, in.Username = d.Server, cmp.Or(server.fingerprint, d.Fingerprint), cmp.Or(in.Username, d.Username)
 			in.System = in.System || d.System
 		}
-		if server.url != "" && in.Username == "" && in.keyFile == "" {
-			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", "user"))
-		}
 		if err := server.check(cmd); err != nil {
 			return err
+		}
+		if in.Username == "" && in.keyFile == "" {
+			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", "user"))
 		}
 		in.Server, in.Fingerprint = server.url, server.fingerprint
 		cfg, err := server.config(a, cmd, st)

@@ -77,6 +77,27 @@ func TestDiagnoseCommand(t *testing.T) {
 	}
 }
 
+// Without --server the first of the administrator's list is meant, and what is
+// wrong with the list is named by its line.
+func TestFirstEdition(t *testing.T) {
+	t.Parallel()
+	c := newCounter(t)
+	path := filepath.Join(t.TempDir(), "editions.toml")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("[[edition]]\nname = \"Main\"\nurl = \"" + c.flags[1] + "\"\nca_fingerprint = \"" + c.flags[3] + "\"\n")
+	if status, out, errOut := run(t, "BACKSTAY_EDITIONS="+path, "diagnose", "--user", "ann"); status != 0 || !strings.Contains(out, c.flags[1]) {
+		t.Errorf("diagnose = %d, %s %s", status, out, errOut)
+	}
+	write("[[edition]]\nname = \"Main\"\nurl = \"http://b.example\"\n")
+	if status, _, errOut := run(t, "BACKSTAY_EDITIONS="+path, "activate", "--user", "ann"); status != exitFailed || !strings.Contains(errOut, path+", line 3:") {
+		t.Errorf("activate = %d, %s", status, errOut)
+	}
+}
+
 // What a certificate says of itself cannot write on the terminal.
 func TestShowCheckIsSafe(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -19,17 +20,30 @@ type serverFlags struct {
 	url         string
 	fingerprint string
 	proxy       proxyFlags
+
+	getenv func(string) string
 }
 
 func (s *serverFlags) add(a *app, cmd *cobra.Command) {
+	s.getenv = a.getenv
 	cmd.Flags().StringVar(&s.url, "server", "", a.say.T("cli.activate.flag.server"))
 	cmd.Flags().StringVar(&s.fingerprint, "ca-fingerprint", "", a.say.T("cli.activate.flag.ca_fingerprint"))
 	cmd.Flags().StringVar(&s.proxy.address, "proxy", "", a.say.T("cli.flag.proxy"))
 	s.proxy.addUser(a, cmd, "proxy-")
 }
 
-// check brings both into the form that they are kept in.
+// check brings both into the form that they are kept in. Without an address the
+// first server is meant of those that the administrator named.
 func (s *serverFlags) check(cmd *cobra.Command) (err error) {
+	if s.url == "" {
+		editions, err := connection.Editions(s.getenv)
+		if err != nil {
+			return err
+		}
+		if len(editions) > 0 {
+			s.url, s.fingerprint = editions[0].URL, cmp.Or(s.fingerprint, editions[0].Fingerprint)
+		}
+	}
 	if s.url == "" {
 		return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", "server"))
 	}
