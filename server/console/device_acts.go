@@ -206,8 +206,11 @@ func (c *console) changeDevice(w http.ResponseWriter, r *http.Request, v *visit,
 func (page *devicePage) notice(d devices.Device) {
 	p := page.Printer()
 	page.Notices = nil
-	say := func(sign, icon, text string) {
-		page.Notices = append(page.Notices, notice{What: web.Sign{Sign: sign, Icon: icon, Text: text}})
+	say := func(sign, icon, text string, buttons ...button) {
+		if !page.CanManage {
+			buttons = nil
+		}
+		page.Notices = append(page.Notices, notice{What: web.Sign{Sign: sign, Icon: icon, Text: text}, Buttons: buttons})
 	}
 	user := web.Visible(page.Device.Username)
 	switch by := d.DisabledBy(); {
@@ -221,7 +224,8 @@ func (page *devicePage) notice(d devices.Device) {
 		say("warn", "user-off", p.T("devices.notice."+by, "user", user))
 	}
 	if !d.LockedAt.IsZero() {
-		say("warn", "lock", p.T("devices.notice.locked", "date", d.LockedAt, "ip", d.LastIP, "seen", p.Time(d.LastSeenAt, page.Now())))
+		say("warn", "lock", p.T("devices.notice.locked", "date", d.LockedAt, "ip", d.LastIP, "seen", p.Time(d.LastSeenAt, page.Now())),
+			button{Text: p.T("devices.unlock"), Icon: "lock-open", Href: "/admin/devices/" + string(d.ID) + "/unlock", Post: true})
 	}
 	switch ends := page.Device.Ends; {
 	case !ends.IsZero():
@@ -259,13 +263,10 @@ func (page *devicePage) act(d devices.Device) {
 	if d.State == devices.Active {
 		page.More = append(page.More, link("disable", "ban", ""))
 	}
-	switch stands := d.State == devices.Active || d.State == devices.Disabled; {
-	case !d.LockedAt.IsZero():
-		page.More = append(page.More, post("unlock", "lock-open", ""))
-	case stands:
-		page.More = append(page.More, link("lock", "lock", ""))
-	}
 	if d.State == devices.Active || d.State == devices.Disabled {
+		if d.LockedAt.IsZero() {
+			page.More = append(page.More, link("lock", "lock", ""))
+		}
 		page.More = append(page.More, link("deactivate", "plug", ""))
 	}
 	if d.State != devices.Deleted && d.State != devices.Purged && !userGone {
