@@ -14,6 +14,7 @@ import (
 
 	"github.com/backstay/backstay/agent/connection"
 	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/hooks"
 	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
@@ -33,6 +34,8 @@ type Config struct {
 
 	// upload makes one backup. Tests replace it.
 	upload uploader
+	// hooks is the file of commands around backups. Tests have one of their own.
+	hooks string
 	// pace shortens every pause by this factor in tests.
 	pace int
 }
@@ -70,6 +73,9 @@ func New(cfg Config) (*Agent, error) {
 	}
 	if cfg.upload == nil {
 		cfg.upload = send
+	}
+	if cfg.hooks == "" {
+		cfg.hooks = hooks.Path
 	}
 	cfg.pace = max(cfg.pace, 1)
 	device, err := cfg.State.Device()

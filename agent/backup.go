@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/hooks"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/wire"
@@ -134,7 +135,7 @@ func (a *Agent) backup(ctx context.Context, walk []string, watched bool, progres
 		defer stop()
 		progress = a.estimated(counting, job, progress)
 	}
-	result, err := a.cfg.upload(ctx, a, job, progress)
+	result, err := a.hooked(ctx, job, progress)
 	if err != nil {
 		if errs.Is(err, errs.CannotConnect) || Stops(errs.Find(err)) {
 			a.heard(err)
@@ -144,6 +145,32 @@ func (a *Agent) backup(ctx context.Context, walk []string, watched bool, progres
 	a.cfg.Log.Info("backed up", "snapshot", result.Snapshot, "files", result.Files, "bytes", result.Bytes,
 		"sent", result.Sent, "unreadable", result.Unreadable)
 	return result, nil
+}
+
+// hooked makes the backup between the administrator's commands. Those after it
+// run also when it failed or was stopped: they may undo what those before did.
+func (a *Agent) hooked(ctx context.Context, j job, progress func(wire.Progress)) (result *control.Result, err error) {
+	commands, err := hooks.Read(a.cfg.hooks)
+	if err != nil {
+		return nil, err
+	}
+	b := hooks.Backup{System: a.device.System, Device: a.device.Name}
+	if err = commands.RunBefore(ctx, b, a.cfg.Log); err == nil {
+		result, err = a.cfg.upload(ctx, a, j, progress)
+	}
+	switch {
+	case err == nil:
+		b.Result, b.Snapshot = state.RunDone, result.Snapshot
+	case ctx.Err() != nil:
+		b.Result = state.RunCancelled
+	default:
+		b.Result = state.RunFailed
+		if e := errs.Find(err); e != nil {
+			b.Code = string(e.Code)
+		}
+	}
+	commands.RunAfter(context.WithoutCancel(ctx), b, a.cfg.Log)
+	return result, err
 }
 
 // estimated adds totals to the progress: the last backup's, or those that are
