@@ -516,3 +516,46 @@ func TestFind(t *testing.T) {
 		t.Errorf("Find in nothing = %v, want E1504", err)
 	}
 }
+
+// The administrator's commands stand around the backup, and one that fails
+// before it leaves none to be made. A file that others can write stops it too.
+func TestHooks(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("/var/lib", "backstay-hooks-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	file, ran := filepath.Join(dir, "hooks.toml"), filepath.Join(dir, "ran")
+	hook := func(when, script string) string {
+		return fmt.Sprintf("[[%s]]\ncommand = [\"/bin/sh\", \"-c\", %q]\ndevices = \"all\"\n", when, script)
+	}
+	after := hook("after", "echo $BACKSTAY_RESULT $BACKSTAY_SNAPSHOT >>"+ran)
+	for _, test := range []struct {
+		hooks     string
+		mode      os.FileMode
+		key, want string
+		backups   int
+	}{
+		{hook("before", "echo first >>"+ran) + after, 0o600, "", "first\ndone snapshot 1\n", 1},
+		{hook("before", "exit 1") + after, 0o600, "hooks.failed", "failed\n", 0},
+		{after, 0o602, "hooks.foreign", "", 0},
+	} {
+		os.Remove(ran)
+		if err := errors.Join(os.WriteFile(file, []byte(test.hooks), test.mode), os.Chmod(file, test.mode)); err != nil {
+			t.Fatal(err)
+		}
+		r := &runs{}
+		a := newAgent(t, device(t, newFake(t)), r)
+		a.cfg.hooks = file
+		_, err := a.Backup(context.Background(), nil, nil)
+		key := ""
+		if e := errs.Find(err); e != nil {
+			key = e.Key
+		}
+		got, _ := os.ReadFile(ran)
+		if key != test.key || string(got) != test.want || r.count() != test.backups {
+			t.Errorf("%q: %v, ran %q, %d backups", test.hooks, err, got, r.count())
+		}
+	}
+}

@@ -187,19 +187,3 @@ func dialSocket(t *testing.T, dir string) net.Conn {
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
-
-// Another user is refused even when the modes let them in.
-func TestForeignPeer(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can be somebody else")
-	}
-	t.Parallel()
-	dir := serve(t, handler{})
-	got := askAs(t, 12345, dir)
-	if got != "" {
-		t.Errorf("another user was answered %q", got)
-	}
-	if got := askAs(t, 0, dir); !strings.Contains(got, "pid") {
-		t.Errorf("the same user was answered %q", got)
-	}
-}

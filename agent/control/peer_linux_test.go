@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -47,4 +48,20 @@ func askAs(t *testing.T, uid int, dir string) string {
 		answer <- line
 	}()
 	return <-answer
+}
+
+// Another user is refused even when the modes let them in.
+func TestForeignPeer(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be somebody else")
+	}
+	t.Parallel()
+	dir := serve(t, handler{})
+	got := askAs(t, 12345, dir)
+	if got != "" {
+		t.Errorf("another user was answered %q", got)
+	}
+	if got := askAs(t, 0, dir); !strings.Contains(got, "pid") {
+		t.Errorf("the same user was answered %q", got)
+	}
 }
