@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/factors/factorstest"
 	"github.com/backstay/backstay/server/mail"
@@ -65,6 +66,11 @@ func (w *world) victim() map[string]string {
 	w.write(func(ctx context.Context, tx *db.Tx) error {
 		l, err := orgs.CreateLicence(ctx, tx, system, w.Keys, orgs.NewLicence{Org: w.Org.ID, Name: "Seats", SeatsActive: 100})
 		values["licence"] = string(l.ID)
+		return err
+	})
+	w.write(func(ctx context.Context, tx *db.Tx) error {
+		t, _, err := deploy.Create(ctx, tx, system, w.Org.ID, deploy.Rules{Name: "Fleet"}, deploy.DefaultLife)
+		values["token"] = t.ID
 		return err
 	})
 	check, err := accounts.CheckImport(w.Context(), w.DB, caller(w.Admin), w.Org.ID,

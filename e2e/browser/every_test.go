@@ -11,23 +11,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/deploy"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/factors/factorstest"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web/webtest"
+	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 // notPages are what browsers ask for and do not show, and why; programs ask for
 // what is below the other prefixes.
 var notPages = map[string]string{
 	"GET /admin":                                       "leads to the console",
+	"GET /admin/deployment/map/sample":                 "a file",
+	"GET /admin/deployment/rollout/laggards":           "a file",
 	"GET /admin/imports/{import}/failed":               "a file",
 	"GET /admin/settings/licences/{licence}/users.csv": "a file",
 	"GET /admin/users/export":                          "a file",
@@ -114,6 +122,7 @@ func newScene(t *testing.T) *scene {
 		})
 	})
 	x.links()
+	x.deployment()
 	for name, n := range map[string]accounts.New{
 		"new": {MustChangePassword: true}, "app": {}, "must": {}, "twin-one": {}, "twin-two": {}, "admin-other": {}, "admin-new": {MustChangePassword: true}, "admin-app": {}, "admin-must": {},
 	} {
@@ -186,6 +195,38 @@ func (x *scene) account(name string, n accounts.New) {
 				return accounts.SetFactorFrom(x.Context(), tx, u.ID, tx.Now().Add(-time.Hour))
 			})
 		}
+	}
+}
+
+// deployment is a token, a computer that waits, one that knocks, and one that
+// the map knows.
+func (x *scene) deployment() {
+	x.Helper()
+	var token deploy.Token
+	var secret string
+	by := access.System("test")
+	x.write(func(tx *db.Tx) (err error) {
+		token, secret, err = deploy.Create(x.Context(), tx, by, x.Org.ID, deploy.Rules{Name: "Intune, laptops", MaxUses: 50, Approve: true, Prompt: true,
+			CreateUsers: true, Domains: []string{"example.org"}, Hosts: []string{"lab-*"}, Networks: []string{"127.0.0.0/8", "::1/128"}}, deploy.DefaultLife)
+		x.ids["token"] = token.ID
+		return err
+	})
+	x.write(func(tx *db.Tx) error {
+		_, err := deploy.ImportMap(x.Context(), tx, by, x.Org.ID, strings.NewReader("email,device_id,id_type,username\nuser,4c4c4544-0042-3510,uuid,marie\n"))
+		return err
+	})
+	for name, email := range map[string]string{"lab-1": "new.hire@example.org", "lab-2": "who@elsewhere.example", "office": ""} {
+		c := wiretest.NewComputer(x)
+		begun, err := deploy.Begin(x.Context(), x.DB, x.Keys, access.Caller{IP: "127.0.0.1"}, wire.BeginActivation{Token: secret, Identity: "email:" + email, RequestID: uuid.NewString(),
+			Hardware: wire.Hardware{MachineID: name, Hostname: name, OS: "linux", OSUser: "marie", Arch: "amd64"}, ClientVersion: "0.1", SigningKey: c.SigningKey()})
+		if err != nil {
+			continue // it knocks
+		}
+		x.write(func(tx *db.Tx) error {
+			_, err := devices.Finish(x.Context(), tx, access.Caller{IP: "127.0.0.1"}, x.Keys, wire.FinishActivation{Activation: begun.Activation, Choice: wire.Add,
+				EnrolmentKey: c.Enrolment, Signature: wire.SignFinish(c.Signing, begun.Activation, c.Enrolment)})
+			return err
+		})
 	}
 }
 
