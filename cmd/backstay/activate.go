@@ -44,6 +44,9 @@ func (a *app) activateCommand() *cobra.Command {
 			server.url, server.fingerprint, in.Username = d.Server, cmp.Or(server.fingerprint, d.Fingerprint), cmp.Or(in.Username, d.Username)
 			in.System = in.System || d.System
 		}
+		if in.add && in.reactivate || in.replace != "" && (in.add || in.reactivate) {
+			return usageError(cmd, errs.New(errs.Invalid, "cli.activate.flags"))
+		}
 		if err := server.check(cmd); err != nil {
 			return err
 		}
@@ -72,7 +75,6 @@ func (a *app) activateCommand() *cobra.Command {
 	flags.StringVar(&in.replace, "replace", "", a.say.T("cli.activate.flag.replace"))
 	flags.BoolVar(&in.reactivate, "reactivate", false, a.say.T("cli.activate.flag.reactivate"))
 	flags.BoolVar(&in.keepUnlinked, "keep-unlinked", false, a.say.T("cli.activate.flag.keep_unlinked"))
-	cmd.MarkFlagsMutuallyExclusive("add", "replace", "reactivate")
 	return a.withJSON(cmd)
 }
 

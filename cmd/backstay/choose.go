@@ -96,7 +96,7 @@ func (a *app) askDevice(ctx context.Context, offer *wire.Activation, in activati
 	if by == wire.ByName && matched.State == "deactivated" {
 		options = append(options, reactivate)
 	}
-	if len(options) == 0 || by == "" && len(options) == 1 {
+	if len(options) == 0 || by == "" && len(offer.Devices) == 0 {
 		return add, nil // or the server says why not
 	}
 	fmt.Fprintln(a.errOut, said)
