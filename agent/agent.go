@@ -36,6 +36,8 @@ type Config struct {
 	upload uploader
 	// hooks is the file of commands around backups. Tests have one of their own.
 	hooks string
+	// root is where the system's folders begin, / when empty. Tests replace it.
+	root string
 	// pace shortens every pause by this factor in tests.
 	pace int
 }
@@ -76,6 +78,9 @@ func New(cfg Config) (*Agent, error) {
 	}
 	if cfg.hooks == "" {
 		cfg.hooks = hooks.Path
+	}
+	if cfg.root == "" {
+		cfg.root = "/"
 	}
 	cfg.pace = max(cfg.pace, 1)
 	device, err := cfg.State.Device()

@@ -342,10 +342,13 @@ func TestBackupGivesWay(t *testing.T) {
 	f := newFake(t)
 	st := device(t, f)
 	var a *Agent
+	root := files(t, map[string]string{"sys/class/power_supply/BAT0/type": "Battery", "sys/class/power_supply/BAT0/capacity": "12",
+		"sys/class/power_supply/AC/type": "Mains", "sys/class/power_supply/AC/online": "1"})
 	plugged := func(yes bool) {
-		a.mu.Lock()
-		a.facts.Power = schedule.Power{Battery: !yes, Percent: 12}
-		a.mu.Unlock()
+		online := map[bool]string{true: "1", false: "0"}[yes]
+		if err := os.WriteFile(filepath.Join(root, "sys/class/power_supply/AC/online"), []byte(online), 0o644); err != nil {
+			t.Error(err)
+		}
 		a.poke()
 	}
 	r := &runs{do: func(ctx context.Context, n int, _ func(wire.Progress)) error {
@@ -357,6 +360,7 @@ func TestBackupGivesWay(t *testing.T) {
 		return ctx.Err()
 	}}
 	a = newAgent(t, st, r)
+	a.cfg.root = root
 	start(t, a)
 	eventually(t, "the first backup was made", func() bool { run, ok, _ := st.LastRun(); return ok && run.State == state.RunDone })
 	f.ask(wire.Request{Number: 7, Kind: wire.RequestBackup})

@@ -9,6 +9,7 @@ import (
 	"github.com/backstay/backstay/agent/hooks"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -129,6 +130,9 @@ func (a *Agent) backup(ctx context.Context, walk []string, watched bool, progres
 	if err != nil {
 		return nil, err
 	}
+	if a.modest() {
+		lower("/proc/self/task")
+	}
 	a.cfg.Log.Info("backing up", "device", a.device, "folders", len(job.folders), "walked", len(walk))
 	if watched {
 		counting, stop := context.WithCancel(ctx)
@@ -171,6 +175,15 @@ func (a *Agent) hooked(ctx context.Context, j job, progress func(wire.Progress))
 	}
 	commands.RunAfter(context.WithoutCancel(ctx), b, a.cfg.Log)
 	return result, err
+}
+
+// modest reports whether all else on this computer comes first. Nothing here
+// sees whether somebody works on it, so adaptive is low: that costs a backup
+// nothing while nobody does.
+func (a *Agent) modest() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.facts.Settings.CPU.Value != profile.CPUNormal
 }
 
 // estimated adds totals to the progress: the last backup's, or those that are

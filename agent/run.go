@@ -207,11 +207,21 @@ func (a *Agent) keepSchedule(ctx context.Context) {
 	}
 }
 
-// decide looks when the next backup is due, and remembers it for those who ask.
-func (a *Agent) decide() schedule.Decision {
+// look gathers what the schedule has to know of now.
+func (a *Agent) look() {
+	here := zone(localtime)
+	power, network := around(a.cfg.root)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.facts.Now, a.facts.Held = a.now().In(zone(localtime)), a.stopped != nil
+	a.facts.Now, a.facts.Held = a.now().In(here), a.stopped != nil
+	a.facts.Power, a.facts.Network = power, network
+}
+
+// decide looks when the next backup is due, and remembers it for those who ask.
+func (a *Agent) decide() schedule.Decision {
+	a.look()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	next := schedule.Next(a.facts)
 	if a.stopped == nil && next.At.After(a.facts.Now) && !next.At.Equal(a.live.Next) {
 		a.cfg.Log.Info("next backup", "at", next.At, "reason", next.Reason, "blocked", next.Blocked)
@@ -268,8 +278,8 @@ func (a *Agent) due(ctx context.Context) {
 // and the next one goes on with it.
 func (a *Agent) watch(ctx context.Context, stop func(), by schedule.Asker) {
 	for a.pause(ctx, look) {
+		a.look()
 		a.mu.Lock()
-		a.facts.Now, a.facts.Held = a.now().In(zone(localtime)), a.stopped != nil
 		blocked := schedule.Interrupt(a.facts, by)
 		a.mu.Unlock()
 		if len(blocked) > 0 {
