@@ -260,6 +260,10 @@ func TestInactiveIsWarnedOfAgain(t *testing.T) {
 	w.settings(func(s *profile.Settings) { s.AutoDeleteInactiveDays = 30 })
 	move(30 * day)
 	w.inactive()
+	move(29 * day)
+	if warned := w.inactive(); !slices.Equal(warned, []string{"1: one (una)"}) {
+		t.Errorf("a day before: %q", warned)
+	}
 	w.Put(w.una.ID, accounts.Disabled)
 	move(100 * day)
 	if warned := w.inactive(); len(warned) > 0 || w.find(d.ID).State != devices.Active {
