@@ -53,15 +53,20 @@ func firstWord(path string) string {
 	return word
 }
 
-// addresses are this computer's own, without those that every computer has.
+// addresses are this computer's own in the networks that it is in now, without
+// those that every computer has.
 func addresses() (list []netip.Addr) {
-	all, _ := net.InterfaceAddrs()
-	for _, a := range all {
-		p, err := netip.ParsePrefix(a.String())
-		if err != nil || p.Addr().IsLoopback() || p.Addr().IsLinkLocalUnicast() {
+	interfaces, _ := net.Interfaces()
+	for _, i := range interfaces {
+		if i.Flags&net.FlagRunning == 0 || i.Flags&net.FlagLoopback != 0 {
 			continue
 		}
-		list = append(list, p.Addr().Unmap())
+		all, _ := i.Addrs()
+		for _, a := range all {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLinkLocalUnicast() {
+				list = append(list, p.Addr().Unmap())
+			}
+		}
 	}
 	return list
 }
