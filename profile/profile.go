@@ -71,7 +71,7 @@ type Settings struct {
 	// the same user. A name alone never gives access to data.
 	SameName SameName `json:"same_name"`
 
-	// InactiveDays is after how many days without a sign of life a device counts
+	// InactiveDays is after how many days without a complete backup a device counts
 	// as inactive; AutoDeleteInactiveDays how many days later it is deleted, 0 for
 	// never.
 	InactiveDays           int `json:"inactive_days"`
