@@ -19,7 +19,7 @@ type Cron struct {
 
 // crontab reads five fields and nothing else: a time zone is the device's, and
 // @every is an interval.
-var crontab = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom)
+var crontab = cron.MustNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom)
 
 // ParseCron reads five fields. Times that never come are refused, and those
 // that come oftener than MinInterval.

@@ -57,6 +57,3 @@ type Kept struct {
 
 // ErrNoService says that no service answers on this computer.
 var ErrNoService = errs.New(errs.Local, "service.none")
-
-// errNotHere is what systems say that Backstay is no service of yet.
-func errNotHere() error { return errs.New(errs.Local, "service.unsupported") }

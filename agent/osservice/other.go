@@ -5,7 +5,12 @@ package osservice
 import (
 	"context"
 	"log/slog"
+
+	"github.com/backstay/backstay/errs"
 )
+
+// errNotHere is what systems say that Backstay is no service of yet.
+func errNotHere() error { return errs.New(errs.Local, "service.unsupported") }
 
 // Config is what a service works with.
 type Config struct {

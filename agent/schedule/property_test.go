@@ -106,7 +106,7 @@ func TestLifeOfADevice(t *testing.T) {
 				f.Now, awake = f.Now.Add(part), awake+part
 				continue
 			}
-			f.Now, awake = f.Now.Add(wait), awake+wait
+			f.Now = f.Now.Add(wait)
 			d = Next(f)
 			for range 3 {
 				if put && !d.Due(f.Now) { // it has come to where it was once before

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -238,14 +236,4 @@ func (a *app) showActivated(d *state.Device, hello wire.Hello, offer *wire.Activ
 	}
 	fmt.Fprintln(a.out, a.say.T("cli.activate.next"))
 	return nil
-}
-
-// deviceName is the name that the computer has among others.
-func deviceName() (string, error) {
-	name, err := os.Hostname()
-	if err != nil {
-		return "", fmt.Errorf("finding this computer's name: %w", err)
-	}
-	name, _, _ = strings.Cut(name, ".")
-	return name, nil
 }
