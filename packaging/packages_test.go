@@ -5,8 +5,6 @@
 package packaging
 
 import (
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,9 +45,10 @@ func pack(t *testing.T, dir string) {
 	}
 }
 
-// The script has this computer's file system to itself: what it writes is lost
-// with it, and its processes end with it.
+// The script has this computer's file system and a network to itself: what it
+// writes is lost with it, its processes end with it, and all ports are free.
 const apart = `set -e
+ip link set lo up
 root=$1
 mount -t tmpfs -o mode=0755 tmpfs "$root"
 mkdir "$root/upper" "$root/work" "$root/merged"
@@ -79,8 +78,8 @@ func TestPackages(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		cmd := exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", apart, "apart", t.TempDir(), dir)
-		cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "ADDRESS=" + freeAddress(t)}
+		cmd := exec.Command("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", apart, "apart", t.TempDir(), dir)
+		cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "ADDRESS=127.0.0.1:8444"}
 		out, err := cmd.CombinedOutput()
 		if err != nil || !strings.HasSuffix(string(out), "\nall is well\n") {
 			t.Errorf("%v\n%s", err, out)
@@ -112,14 +111,4 @@ func TestPackages(t *testing.T) {
 			t.Errorf("configuration files: %q", config)
 		}
 	})
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr())
 }

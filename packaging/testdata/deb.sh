@@ -1,8 +1,9 @@
 # What an administrator and two users do with the Debian packages. It runs on a
 # computer of its own, in place of whose systemd stands testdata/systemctl.
 
-soon() { # COMMAND... succeeds within half a minute
-	for _ in $(seq 150); do
+trap '[ $? = 0 ] || tail -n 30 /tmp/*.log' EXIT
+soon() { # COMMAND... succeeds within a minute
+	for _ in $(seq 300); do
 		"$@" >/dev/null 2>&1 && return
 		sleep 0.2
 	done
@@ -109,4 +110,5 @@ test -e /home/ann/.local/state/backstay/device.json
 test -e /var/lib/backstay-server/backstay.db
 test -z "$(find /etc/systemd /var/lib/systemd -name 'backstay*')"
 test -z "$(ps -o pid= -C backstay,backstay-server)"
+set +x
 echo 'all is well'
