@@ -154,6 +154,9 @@ func (x *scene) links() {
 		}
 		x.write(func(tx *db.Tx) error {
 			_, err := x.Gate.Factors.BeginTOTP(x.Context(), tx, p.u.Caller(access.Caller{}))
+			if err == nil {
+				err = accounts.BeginEmail(x.Context(), tx, p.u.Caller(access.Caller{}), x.Keys, "another@example.org")
+			}
 			return err
 		})
 	}
