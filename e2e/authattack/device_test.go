@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/crypt"
@@ -27,7 +28,7 @@ func (w *world) device(method, call, token, user string, body []byte) answer {
 	r.Header.Del("Origin")
 	r.Header.Del("Sec-Fetch-Site")
 	r.Header.Set("Content-Type", wire.MediaTypeOctets)
-	if bytes.HasPrefix(body, []byte("{")) {
+	if bytes.HasPrefix(body, []byte("{")) && utf8.Valid(body) { // ids may begin so, too
 		r.Header.Set("Content-Type", "application/json")
 	}
 	if token != "" {

@@ -71,6 +71,11 @@ func (w *world) victim() map[string]string {
 	w.write(func(ctx context.Context, tx *db.Tx) error {
 		t, _, err := deploy.Create(ctx, tx, system, w.Org.ID, deploy.Rules{Name: "Fleet"}, deploy.DefaultLife)
 		values["token"] = t.ID
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `INSERT INTO device_map (org, user_id, id_type, id_value, os_user, old_device, restore, created_by, created_at, expires_at)
+			VALUES ($1, $2, 'uuid', 'f00d', '', '', '', '', 1, 0)`, w.Org.ID, w.User.ID)
 		return err
 	})
 	check, err := accounts.CheckImport(w.Context(), w.DB, caller(w.Admin), w.Org.ID,
@@ -82,6 +87,7 @@ func (w *world) victim() map[string]string {
 	for name, query := range map[string]string{
 		"profile": "SELECT id FROM profiles WHERE org = '" + string(w.Org.ID) + "'",
 		"session": "SELECT id FROM login_sessions WHERE user_id = '" + string(w.User.ID) + "'",
+		"number":  "SELECT CAST(MAX(number) AS TEXT) FROM device_map WHERE user_id = '" + string(w.User.ID) + "'",
 		"mail":    "SELECT CAST(MAX(number) AS TEXT) FROM outbox WHERE user_id = '" + string(w.User.ID) + "'",
 	} {
 		w.read(func(ctx context.Context, tx *db.Tx) error {

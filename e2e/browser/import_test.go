@@ -32,13 +32,13 @@ func TestImport(t *testing.T) {
 	b.Submit("\r")
 	var rows strings.Builder
 	rows.WriteString("username,email,first_name,profile\n")
-	for n := range 6000 {
+	for n := range 2000 {
 		fmt.Fprintf(&rows, "u%d,,User %d,\n", n, n)
 	}
 	rows.WriteString("late,not an address,,\ncarl,,,No such profile\nuser,,,\n")
 	upload(b, rows.String())
 	b.Follow("form[enctype] .btn-primary")
-	want(t, b, "checked", "6,000 users can be made", "1 is there already", "2 rows cannot be imported", "No such profile", "Download failed rows")
+	want(t, b, "checked", "2,000 users can be made", "1 is there already", "2 rows cannot be imported", "No such profile", "Download failed rows")
 	checked := b.URL()
 	admin := &person{t: t, s: s, http: s.Client()}
 	admin.get("/admin/login", http.StatusOK)
@@ -51,16 +51,16 @@ func TestImport(t *testing.T) {
 		t.Errorf("the failed rows come as %q", got)
 	}
 	b.Follow(`form[action^="/admin/imports/"] button`)
-	want(t, b, "running", "of 6,003 rows done", "You can leave this page")
+	want(t, b, "running", "of 2,003 rows done", "You can leave this page")
 	b.Shot(pictures, "console-import-running")
 	b.Go(s.URL + "/admin/users/import")
-	want(t, b, "found again", "of 6,003 rows done")
+	want(t, b, "found again", "of 2,003 rows done")
 	b.Follow(`a[href^="/admin/imports/"]`)
-	for range 600 { // nobody touches it
-		if strings.Contains(b.Text(), "6,000 users have been made") {
+	for range 1800 { // nobody touches it
+		if strings.Contains(b.Text(), "2,000 users have been made") {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	want(t, b, "done", "6,000 users have been made", "2 rows cannot be imported", "Show the users")
+	want(t, b, "done", "2,000 users have been made", "2 rows cannot be imported", "Show the users")
 }

@@ -124,7 +124,7 @@ func (c *console) unmap(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.fail(w, r, v.caller, errs.New(errs.NotFound, "page.not_found.text"))
 		return
 	}
-	err = c.DB.Write(r.Context(), func(tx *db.Tx) error { return deploy.Unmap(r.Context(), tx, v.caller, v.org(), n) })
+	err = c.DB.Write(r.Context(), func(tx *db.Tx) error { return deploy.Unmap(r.Context(), tx, v.caller, n) })
 	if err != nil {
 		c.fail(w, r, v.caller, err)
 		return

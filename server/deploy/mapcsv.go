@@ -2,6 +2,8 @@ package deploy
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -239,12 +241,20 @@ func Mappings(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, lim
 	return list, total, nil
 }
 
-// Unmap deletes a row of an organisation's device map.
-func Unmap(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, number int64) error {
+// Unmap deletes a row of a device map.
+func Unmap(ctx context.Context, tx *db.Tx, by access.Caller, number int64) error {
+	var org orgs.ID
+	err := tx.QueryRow(ctx, "SELECT org FROM device_map WHERE number = $1", number).Scan(&org)
+	if errors.Is(err, sql.ErrNoRows) {
+		return errs.New(errs.NotFound, "access.not.found")
+	}
+	if err != nil {
+		return fmt.Errorf("looking into the device map: %w", err)
+	}
 	if err := audit.Check(ctx, tx, by, access.Deploy, org, "", "device-map", audit.Note("removed", number)); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, "DELETE FROM device_map WHERE org = $1 AND number = $2", org, number); err != nil {
+	if _, err := tx.Exec(ctx, "DELETE FROM device_map WHERE number = $1", number); err != nil {
 		return fmt.Errorf("deleting from the device map: %w", err)
 	}
 	return nil
