@@ -121,7 +121,7 @@ func (c *console) failedMap(w http.ResponseWriter, r *http.Request, v *visit) {
 func (c *console) unmap(w http.ResponseWriter, r *http.Request, v *visit) {
 	n, err := strconv.ParseInt(r.PathValue("number"), 10, 64)
 	if err != nil {
-		c.fail(w, r, v.caller, errs.New(errs.NotFound, "page.not_found.text"))
+		c.fail(w, r, v.caller, errs.New(errs.NotFound, "access.not.found"))
 		return
 	}
 	err = c.DB.Write(r.Context(), func(tx *db.Tx) error { return deploy.Unmap(r.Context(), tx, v.caller, n) })
