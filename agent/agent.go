@@ -125,9 +125,6 @@ func Connect(st *state.State, device *state.Device, log *slog.Logger) (*wire.Cli
 
 // limits are those of the settings in force, by the clock on this computer's
 // wall.
-//
-// BUG(agent): a limit in percent of the line is not kept: nothing measures the
-// line yet.
 func limits(st *state.State, now time.Time) wire.Limits {
 	p, err := st.Profile()
 	if err != nil {
@@ -135,8 +132,8 @@ func limits(st *state.State, now time.Time) wire.Limits {
 	}
 	e := InForce(p)
 	rates := e.Settings.Bandwidth
-	up, _ := e.UpAt(now)
-	return wire.Limits{Up: up, Down: rates.RestoreKbps, Exempt: rates.Exempt}
+	up, percent := e.UpAt(now)
+	return wire.Limits{Up: up, UpPercent: percent, Down: rates.RestoreKbps, Exempt: rates.Exempt}
 }
 
 // Client is the agent's way to the server.

@@ -28,17 +28,17 @@ func TestLimitsOfTheProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Bandwidth = profile.Bandwidth{UpKbps: 8000, RestoreKbps: 500, LANExempt: []string{"10.0.0.0/8"},
+	s.Bandwidth = profile.Bandwidth{UpKbps: 8000, Percent: 40, RestoreKbps: 500, LANExempt: []string{"10.0.0.0/8"},
 		Table: []profile.Rate{{Window: profile.Window{From: day, To: evening}, Kbps: 1000}}}
 	if err := st.SetProfile(state.Profile{Version: 1, Settings: s.Encode()}); err != nil {
 		t.Fatal(err)
 	}
-	if l := limits(st, noon); l.Up != 1000 || l.Down != 500 {
+	if l := limits(st, noon); l.Up != 1000 || l.UpPercent != 0 || l.Down != 500 {
 		t.Errorf("at noon: up %d, down %d, want 1000 and 500", l.Up, l.Down)
 	}
 	l := limits(st, noon.Add(8*time.Hour))
-	if l.Up != 8000 {
-		t.Errorf("in the evening: %d, want 8000", l.Up)
+	if l.Up != 8000 || l.UpPercent != 40 {
+		t.Errorf("in the evening: %d, %d %%, want 8000 and 40 %%", l.Up, l.UpPercent)
 	}
 	if !l.Exempt(netip.MustParseAddr("10.1.2.3")) || l.Exempt(netip.MustParseAddr("192.0.2.1")) {
 		t.Error("the office is not exempt, or all is")

@@ -12,6 +12,10 @@ import (
 // the server is small, and waits for nothing.
 type Limits struct {
 	Up, Down int // kilobits a second, 0 for no limit
+	// UpPercent is how much of the line backups take, as it is measured while
+	// they send; 0 for no limit. With Up the lower of both holds, but for the
+	// two seconds in a quarter of an hour in which the line is measured.
+	UpPercent int
 	// Exempt reports whether no limit holds to a server at this address; none
 	// is when nil. Behind a proxy nobody knows the server's, and the limits
 	// hold.
@@ -24,14 +28,21 @@ const relook = time.Minute
 
 // brake slows one direction of all connections of a client together.
 type brake struct {
-	ask func() (kbps int, exempt func(netip.Addr) bool)
+	ask func() setting
 	now func() time.Time
 
 	mu      sync.Mutex
 	asked   time.Time
-	kbps    int
-	exempt  func(netip.Addr) bool
+	setting setting
 	limiter *rate.Limiter
+	kbps    int // of limiter
+	line    meter
+}
+
+// setting is what limits one direction.
+type setting struct {
+	kbps, percent int
+	exempt        func(server netip.Addr) bool
 }
 
 // brakes are those for sending and receiving, nil when nothing limits.
@@ -39,29 +50,45 @@ func brakes(limits func() Limits, now func() time.Time) (up, down *brake) {
 	if limits == nil {
 		return nil, nil
 	}
-	up = &brake{now: now, ask: func() (int, func(netip.Addr) bool) { l := limits(); return l.Up, l.Exempt }}
-	down = &brake{now: now, ask: func() (int, func(netip.Addr) bool) { l := limits(); return l.Down, l.Exempt }}
+	up = &brake{now: now, ask: func() setting { l := limits(); return setting{l.Up, l.UpPercent, l.Exempt} }}
+	down = &brake{now: now, ask: func() setting { l := limits(); return setting{kbps: l.Down, exempt: l.Exempt} }}
 	return up, down
 }
 
-// on is what limits a connection to this server now, nil when nothing does.
-func (b *brake) on(server netip.Addr) *rate.Limiter {
+// on is what limits a connection now, nil when nothing does.
+func (b *brake) on(c *countedConn) *rate.Limiter {
 	if b == nil {
 		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now := b.now(); b.asked.IsZero() || now.Sub(b.asked).Abs() >= relook {
-		before := b.kbps
-		b.asked = now
-		if b.kbps, b.exempt = b.ask(); b.kbps != before {
-			b.limiter = newLimiter(b.kbps)
-		}
+	now := b.now()
+	if b.asked.IsZero() || now.Sub(b.asked).Abs() >= relook {
+		b.asked, b.setting = now, b.ask()
 	}
-	if b.exempt != nil && server.IsValid() && b.exempt(server) {
+	if b.setting.exempt != nil && c.server.IsValid() && b.setting.exempt(c.server) {
 		return nil
 	}
+	kbps := b.setting.kbps
+	if b.setting.percent > 0 {
+		line := b.line.look(c, now)
+		if line == 0 {
+			return nil // being measured, and a limit would be all that is found
+		}
+		kbps = lower(kbps, max(int(line*int64(b.setting.percent)/100*8/1000), 1))
+	}
+	if kbps != b.kbps {
+		b.kbps, b.limiter = kbps, newLimiter(kbps)
+	}
 	return b.limiter
+}
+
+// lower is the lower of two limits, where 0 is none.
+func lower(a, b int) int {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 // newLimiter passes an eighth of a second's bytes at once, so that the line

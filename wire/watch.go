@@ -23,11 +23,13 @@ type countedConn struct {
 	net.Conn
 	server   netip.Addr // that it leads to, not valid when a proxy is between
 	moved    atomic.Int64
+	sent     atomic.Int64 // of moved, what was written
+	closed   atomic.Bool
 	up, down atomic.Pointer[brake] // of the call that has it now
 }
 
 func (c *countedConn) Read(p []byte) (int, error) {
-	limiter := c.down.Load().on(c.server)
+	limiter := c.down.Load().on(c)
 	if limiter == nil {
 		return c.read(p)
 	}
@@ -47,11 +49,13 @@ func (c *countedConn) read(p []byte) (int, error) {
 // Write waits a fraction of a second before each piece. A call that is given up
 // closes the connection, and ends with the next one.
 func (c *countedConn) Write(p []byte) (n int, err error) {
-	limiter := c.up.Load().on(c.server)
-	if limiter == nil {
-		return c.write(p)
-	}
 	for n < len(p) && err == nil {
+		// Asked anew for each piece: while nothing limits, the line is measured.
+		limiter := c.up.Load().on(c)
+		if limiter == nil {
+			m, err := c.write(p[n:])
+			return n + m, err
+		}
 		piece := p[n:min(len(p), n+limiter.Burst())]
 		limiter.WaitN(context.Background(), len(piece))
 		var m int
@@ -64,7 +68,14 @@ func (c *countedConn) Write(p []byte) (n int, err error) {
 func (c *countedConn) write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.moved.Add(int64(n))
+	c.sent.Add(int64(n))
 	return n, err
+}
+
+// Close closes the connection.
+func (c *countedConn) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
 }
 
 // watch ends a call whose connection does not move for the time limit. Time
