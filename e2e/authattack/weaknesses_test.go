@@ -18,6 +18,7 @@ const (
 	fullTries   = "UPDATE one_time_secrets SET tries = 5 WHERE tries >= 0"
 	alive       = "UPDATE users SET state = 'active' WHERE state IN ('disabled', 'preserved', 'deleted')"
 	proven      = "UPDATE login_sessions SET auth_at = 9000000000000000, factor = 'passkey'"
+	active      = "UPDATE devices SET state = 'active'"
 	firstOnly   = "UPDATE device_tokens SET device = (SELECT MIN(id) FROM devices)"
 	firstUser   = "UPDATE user_tokens SET device = (SELECT MIN(id) FROM devices), user_id = (SELECT user_id FROM devices ORDER BY id LIMIT 1)"
 )
@@ -78,6 +79,11 @@ var weaknesses = []weakness{
 	{attack: "A-19/after an enrolment", off: "every proof is as good", says: "by the password of before", weaken: before(proven)},
 	{attack: "A-20/paths", off: "files are served by their path", says: "GET /static/.*passwd = 200", weaken: naive},
 	{attack: "A-20/methods", off: "a header says the method", says: "made a GET a POST", weaken: asked(overridden)},
+	{attack: "A-22/revoked", off: "states are not looked at", says: "after the revocation = 2", weaken: all(kept("device_tokens", "token"), before(active))},
+	{attack: "A-22/revoked", off: "its key is good again", says: "a new token for the key = 200|the poll that was waiting", weaken: before(active)},
+	{attack: "A-22/locked", off: "no lock is looked at", says: "of a locked device = 200", weaken: before("UPDATE devices SET locked_at = 0")},
+	{attack: "A-23", off: "a method deletes a snapshot", says: "a device took back: snapshots", weaken: deletes("DELETE FROM snapshots")},
+	{attack: "A-23", off: "a method deletes an object", says: "a device took back: chunks", weaken: deletes("DELETE FROM chunks")},
 	{attack: "A-26", off: "a viewer is more", says: "viewer", weaken: before("UPDATE users SET role = 'server_admin' WHERE username = 'viewer'")},
 	{attack: "A-26", off: "an organisation's administrator is more", says: "organisation's administrator", weaken: before("UPDATE users SET role = 'server_admin' WHERE username = 'org-admin'")},
 	{attack: "A-28", off: "72 bytes of a password count", says: "a long password was refused|is good for", weaken: asked(shortened(func(p string) string { return p[:min(len(p), 72)] }))},
@@ -93,6 +99,18 @@ var weaknesses = []weakness{
 	{attack: "A-36/a clock set back", off: "a code is not used up", says: "a code that was used", weaken: before(forgetTries, "UPDATE totp SET last_step = 0")},
 	{attack: "A-36/a clock set back", off: "no session ends", says: "a session is good after", weaken: kept("login_sessions", "id")},
 	{attack: "A-36/a new server", off: "there is an administrator", says: "gets in", weaken: kept("users", "id")},
+}
+
+// deletes has the server do what a device means by DELETE.
+func deletes(statement string) func(*world) {
+	return func(w *world) {
+		w.put(func(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+			if r.Method == http.MethodDelete {
+				w.exec(statement)
+			}
+			return next.RoundTrip(r)
+		})
+	}
 }
 
 // talkative shows what the database said.
