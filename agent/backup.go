@@ -7,16 +7,24 @@ import (
 
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/hooks"
+	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
 
-// Backup backs up now: the folders given, which join the device's list, or all
-// of the list when there are none. While another backup runs it waits for that
-// one to end and shows its progress. How the run went is remembered.
+// Backup backs up now, because somebody asks: the folders given, which join the
+// device's list, or all of the list when there are none. While another backup
+// runs it waits for that one to end and shows its progress. How the run went is
+// remembered.
 func (a *Agent) Backup(ctx context.Context, folders []string, progress func(wire.Progress)) (*control.Result, error) {
+	return a.run(ctx, folders, schedule.User, progress)
+}
+
+// run is Backup for whoever asks, or for nobody when it is time. Whoever asks
+// wants large files too.
+func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, progress func(wire.Progress)) (*control.Result, error) {
 	watched := progress != nil
 	if !watched {
 		progress = func(wire.Progress) {}
@@ -27,7 +35,7 @@ func (a *Agent) Backup(ctx context.Context, folders []string, progress func(wire
 	defer func() { <-a.slot }()
 	run := state.Run{Started: a.now()}
 	a.begin(run.Started)
-	result, err := a.backup(ctx, folders, watched, func(p wire.Progress) {
+	result, err := a.backup(ctx, folders, by, watched, func(p wire.Progress) {
 		a.mu.Lock()
 		a.live.Progress = &p
 		a.mu.Unlock()
@@ -37,7 +45,7 @@ func (a *Agent) Backup(ctx context.Context, folders []string, progress func(wire
 	if result != nil {
 		result.Took = run.Ended.Sub(run.Started)
 		run.Snapshot, run.Entries, run.Files, run.Bytes = result.Snapshot, result.Entries, result.Files, result.Bytes
-		run.Read, run.Sent, run.Unreadable = result.Read, result.Sent, result.Unreadable
+		run.Read, run.Sent, run.Unreadable, run.Deferred = result.Read, result.Sent, result.Unreadable, result.Deferred
 	}
 	switch {
 	case err == nil:
@@ -122,7 +130,7 @@ func (a *Agent) end(run state.Run, err error) {
 	a.poke()
 }
 
-func (a *Agent) backup(ctx context.Context, walk []string, watched bool, progress func(wire.Progress)) (*control.Result, error) {
+func (a *Agent) backup(ctx context.Context, walk []string, by schedule.Asker, watched bool, progress func(wire.Progress)) (*control.Result, error) {
 	if err := a.refreshProfile(ctx); err != nil {
 		return nil, err
 	}
@@ -130,6 +138,7 @@ func (a *Agent) backup(ctx context.Context, walk []string, watched bool, progres
 	if err != nil {
 		return nil, err
 	}
+	job.asked = by != schedule.Nobody
 	if a.modest() {
 		lower("/proc/self/task")
 	}
@@ -147,7 +156,7 @@ func (a *Agent) backup(ctx context.Context, walk []string, watched bool, progres
 		return nil, err
 	}
 	a.cfg.Log.Info("backed up", "snapshot", result.Snapshot, "files", result.Files, "bytes", result.Bytes,
-		"sent", result.Sent, "unreadable", result.Unreadable)
+		"sent", result.Sent, "unreadable", result.Unreadable, "deferred", result.Deferred)
 	return result, nil
 }
 

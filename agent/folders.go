@@ -18,6 +18,7 @@ type job struct {
 	folders  []string // all that the device backs up, sorted
 	walk     []string // those to read now, all when empty; the rest is carried over
 	settings profile.Settings
+	asked    bool   // somebody wants it now
 	home     string // of the device's user, for the settings
 }
 

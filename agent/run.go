@@ -255,7 +255,7 @@ func (a *Agent) due(ctx context.Context) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	go a.watch(running, stop, by)
-	_, err := a.Backup(running, nil, nil)
+	_, err := a.run(running, nil, by, nil)
 	if err != nil && running.Err() != nil && ctx.Err() == nil {
 		// Something came in its way: who asked for it still waits.
 		a.mu.Lock()

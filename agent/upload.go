@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"syscall"
+	"time"
 
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/upload"
@@ -20,7 +21,7 @@ const maxProblems = 500
 func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*control.Result, error) {
 	r, err := upload.Run(ctx, upload.Config{
 		Client: a.client, State: a.state, Device: a.device,
-		Folders: j.folders, Walk: j.walk, Excluded: j.settings.Excluded(j.home), Policy: sha256.Sum256(j.settings.Encode()),
+		Folders: j.folders, Walk: j.walk, Excluded: j.settings.Excluded(j.home), Large: j.large(), Policy: sha256.Sum256(j.settings.Encode()),
 		Progress: progress, Now: a.cfg.Now, Log: a.cfg.Log,
 	})
 	if err != nil {
@@ -29,7 +30,7 @@ func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*
 	result := &control.Result{
 		Snapshot: r.Snapshot, Hash: r.Hash, Seq: r.Seq, Status: r.Status.String(),
 		Entries: int64(r.Totals.Entries), Files: int64(r.Totals.Files), Bytes: int64(r.Totals.Bytes),
-		Read: int64(r.Read), Sent: r.Sent, Unreadable: int64(r.Unreadable),
+		Read: int64(r.Read), Sent: r.Sent, Unreadable: int64(r.Unreadable), Deferred: int64(r.Deferred),
 	}
 	for _, p := range r.Problems[:min(len(r.Problems), maxProblems)] {
 		result.Problems = append(result.Problems, control.Problem{Path: []byte(p.Path), Reason: reason(p)})
@@ -38,6 +39,12 @@ func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*
 		result.Rediscovered = r.Rediscovered.Error()
 	}
 	return result, nil
+}
+
+// large are the files that wait, none when somebody asked for the backup.
+func (j job) large() upload.Large {
+	s := j.settings.Schedule
+	return upload.Large{Bytes: s.BigFileBytes, Every: time.Duration(s.BigFileMinutes) * time.Minute, All: j.asked}
 }
 
 // reason is what the system said, without the path that stands before it anyway.

@@ -64,6 +64,7 @@ type Result struct {
 	Read       int64         `json:"read"`
 	Sent       int64         `json:"sent"`
 	Unreadable int64         `json:"unreadable"`
+	Deferred   int64         `json:"deferred,omitempty"` // large files that a later backup reads
 	Problems   []Problem     `json:"problems,omitempty"` // the first of them
 	Took       time.Duration `json:"took"`
 	// Rediscovered says why every file was read again, when what was remembered

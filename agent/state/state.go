@@ -9,6 +9,7 @@
 //	connection.json          the proxies on the way to the server
 //	sets/ID/head             the newest snapshot of a set, and the root of its catalog
 //	sets/ID/catalog-ROOT     its catalog pages, sealed, and its references
+//	sets/ID/large.json       when large files were read, as long as that matters
 //	lock                     held by whoever backs up
 //	control.sock             where a running agent listens
 //
@@ -247,6 +248,7 @@ type Run struct {
 	Read       int64     `json:"read"` // bytes of files read
 	Sent       int64     `json:"sent"` // bytes of sealed objects sent
 	Unreadable int64     `json:"unreadable"`
+	Deferred   int64     `json:"deferred,omitempty"` // large files that a later backup reads
 	// LastDone is when a backup was last complete, this one included.
 	LastDone time.Time `json:"last_done"`
 }

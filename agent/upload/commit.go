@@ -193,5 +193,5 @@ func (r *run) remember(result *archive.Result, m *snapshot.Manifest, receipt []b
 	if err := r.catalog.Commit(result.Root, h, ids); err != nil {
 		return fmt.Errorf("remembering the snapshot: %w", err)
 	}
-	return nil
+	return r.State.SetLargeRead(r.Device.Set, r.large.read)
 }

@@ -42,6 +42,7 @@ type Config struct {
 	Folders  []string               // all that the device backs up
 	Walk     []string               // those to read now; all when empty, the others are carried over
 	Excluded func(path string) bool // what the profile leaves out, may be nil
+	Large    Large                  // which files are read more rarely than the others
 	Policy   backup.Hash            // SHA-256 of the profile's settings
 	Host     string                 // what this computer calls itself; asked of the system when empty
 
@@ -81,6 +82,7 @@ type Result struct {
 	Read           uint64 // bytes of files
 	Sent           int64  // bytes of sealed objects
 	Unreadable     uint64 // what the manifest says
+	Deferred       uint64 // large files that a later backup reads
 	Problems       []archive.Problem
 	// Rediscovered says why what was remembered of the last backup could not
 	// be used, so that every file was read; nil when it could.
@@ -100,6 +102,7 @@ type run struct {
 	head     head
 	renew    map[backup.ID]bool // objects that are to be made again
 	last     *snapshot.Manifest // the last one committed
+	large    *large
 }
 
 // head is the set's newest snapshot: the one that the next manifest follows,
@@ -164,6 +167,7 @@ func (r *run) open(ctx context.Context) (err error) {
 			r.renew[id] = true
 		}
 	}
+	r.large = newLarge(r.Large, r.State.LargeRead(d.Set), r.Now)
 	if r.catalog, err = r.State.NewCatalog(d.Set, r.prev); err != nil {
 		r.prev.Close()
 		return err
@@ -259,7 +263,7 @@ func (r *run) archive(previous *catalog.Reader, since time.Time, walk []string) 
 	r.resetProgress()
 	result, err := archive.Run(r.sender.ctx, archive.Config{
 		Source: w, Sink: r.sender, Sealer: r.sealer, Secret: r.Device.ChunkerSecret,
-		Previous: previous, Since: since, Walked: walked, Carried: carried, Renew: r.renew,
+		Previous: previous, Since: since, Walked: walked, Carried: carried, Renew: r.renew, Defer: r.large.wait,
 		Interval: r.Interval, Partial: r.partial,
 		Progress: r.progress, Now: r.Now,
 	})
@@ -329,7 +333,7 @@ func (r *run) result(a *archive.Result) *Result {
 	return &Result{
 		Snapshot: hash.Short(), Hash: hash.String(), Seq: m.Seq, Status: m.Status,
 		Totals: a.Totals, New: a.New, Changed: a.Changed, Read: a.Read,
-		Sent: r.sender.sent.Load(), Unreadable: m.Unreadable, Problems: a.Problems,
+		Sent: r.sender.sent.Load(), Unreadable: m.Unreadable, Deferred: a.Deferred, Problems: a.Problems,
 		Rediscovered: r.prev.Damaged,
 	}
 }

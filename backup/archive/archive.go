@@ -134,6 +134,11 @@ type Config struct {
 	// or because little of them is still in use: what needs them is read again.
 	Renew map[backup.ID]bool
 
+	// Defer is asked about files that have changed since the previous catalog,
+	// which has them whole, by one goroutine. Those for which it says yes are not
+	// read: the earlier version stays, marked deferred. Nil defers nothing.
+	Defer func(e *catalog.Entry) bool
+
 	// Partial is called about every Interval with the catalog of what is done,
 	// followed by what the previous catalog has after it. When it is called every
 	// object of that catalog was given to the Sink.
@@ -173,6 +178,7 @@ type Result struct {
 	Problems []Problem              // the first ones, in catalog order
 	Errors   uint64                 // how many there were
 	Lost     uint64                 // paths of which nothing is known, now or before
+	Deferred uint64                 // files that Config.Defer left for a later run
 }
 
 const maxProblems = 1000

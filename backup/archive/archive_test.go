@@ -410,3 +410,56 @@ func TestManyExtentsAreStoredApart(t *testing.T) {
 	}
 	honest(t, v, second)
 }
+
+// A file that is left for later stays as it was backed up last, and says so;
+// the one after that reads it.
+func TestDeferred(t *testing.T) {
+	d, v := newDisk(), newVault()
+	mailbox, document := noise(1, 3*backup.MaxChunk), []byte("a letter")
+	d.file("/home/mailbox", mailbox)
+	d.file("/home/document", document)
+	first := back(t, d, v, nil)
+	large := func(c *Config) {
+		c.Defer = func(e *catalog.Entry) bool { return e.Size > backup.MaxChunk }
+	}
+
+	clear(d.opened)
+	before := *d.items["/home/mailbox"]
+	d.write("/home/mailbox", noise(2, 3*backup.MaxChunk))
+	d.write("/home/document", []byte("another letter"))
+	d.file("/home/film", noise(3, 2*backup.MaxChunk)) // new: there is nothing to stand for it
+	second := back(t, d, v, first, large)
+	if second.Deferred != 1 || d.opened["/home/mailbox"] > 0 || d.opened["/home/document"] == 0 || d.opened["/home/film"] == 0 {
+		t.Errorf("%d deferred, opened %v; want the mailbox alone left for later", second.Deferred, d.opened)
+	}
+	got := v.entries(t, second.Root)["/home/mailbox"]
+	if got.Flags != catalog.Deferred || got.Mtime != before.Mtime || !bytes.Equal(v.content(t, got), mailbox) {
+		t.Errorf("the mailbox is %+v, want it as it was, marked", got)
+	}
+	honest(t, v, second)
+
+	// Changed or not since: it is still not the newest.
+	third := back(t, d, v, second, large)
+	if got := v.entries(t, third.Root)["/home/mailbox"]; third.Deferred != 1 || got.Flags != catalog.Deferred {
+		t.Errorf("the second time: %d deferred, %+v", third.Deferred, got)
+	}
+	fourth := back(t, d, v, third)
+	same(t, d, v, fourth)
+	if fourth.Deferred != 0 {
+		t.Errorf("%d deferred where nothing is", fourth.Deferred)
+	}
+}
+
+// What the server has lost is read again, however large.
+func TestDeferredIsNotKeptFromRenewal(t *testing.T) {
+	d, v := newDisk(), newVault()
+	d.file("/mailbox", noise(1, 2*backup.MaxChunk))
+	first := back(t, d, v, nil)
+	id := v.entries(t, first.Root)["/mailbox"].Extents[0].Ref.ID
+	d.write("/mailbox", noise(2, 2*backup.MaxChunk))
+	second := back(t, d, v, first, func(c *Config) {
+		c.Defer = func(*catalog.Entry) bool { return true }
+		c.Renew = map[backup.ID]bool{id: true}
+	})
+	same(t, d, v, second)
+}

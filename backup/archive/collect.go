@@ -224,7 +224,7 @@ func (c *collector) add(s *slot) error {
 	if e == nil {
 		return nil
 	}
-	if e == s.old || s.task == lost {
+	if e == s.old || s.task == lost || s.task == later {
 		if err := c.useLists(c.catalog, e); err != nil {
 			return err
 		}
@@ -244,6 +244,10 @@ func (c *collector) entry(s *slot) (*catalog.Entry, error) {
 		s.entry = nil
 	case s.task == lost:
 		s.entry = c.lostEntry(s)
+	case s.task == later:
+		kept := *s.old
+		kept.Flags |= catalog.Deferred
+		s.entry = &kept
 	case s.task == content:
 		return s.entry, c.extents(s)
 	case s.task == twin:
@@ -372,6 +376,8 @@ func (c *collector) count(s *slot, e *catalog.Entry) {
 	c.Progress.Files.Add(1)
 	c.Progress.Bytes.Add(int64(e.Size))
 	switch {
+	case s.task == later:
+		c.result.Deferred++
 	case s.old == e || s.task == lost:
 	case s.old == nil:
 		c.result.New++

@@ -126,6 +126,10 @@ func (p *planner) item(i *Item, old *catalog.Entry) error {
 	case i.Entry == nil:
 		return p.unknown(i, old)
 	case old == nil || !p.unchanged(i.Entry, old):
+		if p.deferred(i.Entry, old) {
+			_, err := p.slot(later, old, old)
+			return err
+		}
 		return p.fresh(i.Entry, old)
 	}
 	s, err := p.slot(carry, old, old)
@@ -192,6 +196,13 @@ func (p *planner) unchanged(e, old *catalog.Entry) bool {
 		return false
 	}
 	return !p.renewed(old) && (e.Type != catalog.File || !p.recent(old))
+}
+
+// deferred reports whether a file is left for a later run, and the version that
+// the previous catalog has of it stands for it until then.
+func (p *planner) deferred(e, old *catalog.Entry) bool {
+	return p.Defer != nil && old != nil && e.Type == catalog.File && old.Type == catalog.File && old.Flags&^catalog.Deferred == 0 &&
+		!p.renewed(old) && p.Defer(e)
 }
 
 // recent reports whether a file had changed so shortly before it was read that

@@ -14,6 +14,7 @@ const (
 	carry   task = iota // nothing: entry is final, from the previous catalog or without content
 	lost                // keep the old entry, marked unreadable
 	content             // read the file
+	later               // keep the old entry, marked deferred
 	twin                // another name of a file that came before
 	nothing             // there is no entry, only a problem
 )

@@ -54,6 +54,7 @@ type Flags uint8
 const (
 	Torn       Flags = 1 // the content changed while it was read
 	Unreadable Flags = 2 // not read this time: the last known state, or a new file's bare metadata
+	Deferred   Flags = 4 // an earlier version: it has changed since, and was left for a later backup
 )
 
 // Time is a file's time. Seconds may be negative: before 1970.

@@ -47,7 +47,7 @@ func (e *Entry) check() error {
 	switch {
 	case e.Type < File || e.Type > Block:
 		return fmt.Errorf("unknown type %d", e.Type)
-	case e.Flags&^(Torn|Unreadable) != 0:
+	case e.Flags&^(Torn|Unreadable|Deferred) != 0:
 		return fmt.Errorf("unknown flags %#x", e.Flags)
 	case e.Mode > 0o7777:
 		return fmt.Errorf("mode %#o", e.Mode)

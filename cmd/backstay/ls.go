@@ -165,6 +165,7 @@ type entryJSON struct {
 	Target     *pathJSON `json:"target,omitempty"`
 	Torn       bool      `json:"torn,omitempty"`
 	Unreadable bool      `json:"unreadable,omitempty"`
+	Deferred   bool      `json:"deferred,omitempty"`
 }
 
 func toEntryJSON(e *catalog.Entry) entryJSON {
@@ -173,6 +174,7 @@ func toEntryJSON(e *catalog.Entry) entryJSON {
 		UID: e.UID, GID: e.GID, Owner: toJSON(e.Owner).Path, Group: toJSON(e.Group).Path,
 		Size: e.Size, ModifiedAt: e.Mtime.Time().UTC().Format("2006-01-02T15:04:05.999999999Z07:00"),
 		Torn: e.Flags&catalog.Torn != 0, Unreadable: e.Flags&catalog.Unreadable != 0,
+		Deferred: e.Flags&catalog.Deferred != 0,
 	}
 	if e.Type == catalog.File {
 		out.SHA256 = e.Hash.String()
@@ -233,8 +235,11 @@ func (l *lineWriter) add(e *catalog.Entry) error {
 	} else {
 		name += mark(e)
 	}
-	if e.Flags&catalog.Unreadable != 0 {
+	switch {
+	case e.Flags&catalog.Unreadable != 0:
 		name += "  (" + l.a.say.T("cli.ls.unreadable") + ")"
+	case e.Flags&catalog.Deferred != 0:
+		name += "  (" + l.a.say.T("cli.ls.deferred") + ")"
 	}
 	if !l.long {
 		_, err := io.WriteString(l.a.out, name+"\n")

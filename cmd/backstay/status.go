@@ -215,6 +215,9 @@ func (a *app) runText(s deviceStatus) string {
 	if r.Unreadable > 0 {
 		text += ", " + a.say.N("cli.status.run.unreadable", r.Unreadable)
 	}
+	if r.Deferred > 0 {
+		text += ", " + a.say.N("cli.status.run.deferred", r.Deferred)
+	}
 	return text
 }
 
@@ -245,6 +248,7 @@ func (s deviceStatus) json() any {
 		Read       int64     `json:"bytes_read"`
 		Sent       int64     `json:"bytes_sent"`
 		Unreadable int64     `json:"unreadable"`
+		Deferred   int64     `json:"deferred,omitempty"`
 	}
 	type progress struct {
 		Files      int64 `json:"files"`
@@ -280,7 +284,7 @@ func (s deviceStatus) json() any {
 		out.LastDone = &s.run.LastDone
 	}
 	if r := s.run; s.ran {
-		out.LastRun = &run{r.State, r.Code, r.Started, r.Ended, r.Snapshot, r.Files, r.Bytes, r.Read, r.Sent, r.Unreadable}
+		out.LastRun = &run{r.State, r.Code, r.Started, r.Ended, r.Snapshot, r.Files, r.Bytes, r.Read, r.Sent, r.Unreadable, r.Deferred}
 	}
 	if live := s.live; live != nil {
 		out.Online = &live.Online

@@ -138,8 +138,11 @@ func (p *place) entry(e *catalog.Entry, say *locale.Printer) item {
 	default:
 		x.Icon, x.Note = "file-unknown", say.T("folder.special")
 	}
-	if e.Flags&catalog.Unreadable != 0 {
+	switch {
+	case e.Flags&catalog.Unreadable != 0:
 		x.Note = say.T("folder.unreadable")
+	case e.Flags&catalog.Deferred != 0:
+		x.Note = say.T("folder.deferred")
 	}
 	return x
 }

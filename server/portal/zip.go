@@ -141,7 +141,7 @@ func (a *archive) add(ctx context.Context, e *catalog.Entry) error {
 	if err != nil {
 		return err
 	}
-	if e.Flags&catalog.Unreadable != 0 {
+	if e.Flags&(catalog.Unreadable|catalog.Deferred) != 0 {
 		a.notes = append(a.notes, a.printer.T("download.note.older", "name", web.Visible(name)))
 	}
 	return a.contents.Copy(ctx, e, w, 0, int64(e.Size))

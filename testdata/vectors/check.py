@@ -265,7 +265,7 @@ def read_entry(r, folder, refs, used):
     need(name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name and len(name) <= 1024, "name")
     e = {"Path": (b"" if folder == b"/" else folder) + b"/" + name, "Type": TYPES[r.u8()]}
     flags, mode = r.u8(), r.u32()
-    need(flags < 4 and mode < 0o10000, "flags or mode")
+    need(flags < 8 and mode < 0o10000, "flags or mode")
     r.raw(8), r.bytes(), r.bytes(), read_time(r), read_time(r), r.raw(8), r.raw(8), r.u32()
     form = r.u8()
     if form == 1:
