@@ -4,8 +4,10 @@ import (
 	"context"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 
+	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -59,4 +61,44 @@ func (e *estimate) add(p wire.Progress) wire.Progress {
 		p.TotalFiles, p.TotalBytes = files, e.bytes.Load()
 	}
 	return p
+}
+
+// FolderSize is about how much a folder holds that would be backed up.
+type FolderSize struct {
+	Path  string
+	Files int64
+	Bytes int64
+	Done  bool // it was counted to its end
+}
+
+// FolderSizes counts what the device backs up, and tells all of it, one folder
+// more counted each time, until ctx ends.
+func FolderSizes(ctx context.Context, st *state.State, tell func([]FolderSize)) error {
+	p, err := st.Profile()
+	if err != nil {
+		return err
+	}
+	s, err := settings(p)
+	if err != nil {
+		return err
+	}
+	folders, err := Folders(st)
+	if err != nil {
+		return err
+	}
+	excluded := s.Excluded(home())
+	list := make([]FolderSize, len(folders))
+	for i, path := range folders {
+		list[i].Path = path
+	}
+	tell(slices.Clone(list))
+	for i, path := range folders {
+		list[i].Files, list[i].Bytes = measure(ctx, []string{path}, excluded)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		list[i].Done = true
+		tell(slices.Clone(list))
+	}
+	return nil
 }

@@ -153,6 +153,7 @@ var sameInBoth = map[string]string{
 	"cli.service.status.agent":      "the same word",
 	"cli.snapshots.example":         "a command as it is typed",
 	"cli.status.example":            "a command as it is typed",
+	"cli.ui.example":                "a command as it is typed",
 	"cli.version.example":           "a command as it is typed",
 	"audit.object.licence":          "the same word",
 	"licence.column.org":            "the same word",

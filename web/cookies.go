@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/backstay/backstay/locale"
@@ -12,11 +13,12 @@ import (
 // The cookies that both portals share. Their prefix makes a browser refuse
 // them from anybody but this host over TLS.
 const (
-	langCookie  = "__Host-backstay-language"
-	themeCookie = "__Host-backstay-theme"
-	zoneCookie  = "__Host-backstay-zone"
-	checkCookie = "__Host-backstay-check"
-	flashPrefix = "__Host-backstay-flash-"
+	hostPrefix  = "__Host-"
+	langCookie  = hostPrefix + "backstay-language"
+	themeCookie = hostPrefix + "backstay-theme"
+	zoneCookie  = hostPrefix + "backstay-zone"
+	checkCookie = hostPrefix + "backstay-check"
+	flashPrefix = hostPrefix + "backstay-flash-"
 )
 
 // SetCookie sets a cookie that only this host's server reads. A zero expiry
@@ -43,6 +45,38 @@ func Cookie(r *http.Request, name string) string {
 	return c.Value
 }
 
+// SetCookie is the function of that name, but for a site of this computer. Its
+// pages come over plain HTTP, where not every browser takes what is for TLS
+// alone, and cookies know no ports: what is not a matter of taste goes below the
+// base only, a path that no other program of this computer knows.
+func (s *Site) SetCookie(w http.ResponseWriter, name, value string, expires time.Time) {
+	if !s.cfg.Local {
+		SetCookie(w, name, value, expires)
+		return
+	}
+	c := &http.Cookie{
+		Name: strings.TrimPrefix(name, hostPrefix), Value: value, Path: s.cfg.Base + "/", Expires: expires,
+		HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	}
+	if name == langCookie || name == themeCookie {
+		c.Path = "/"
+	}
+	http.SetCookie(w, c)
+}
+
+func (s *Site) dropCookie(w http.ResponseWriter, name string) {
+	s.SetCookie(w, name, "", time.Unix(1, 0))
+}
+
+// Cookie is the value of a cookie that the site's SetCookie set, "" when there
+// is none.
+func (s *Site) Cookie(r *http.Request, name string) string {
+	if s.cfg.Local {
+		name = strings.TrimPrefix(name, hostPrefix)
+	}
+	return Cookie(r, name)
+}
+
 // CookiesOff reports whether this browser sent none of our cookies back. The
 // log-in page sets one, so a log-in without any means that cookies are off.
 func CookiesOff(r *http.Request) bool {
@@ -51,8 +85,10 @@ func CookiesOff(r *http.Request) bool {
 
 // LangOf chooses the language for a request: the one chosen before, else what
 // the browser asks for.
-func LangOf(r *http.Request) locale.Lang {
-	if l, ok := locale.Parse(Cookie(r, langCookie)); ok {
+func LangOf(r *http.Request) locale.Lang { return langOf(r, Cookie(r, langCookie)) }
+
+func langOf(r *http.Request, chosen string) locale.Lang {
+	if l, ok := locale.Parse(chosen); ok {
 		return l
 	}
 	return locale.Match(r.Header.Get("Accept-Language"))
@@ -69,10 +105,9 @@ func SetLang(w http.ResponseWriter, l locale.Lang, now time.Time) {
 	SetCookie(w, langCookie, string(l), now.AddDate(1, 0, 0))
 }
 
-func themeOf(r *http.Request) string {
-	switch t := Cookie(r, themeCookie); t {
-	case "light", "dark":
-		return t
+func themeOf(chosen string) string {
+	if chosen == "light" || chosen == "dark" {
+		return chosen
 	}
 	return ""
 }
@@ -85,6 +120,13 @@ func SetZone(w http.ResponseWriter, zone string, now time.Time) {
 	if _, err := time.LoadLocation(zone); err == nil {
 		SetCookie(w, zoneCookie, base64.RawURLEncoding.EncodeToString([]byte(zone)), now.AddDate(1, 0, 0))
 	}
+}
+
+func (s *Site) zoneOf(r *http.Request) *time.Location {
+	if s.cfg.Local {
+		return time.Local
+	}
+	return zoneOf(r)
 }
 
 func zoneOf(r *http.Request) *time.Location {
@@ -111,16 +153,16 @@ func (s *Site) setFlash(w http.ResponseWriter, f Flash) {
 	if err != nil || len(data) > 2048 {
 		return
 	}
-	SetCookie(w, flashPrefix+s.cfg.Name, base64.RawURLEncoding.EncodeToString(data), time.Time{})
+	s.SetCookie(w, flashPrefix+s.cfg.Name, base64.RawURLEncoding.EncodeToString(data), time.Time{})
 }
 
 // takeFlash reads the message left for this page and deletes it.
 func (s *Site) takeFlash(w http.ResponseWriter, r *http.Request) *Flash {
-	value := Cookie(r, flashPrefix+s.cfg.Name)
+	value := s.Cookie(r, flashPrefix+s.cfg.Name)
 	if value == "" {
 		return nil
 	}
-	DropCookie(w, flashPrefix+s.cfg.Name)
+	s.dropCookie(w, flashPrefix+s.cfg.Name)
 	data, err := base64.RawURLEncoding.DecodeString(value)
 	if err != nil {
 		return nil

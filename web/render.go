@@ -209,16 +209,16 @@ const maxForm = 4 << 20
 // preferences keeps the language or the theme that somebody chose.
 func (s *Site) preferences(w http.ResponseWriter, r *http.Request) {
 	if l, ok := locale.Parse(r.PostFormValue("language")); ok {
-		SetLang(w, l, s.cfg.Now())
+		s.SetCookie(w, langCookie, string(l), s.cfg.Now().AddDate(1, 0, 0))
 		if s.cfg.Prefer != nil {
 			s.cfg.Prefer(r, l)
 		}
 	}
 	switch theme := r.PostFormValue("theme"); theme {
 	case "light", "dark":
-		SetCookie(w, themeCookie, theme, s.cfg.Now().AddDate(1, 0, 0))
+		s.SetCookie(w, themeCookie, theme, s.cfg.Now().AddDate(1, 0, 0))
 	case "system":
-		DropCookie(w, themeCookie)
+		s.dropCookie(w, themeCookie)
 	}
 	s.Redirect(w, r, r.PostFormValue("back"))
 }

@@ -25,11 +25,15 @@ var shared embed.FS
 
 // Config says what a portal is.
 type Config struct {
-	Name      string // "portal" or "console": the layout of its pages, and part of its cookies' names
+	Name      string // "portal", "console" or "window": the layout of its pages, and part of its cookies' names
 	Base      string // the path it lives under, without the last slash: "" or "/admin"
 	Templates fs.FS  // its pages, NAME.html, each defining "content"; _NAME.html are partials
 	Shared    fs.FS  // pages that it has like other portals, as Templates; nil for none
 	HideBuild bool   // the log-in page does not show the build
+
+	// Local says that the pages are of this computer, over plain HTTP and for
+	// nobody but the user who sits at it: times are in its own zone.
+	Local bool
 
 	// Prefer is told of a language that somebody chose, to keep it with the
 	// user; nil when the cookie is enough.
@@ -182,8 +186,8 @@ func (s *Site) Frame(w http.ResponseWriter, r *http.Request) Frame {
 // bare is a frame that leaves a waiting message alone.
 func (s *Site) bare(r *http.Request) Frame {
 	f := Frame{
-		site: s, layout: s.cfg.Name, p: locale.For(LangOf(r)), theme: themeOf(r),
-		zone: zoneOf(r), now: s.cfg.Now(), path: s.cfg.Base + "/",
+		site: s, layout: s.cfg.Name, p: locale.For(langOf(r, s.Cookie(r, langCookie))), theme: themeOf(s.Cookie(r, themeCookie)),
+		zone: s.zoneOf(r), now: s.cfg.Now(), path: s.cfg.Base + "/",
 	}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		f.path = r.URL.RequestURI()

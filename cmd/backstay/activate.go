@@ -82,10 +82,12 @@ func (a *app) activate(ctx context.Context, st *state.State, cfg wire.Config, in
 	if a.root && !in.System {
 		return errs.New(errs.Forbidden, "cli.activate.root")
 	}
-	if err := a.mayActivate(ctx, st, in); err != nil {
-		return err
+	if !in.again {
+		if err := agent.MayActivate(ctx, st, in.Server); err != nil {
+			return err
+		}
 	}
-	if err := a.lockToActivate(ctx, st); err != nil {
+	if err := agent.LockToActivate(ctx, a.getenv, st); err != nil {
 		return err
 	}
 	defer a.giveBack(st)
@@ -125,35 +127,6 @@ func (a *app) activate(ctx context.Context, st *state.State, cfg wire.Config, in
 		return err
 	}
 	return a.showActivated(device, hello, offer, choice)
-}
-
-// mayActivate refuses to activate a computer again that backs up: one that the
-// server does not know any more, or that was deactivated, may.
-func (a *app) mayActivate(ctx context.Context, st *state.State, in activating) error {
-	d, err := st.Device()
-	if errs.Is(err, errs.NotActivated) || in.again {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	already := errs.New(errs.Conflict, "cli.activate.already", "name", safe(d.Name), "server", d.Server)
-	if d.Server != in.Server {
-		return already
-	}
-	client, err := agent.Connect(st, d, nil)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	_, _, err = client.Profile(ctx, 0)
-	switch {
-	case errs.Is(err, errs.DeviceDeactivated):
-		return nil
-	case err == nil:
-		return already
-	}
-	return err
 }
 
 // beginActivation proves who the computer is for, and does on the way what the

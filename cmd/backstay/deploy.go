@@ -104,8 +104,8 @@ func (a *app) enrol(ctx context.Context, st *state.State, f agent.DeployFile, in
 	if err != nil {
 		return nil, err
 	}
-	switch err := a.mayActivate(ctx, st, activating{Activation: in}); {
-	case errs.Find(err) != nil && errs.Find(err).Key == "cli.activate.already":
+	switch err := agent.MayActivate(ctx, st, in.Server); {
+	case errs.Find(err) != nil && errs.Find(err).Key == "activation.already":
 		d, readErr := st.Device()
 		if readErr == nil && d.Server == in.Server {
 			return d, nil
@@ -114,7 +114,7 @@ func (a *app) enrol(ctx context.Context, st *state.State, f agent.DeployFile, in
 	case err != nil:
 		return nil, err
 	}
-	if err := a.lockToActivate(ctx, st); err != nil {
+	if err := agent.LockToActivate(ctx, a.getenv, st); err != nil {
 		return nil, err
 	}
 	defer a.giveBack(st)

@@ -88,7 +88,7 @@ func (a *app) message(err error) string {
 		}
 		return a.say.T(e.Key, "rules", strings.Join(lines, " "))
 	}
-	return a.say.Error(err)
+	return safe(a.say.Error(err))
 }
 
 // details are the lines below: why, and what to do about it.

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/backstay/backstay/agent"
 	"github.com/backstay/backstay/agent/osservice"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
@@ -146,53 +144,14 @@ func keptList(kept []osservice.Kept) []keptJSON {
 	return list
 }
 
-// keptHere is what the service keeps of this state folder; nil when it keeps
-// nothing, and serves false when there is no service.
-func (a *app) keptHere(ctx context.Context, st *state.State) (kept *osservice.Kept, serves bool) {
-	all, err := osservice.Ask(ctx, a.getenv, osservice.Status, "")
-	if err != nil {
-		return nil, false
-	}
-	for _, k := range all {
-		if string(k.State) == st.Dir() && int(k.UID) == os.Geteuid() {
-			return &k, true
-		}
-	}
-	return nil, true
-}
-
-// lockToActivate takes the state folder's lock, from the service's agent if
-// that one holds it. giveBack ends what it began.
-func (a *app) lockToActivate(ctx context.Context, st *state.State) error {
-	err := st.Lock()
-	if !errs.Is(err, errs.AlreadyRunning) {
-		return err
-	}
-	if kept, _ := a.keptHere(ctx, st); kept == nil {
-		return err
-	}
-	if _, err := osservice.Ask(ctx, a.getenv, osservice.Drop, ""); err != nil {
-		return err
-	}
-	return st.Lock()
-}
-
-// giveBack leaves the state folder to the service, where there is one and there
-// is a device: it backs up from now on. That it will not is told, and no reason
-// for an activation to fail.
+// giveBack leaves the state folder to the service, where there is one. That it
+// will not take it is told, and no reason for an activation to fail.
 func (a *app) giveBack(st *state.State) {
-	st.Unlock()
-	if _, err := st.Device(); err != nil {
-		return
-	}
-	// Also after Ctrl-C: what was taken from the service goes back to it.
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	switch _, err := osservice.Ask(ctx, a.getenv, osservice.Adopt, st.Dir()); {
-	case errors.Is(err, osservice.ErrNoService):
+	adopted, err := agent.GiveBack(a.getenv, st)
+	switch {
 	case err != nil:
 		a.complain(err)
-	case !a.json:
+	case adopted && !a.json:
 		fmt.Fprintln(a.out, a.say.T("cli.service.adopt.done"))
 	}
 }

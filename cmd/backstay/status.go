@@ -74,7 +74,7 @@ func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
 	case !errors.Is(err, control.ErrNobody):
 		return s, err
 	default:
-		s.kept, s.serves = a.keptHere(cmd.Context(), st)
+		s.kept, s.serves = agent.Kept(cmd.Context(), a.getenv, st)
 	}
 	if err := st.Lock(); err == nil {
 		st.Unlock()

@@ -171,6 +171,25 @@ func (b *Browser) drawn() {
 		`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))`, chromedp.EvalAwaitPromise)))
 }
 
+// Arrive waits until a page whose address contains at has come by itself.
+func (b *Browser) Arrive(at string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	for url := ""; !strings.Contains(url, at); {
+		var err error
+		if url, err = chromedp.Run(ctx, chromedp.Location()); err != nil {
+			b.t.Fatalf("waiting for %s: %v; at %s the page shows:\n%s", at, err, b.URL(), b.Text())
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	b.must(chromedp.Do(ctx, chromedp.WaitReady(chromedp.CSS("body"))))
+	b.drawn()
+}
+
 // leave does something that leads to another page, and waits for that page.
 func (b *Browser) leave(step chromedp.Action[chromedp.Void]) {
 	b.t.Helper()

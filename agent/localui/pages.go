@@ -1,0 +1,136 @@
+package localui
+
+import (
+	"cmp"
+	"net/http"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/web"
+	"github.com/backstay/backstay/wire"
+)
+
+// routes are all pages of the window. What changes anything is a POST.
+func (w *Window) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for pattern, handler := range map[string]http.HandlerFunc{
+		"GET /open":  w.openPage,
+		"POST /open": w.open,
+
+		"GET /{$}": w.home,
+
+		"GET /activate":      w.activatePage,
+		"POST /activate":     w.activate,
+		"GET /connect":       w.connectPage,
+		"POST /connect":      w.connect,
+		"GET /password":      w.passwordPage,
+		"POST /password":     w.password,
+		"GET /code":          w.codePage,
+		"POST /code":         w.code,
+		"GET /account":       w.accountPage,
+		"POST /account":      w.account,
+		"GET /new-password":  w.newPasswordPage,
+		"POST /new-password": w.newPassword,
+		"GET /devices":       w.devicesPage,
+		"POST /devices":      w.devices,
+		"GET /preview":       w.previewPage,
+		"POST /preview":      w.preview,
+		"GET /waiting":       w.waitingPage,
+		"POST /waiting":      w.waiting,
+		"POST /cancel":       w.cancel,
+		"GET /ready":         w.readyPage,
+	} {
+		mux.HandleFunc(insert(pattern, w.base), handler)
+	}
+	return mux
+}
+
+// insert puts the base before the path of a pattern.
+func insert(pattern, base string) string {
+	for i, r := range pattern {
+		if r == '/' {
+			return pattern[:i] + base + pattern[i:]
+		}
+	}
+	return pattern
+}
+
+// steps is how many steps an activation has at most.
+const steps = 5
+
+// page is what every page has.
+type page struct {
+	web.Frame
+	Form web.Form
+	Code string // of what is wrong with a field
+	Wait int    // seconds until another try is worth it, which the page counts down
+	Step int    // of the activation, 0 when it is no step
+	Back string // where *Back* leads, below the base; "" for nowhere
+}
+
+// Steps is how many steps there are.
+func (page) Steps() int { return steps }
+
+func (w *Window) page(rw http.ResponseWriter, r *http.Request, title string) page {
+	p := page{Frame: w.site.Frame(rw, r)}
+	p.Title = p.Printer().T(title)
+	return p
+}
+
+// step is the page of a step of the activation.
+func (w *Window) step(rw http.ResponseWriter, r *http.Request, title string, n int, back string) page {
+	p := w.page(rw, r, title)
+	p.Step, p.Back = n, back
+	return p
+}
+
+// to sends the browser to a page of the window.
+func (w *Window) to(rw http.ResponseWriter, r *http.Request, path string) {
+	w.site.Redirect(rw, r, w.base+path)
+}
+
+// fail is the page of a failure that belongs to no form.
+func (w *Window) fail(rw http.ResponseWriter, r *http.Request, err error) {
+	w.site.Fail(rw, r, err)
+}
+
+// wrong puts a failure into a page's form: below the field that its key belongs
+// to, else above all fields, with what is known about its cause and what helps.
+// It returns the page's status, and ok false for what nobody expected.
+func (p *page) wrong(rw http.ResponseWriter, err error, fields map[string]string) (status int, ok bool) {
+	if err == nil {
+		return http.StatusOK, true
+	}
+	say := p.Printer()
+	e := errs.Find(err)
+	if !p.Form.AddTo(say, err, fields) {
+		return 0, false
+	}
+	if n, ok := e.Args["n"].(int64); ok && e.Code == errs.TooManyAttempts {
+		p.Wait = int(n)
+	}
+	if p.Form.Problem == nil {
+		p.Code = string(e.Code)
+	} else {
+		p.Form.Problem.Wait = p.Wait
+		for _, more := range []string{wire.Sentence(say, err), wire.Advice(say, err)} {
+			if more != "" {
+				p.Form.Problem.Text += " " + more
+			}
+		}
+	}
+	status = web.Status(rw, err)
+	if status >= http.StatusInternalServerError {
+		status = http.StatusConflict // it is this computer's own, and no failure of the page
+	}
+	return cmp.Or(status, http.StatusOK), true
+}
+
+// shows renders a page with what went wrong, if anything has.
+func (w *Window) shows(rw http.ResponseWriter, r *http.Request, name string, base *page, full web.Page, err error, fields map[string]string) {
+	status, ok := base.wrong(rw, err, fields)
+	if !ok {
+		w.fail(rw, r, err)
+		return
+	}
+	w.site.Render(rw, r, status, name, full)
+}

@@ -1,0 +1,89 @@
+package localui
+
+import (
+	"net/http"
+
+	"github.com/backstay/backstay/agent"
+	"github.com/backstay/backstay/wire"
+)
+
+type previewPage struct {
+	page
+	*agent.Preview
+	Choice string
+	Card   wire.DeviceCard
+	Ask    bool  // whether the folders come back is the user's to say
+	After  int64 // bytes that the user would have, with what comes back
+}
+
+// Setting is a setting's value, as people say it.
+func (p *previewPage) Setting(name, value string) string {
+	return agent.SettingText(p.Printer(), name, value)
+}
+
+// Left is how much room there is afterwards.
+func (p *previewPage) Left() int64 { return max(0, p.QuotaBytes-p.After) }
+
+func (w *Window) previewPage(rw http.ResponseWriter, r *http.Request) { w.showPreview(rw, r, nil) }
+
+// showPreview shows what a choice changes, before it is done.
+func (w *Window) showPreview(rw http.ResponseWriter, r *http.Request, err error) {
+	pending, lost := w.begun()
+	if lost != nil {
+		w.to(rw, r, "/activate")
+		return
+	}
+	p := &previewPage{page: w.step(rw, r, "window.preview", 4, "/devices"), Choice: r.FormValue("choice"), Preview: &agent.Preview{}}
+	device := r.FormValue("device")
+	for _, d := range pending.Begun.Devices {
+		if d.DeviceID == device {
+			p.Card = d
+		}
+	}
+	c, failed := w.client(pending.Server, pending.Fingerprint)
+	if failed == nil {
+		defer c.Close()
+		var seen *agent.Preview
+		if seen, failed = agent.PreviewChoice(r.Context(), w.cfg.State, c, p.Choice, device); failed == nil {
+			p.Preview = seen
+		}
+	}
+	if failed != nil {
+		w.showDevices(rw, r, failed)
+		return
+	}
+	p.Title = p.Printer().T("window.preview."+p.Choice, "name", p.Card.Name)
+	p.Ask = len(p.Folders) > 0 && p.KeepUnlinked == "ask" && !p.Overflows
+	p.After = p.UsedBytes
+	if !p.Overflows {
+		for _, f := range p.Folders {
+			p.After += f.Bytes
+		}
+	}
+	w.shows(rw, r, "preview", &p.page, p, err, nil)
+}
+
+// preview does what was shown.
+func (w *Window) preview(rw http.ResponseWriter, r *http.Request) {
+	w.ends(rw, r, agent.Choice{Choice: r.PostFormValue("choice"), DeviceID: r.PostFormValue("device"),
+		KeepUnlinked: r.PostFormValue("keep") != ""}, w.showPreview)
+}
+
+// waitingPage says that an administrator has to approve the device.
+func (w *Window) waitingPage(rw http.ResponseWriter, r *http.Request) { w.showWaiting(rw, r, nil) }
+
+func (w *Window) showWaiting(rw http.ResponseWriter, r *http.Request, err error) {
+	p := w.step(rw, r, "window.waiting", 4, "")
+	w.shows(rw, r, "waiting", &p, &p, err, nil)
+}
+
+// waiting asks whether that has happened.
+func (w *Window) waiting(rw http.ResponseWriter, r *http.Request) {
+	pending, err := w.begun()
+	if err != nil || pending.Choice == nil {
+		w.to(rw, r, "/")
+		return
+	}
+	was := pending.Choice
+	w.ends(rw, r, agent.Choice{Choice: was.Choice, DeviceID: was.DeviceID, Name: was.Name, Rename: was.RenameIfTaken, KeepUnlinked: was.KeepUnlinked}, w.showWaiting)
+}

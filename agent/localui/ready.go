@@ -1,0 +1,92 @@
+package localui
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/backstay/backstay/agent"
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/wire"
+)
+
+// ready is an activation that ended well, as its last page tells it.
+type ready struct {
+	Choice string
+	Server string
+	Device *state.Device
+
+	used, quota int64
+	known       bool // the two were said
+
+	mu      sync.Mutex
+	folders []agent.FolderSize
+	counted bool
+	err     error
+}
+
+// readQuota asks how much room there is. That it is not known is no reason to
+// stop.
+func (m *ready) readQuota(ctx context.Context, c *wire.Client, activation string) {
+	p, err := c.PreviewActivation(ctx, wire.PreviewActivation{Activation: activation, Choice: wire.Add})
+	m.used, m.quota, m.known = p.UsedBytes, p.QuotaBytes, err == nil
+}
+
+// measure counts, on the side, what there is to back up.
+func (m *ready) measure(st *state.State) {
+	go func() {
+		err := agent.FolderSizes(context.Background(), st, func(list []agent.FolderSize) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.folders = list
+		})
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.counted, m.err = true, err
+	}()
+}
+
+type readyPage struct {
+	page
+	Choice, Server string
+	Device         *state.Device
+	Folders        []agent.FolderSize
+	Counted        bool
+	Known          bool // the quota
+	Used, Quota    int64
+	Alone          bool // nothing backs up once the window is closed
+}
+
+// Files and Bytes are what all folders have together.
+func (p *readyPage) Files() (n int64) {
+	for _, f := range p.Folders {
+		n += f.Files
+	}
+	return n
+}
+
+// Bytes is as Files.
+func (p *readyPage) Bytes() (n int64) {
+	for _, f := range p.Folders {
+		n += f.Bytes
+	}
+	return n
+}
+
+// Left is how much room there is.
+func (p *readyPage) Left() int64 { return max(0, p.Quota-p.Used) }
+
+func (w *Window) readyPage(rw http.ResponseWriter, r *http.Request) {
+	made := w.now().ready
+	if made == nil {
+		w.to(rw, r, "/")
+		return
+	}
+	p := &readyPage{page: w.step(rw, r, "window.ready", 5, ""), Choice: made.Choice, Server: made.Server, Device: made.Device,
+		Known: made.known, Used: made.used, Quota: made.quota, Alone: w.alone(r.Context())}
+	made.mu.Lock()
+	p.Folders, p.Counted = append(p.Folders, made.folders...), made.counted
+	err := made.err
+	made.mu.Unlock()
+	w.shows(rw, r, "ready", &p.page, p, err, nil)
+}

@@ -1,0 +1,88 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/backstay/backstay/agent/osservice"
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/errs"
+)
+
+// Kept is what the service of this computer does about a state folder: nil when
+// it keeps nothing of it. serves is false where there is no service.
+func Kept(ctx context.Context, getenv func(string) string, st *state.State) (kept *osservice.Kept, serves bool) {
+	all, err := osservice.Ask(ctx, getenv, osservice.Status, "")
+	if err != nil {
+		return nil, false
+	}
+	for _, k := range all {
+		if string(k.State) == st.Dir() && int(k.UID) == os.Geteuid() {
+			return &k, true
+		}
+	}
+	return nil, true
+}
+
+// LockToActivate takes the state folder's lock, from the service's agent if that
+// one holds it. GiveBack ends what it began.
+func LockToActivate(ctx context.Context, getenv func(string) string, st *state.State) error {
+	err := st.Lock()
+	if !errs.Is(err, errs.AlreadyRunning) {
+		return err
+	}
+	if kept, _ := Kept(ctx, getenv, st); kept == nil {
+		return err
+	}
+	if _, err := osservice.Ask(ctx, getenv, osservice.Drop, ""); err != nil {
+		return err
+	}
+	return st.Lock()
+}
+
+// GiveBack leaves the state folder to the service, where there is one and there
+// is a device, and reports whether it backs up from now on. What was taken from
+// the service goes back to it whatever became of the caller's own context.
+func GiveBack(getenv func(string) string, st *state.State) (adopted bool, err error) {
+	st.Unlock()
+	if _, err := st.Device(); err != nil {
+		return false, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if _, err = osservice.Ask(ctx, getenv, osservice.Adopt, st.Dir()); errors.Is(err, osservice.ErrNoService) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// MayActivate refuses to activate a computer again that backs up to the server:
+// one that it does not know any more, or that was deactivated, may.
+func MayActivate(ctx context.Context, st *state.State, server string) error {
+	d, err := st.Device()
+	if errs.Is(err, errs.NotActivated) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	already := errs.New(errs.Conflict, "activation.already", "name", d.Name, "server", d.Server)
+	if d.Server != server {
+		return already
+	}
+	client, err := Connect(st, d, nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_, _, err = client.Profile(ctx, 0)
+	switch {
+	case errs.Is(err, errs.DeviceDeactivated):
+		return nil
+	case err == nil:
+		return already
+	}
+	return err
+}

@@ -1,0 +1,38 @@
+// What the pages of the window on a computer do beyond links and forms. Every
+// page works without it.
+(() => {
+  const all = (selector, root = document) => root.querySelectorAll(selector);
+
+  // A form that sends itself: at once, or after some seconds.
+  for (const form of all('form[data-send]')) {
+    setTimeout(() => form.requestSubmit(), 1000 * Number(form.dataset.send || 0));
+  }
+
+  // A part of the page that changes while something goes on: it is fetched anew
+  // until that has ended. Then the page is, or the one that follows it.
+  const watch = (part) => {
+    setTimeout(async () => {
+      let answer;
+      try {
+        answer = await fetch(location.href, { headers: { Accept: 'text/html' } });
+      } catch {
+        return; // the window has ended
+      }
+      const text = await answer.text();
+      if (answer.redirected) {
+        location.replace(answer.url);
+        return;
+      }
+      const next = new DOMParser().parseFromString(text, 'text/html').getElementById(part.id);
+      if (!next || !next.dataset.live) {
+        location.reload();
+        return;
+      }
+      part.replaceWith(next);
+      watch(next);
+    }, Number(part.dataset.live));
+  };
+  for (const part of all('[data-live]')) {
+    watch(part);
+  }
+})();
