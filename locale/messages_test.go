@@ -159,6 +159,7 @@ var sameInBoth = map[string]string{
 	"licence.column.org":            "the same word",
 	"audit.object.org":              "the same word",
 	"profile.minutes":               "the same word",
+	"unit.minutes":                  "the same word",
 	"user.email":                    "the word of every French form",
 	"quickstart.console":            "the address follows the same word",
 	"settings.licences":             "the same word",

@@ -18,6 +18,7 @@ import (
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
@@ -32,6 +33,7 @@ type Config struct {
 	Keys  *keys.Ring
 	Vault *vault.Vault
 	Gate  *signin.Gate
+	Desk  *approvals.Desk
 
 	PublicURL string // where users find the portal; empty: whatever was typed
 	HideBuild bool   // the log-in page does not show the build

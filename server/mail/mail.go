@@ -136,7 +136,8 @@ const (
 	LicenceOver         Template = "licence_over"          // licence, seats, taken, until, [org, link]
 	LicenceExpiring     Template = "licence_expiring"      // licence, at, days, [org, link]
 	DeletionRequested   Template = "deletion_requested"    // username, [name, org, link]
-	SecurityReset       Template = "security_reset"        // username, window, since, link, contact
+	SecurityReset       Template = "security_reset"        // username, window, since, link, contact, [note, again: it is a reminder]
+	Approval            Template = "approval"              // act, state (waiting, approved and so on), asked, reason, until, link, [decided, at, failure]
 	TestMail            Template = "test"                  // nothing
 )
 
@@ -160,7 +161,8 @@ var templates = map[Template]values{
 	LicenceOver:         {[]string{"licence", "seats", "taken", "until"}, []string{"org", "link"}},
 	LicenceExpiring:     {[]string{"licence", "at", "days"}, []string{"org", "link"}},
 	DeletionRequested:   {[]string{"username"}, []string{"name", "org", "link"}},
-	SecurityReset:       {[]string{"username", "window", "since", "link", "contact"}, nil},
+	SecurityReset:       {[]string{"username", "window", "since", "link", "contact"}, []string{"note", "again"}},
+	Approval:            {[]string{"act", "state", "asked", "reason", "until", "link"}, []string{"decided", "at", "failure"}},
 	TestMail:            {},
 }
 
