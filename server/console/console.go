@@ -5,9 +5,9 @@ package console
 
 import (
 	"embed"
-	"io/fs"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
@@ -33,19 +33,16 @@ type console struct {
 //go:embed templates/*.html
 var templates embed.FS
 
-func pages() fs.FS {
-	sub, err := fs.Sub(templates, "templates")
-	if err != nil {
-		panic(err) // the folder is part of the program
-	}
-	return sub
-}
+var parse = sync.OnceValues(func() (web.Templates, error) { return entry.Parse(templates) })
 
 // New returns the console, to be mounted at Base and everything below.
 func New(cfg entry.Config) (*entry.Door, error) {
 	c := &console{Config: cfg}
-	var err error
-	c.door, err = entry.New(cfg, entry.Portal{To: accounts.ToConsole, Base: Base, Templates: pages(),
+	pages, err := parse()
+	if err != nil {
+		return nil, err
+	}
+	c.door, err = entry.New(cfg, entry.Portal{To: accounts.ToConsole, Base: Base, Templates: pages,
 		Frame: func(w http.ResponseWriter, r *http.Request, v *entry.Visit) web.Frame {
 			return c.frame(w, r, &visit{user: v.User, caller: v.Caller}, "nav.account")
 		}})
