@@ -301,7 +301,7 @@ func activationKeys(t testing.TB) {
 	old := w.NewDevice(w.User, "old")
 	issue := func(choice string, device string) (text string) {
 		w.write(func(ctx context.Context, tx *db.Tx) (err error) {
-			text, _, err = devices.IssueKey(ctx, tx, caller(w.Admin), w.User.ID, choice, devices.ID(device))
+			text, _, err = devices.IssueKey(ctx, tx, caller(w.Admin), w.Keys, "", w.User.ID, choice, devices.ID(device))
 			return err
 		})
 		return text

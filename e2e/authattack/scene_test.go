@@ -10,7 +10,6 @@ import (
 
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
-	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/devices"
@@ -18,6 +17,7 @@ import (
 	"github.com/backstay/backstay/server/factors/factorstest"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/wire"
 )
 
 // caller is an account at its own keyboard.
@@ -80,19 +80,17 @@ func (w *world) victim() map[string]string {
 			VALUES ($1, $2, 'uuid', 'f00d', '', '', '', '', 1, 0)`, w.Org.ID, w.User.ID)
 		return err
 	})
+	w.write(func(ctx context.Context, tx *db.Tx) error {
+		_, k, err := devices.IssueKey(ctx, tx, system, w.Keys, "", w.User.ID, wire.Add, "")
+		values["key"] = k.ID
+		return err
+	})
 	check, err := accounts.CheckImport(w.Context(), w.DB, caller(w.Admin), w.Org.ID,
 		strings.NewReader("username,email,first_name,last_name\nimported,imported@example.org,Im,Ported\n"), accounts.ImportOptions{})
 	if err != nil {
 		w.Fatal(err)
 	}
 	values["import"] = check.ID
-	w.account(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "second"})
-	w.write(func(ctx context.Context, tx *db.Tx) error {
-		a, err := w.Desk.Ask(ctx, tx, caller(w.Admin), approvals.Request{Kind: devices.PurgeDevice, Org: w.Org.ID, Data: map[string]string{"id": device.DeviceID},
-			Summary: map[string]any{"name": "laptop", "user": "user", "n": 1}, Reason: "because it must be"})
-		values["approval"] = a.ID
-		return err
-	})
 	for name, query := range map[string]string{
 		"profile": "SELECT id FROM profiles WHERE org = '" + string(w.Org.ID) + "'",
 		"session": "SELECT id FROM login_sessions WHERE user_id = '" + string(w.User.ID) + "'",
@@ -130,7 +128,7 @@ func (w *world) strangers() []person {
 func (w *world) dump() (lines []string) {
 	w.Helper()
 	lines = w.rows("orgs", "users", "devices", "profiles", "licences", "settings", "totp", "passkeys", "recovery_codes",
-		"one_time_secrets", "user_imports", "account_requests", "approvals", "outbox", "(SELECT id, user_id, stage FROM login_sessions) AS sessions")
+		"one_time_secrets", "user_imports", "account_requests", "outbox", "(SELECT id, user_id, stage FROM login_sessions) AS sessions")
 	slices.Sort(lines)
 	return lines
 }

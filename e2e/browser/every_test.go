@@ -17,7 +17,6 @@ import (
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
-	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/devices"
@@ -124,17 +123,12 @@ func newScene(t *testing.T) *scene {
 	})
 	x.links()
 	x.deployment()
+	x.keys()
 	for name, n := range map[string]accounts.New{
 		"new": {MustChangePassword: true}, "app": {}, "must": {}, "twin-one": {}, "twin-two": {}, "admin-other": {}, "admin-new": {MustChangePassword: true}, "admin-app": {}, "admin-must": {},
 	} {
 		x.account(name, n)
 	}
-	x.write(func(tx *db.Tx) error {
-		a, err := x.Desk.Ask(ctx, tx, x.Admin.Caller(access.Caller{}), approvals.Request{Kind: devices.PurgeDevice, Org: x.Org.ID,
-			Data: map[string]string{"id": device}, Summary: map[string]any{"name": "ATELIER-07", "user": "user", "n": 1}, Reason: "the laptop was stolen"})
-		x.ids["approval"] = a.ID
-		return err
-	})
 	return x
 }
 
@@ -238,6 +232,35 @@ func (x *scene) deployment() {
 			return err
 		})
 	}
+}
+
+// keys are activation keys that are good, over, and one about which the user is
+// asked.
+func (x *scene) keys() {
+	x.Helper()
+	x.write(func(tx *db.Tx) error {
+		by := access.Caller{Kind: access.AdminKind, User: x.Admin.ID, Org: x.Org.ID, Role: access.ServerAdmin, Name: "admin"}
+		for n, choice := range []string{wire.Add, devices.Succeed, wire.Reactivate} {
+			device := devices.ID(x.ids["device"])
+			if choice == wire.Add {
+				device = ""
+			}
+			if n == 2 {
+				if err := accounts.SetPrivacy(x.Context(), tx, x.User.Caller(access.Caller{}), true); err != nil {
+					return err
+				}
+			}
+			_, k, err := devices.IssueKey(x.Context(), tx, by, x.Keys, x.URL, x.User.ID, choice, device)
+			if err == nil && n == 0 {
+				err = devices.RevokeKey(x.Context(), tx, by, k.ID)
+			}
+			if err != nil {
+				return err
+			}
+			x.ids["key"] = k.ID
+		}
+		return accounts.SetPrivacy(x.Context(), tx, x.User.Caller(access.Caller{}), false)
+	})
 }
 
 // imports are a file that is done, one that runs, and one with something wrong

@@ -35,7 +35,7 @@ func (a *API) beginActivation(w http.ResponseWriter, r *http.Request, by access.
 	by = u.Caller(by)
 	var out wire.Activation
 	err = a.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		out, err = devices.Begin(r.Context(), tx, by, u, b)
+		out, err = devices.Begin(r.Context(), tx, by, a.Keys, u, b)
 		return err
 	})
 	if err != nil {

@@ -250,7 +250,7 @@ func TestActivationKeys(t *testing.T) {
 	issue := func(by access.Caller, choice, device string) (text string, k devices.Key, err error) {
 		t.Helper()
 		err = h.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
-			text, k, err = devices.IssueKey(t.Context(), tx, by, ann.ID, choice, devices.ID(device))
+			text, k, err = devices.IssueKey(t.Context(), tx, by, h.Keys, "", ann.ID, choice, devices.ID(device))
 			return err
 		})
 		return text, k, err

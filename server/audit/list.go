@@ -85,6 +85,15 @@ func OfOwn(ctx context.Context, tx *db.Tx, by access.Caller, part Part, before i
 	return choose(ctx, tx, Filter{Org: by.Org, Owner: by.User, Before: before, Limit: limit}, conditions[part])
 }
 
+// About returns what happened to one object, newest first, to who may do action
+// to it, such as to look at it.
+func About(ctx context.Context, tx *db.Tx, by access.Caller, action access.Action, org access.OrgID, owner access.UserID, object string, limit int) ([]Row, error) {
+	if err := See(by, action, org, owner, object); err != nil {
+		return nil, err
+	}
+	return choose(ctx, tx, Filter{Org: org, Object: object, Limit: limit}, "")
+}
+
 // where is the condition for what f chooses, and more besides.
 func (f Filter) where(more string) (string, []any) {
 	var where []string
@@ -170,16 +179,4 @@ func choose(ctx context.Context, tx *db.Tx, f Filter, more string) ([]Row, error
 		return nil, fmt.Errorf("listing the audit: %w", err)
 	}
 	return list, nil
-}
-
-// LastByAnother is when an administrator last did action to an object that is
-// not their own account, zero for never.
-func LastByAnother(ctx context.Context, tx *db.Tx, action access.Action, kind, id string) (time.Time, error) {
-	var at int64
-	err := tx.QueryRow(ctx, `SELECT COALESCE(max(at), 0) FROM audit WHERE object_kind = $1 AND object_id = $2 AND action = $3 AND outcome = $4
-		AND actor_kind = $5 AND actor_id <> $2`, kind, id, action, Done, access.AdminKind).Scan(&at)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("looking for what was done to %s %s: %w", kind, id, err)
-	}
-	return db.Time(at), nil
 }

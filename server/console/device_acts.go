@@ -1,9 +1,12 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
@@ -29,9 +32,11 @@ type deviceAct struct {
 // deviceStakes are what an act is about.
 type deviceStakes struct {
 	snapshots int64
-	last      bool // the user has no other device
-	seat      bool // which takes a seat of a licence
-	stakes
+	last      bool                // the user has no other device
+	seat      bool                // which takes a seat of a licence
+	until     time.Time           // when a deletion becomes final
+	undo      devices.Replacement // that can be taken back,
+	undoable  bool                // if there is one
 }
 
 func toState(s devices.State) func(context.Context, *db.Tx, access.Caller, devices.ID, string) error {
@@ -45,11 +50,12 @@ var deviceActs = []deviceAct{
 	{name: "lock", reason: true, means: lockMeans, do: devices.Lock},
 	{name: "deactivate", means: deactivateMeans, do: toState(devices.Deactivated)},
 	{name: "delete", reason: true, fresh: true, means: deleteDeviceMeans, do: devices.Delete},
+	{name: "undo", fresh: true, means: undoMeans, do: undoReplacement},
 }
 
 // disableDevice asks for a reason, which the device's page shows.
 func disableDevice(ctx context.Context, tx *db.Tx, by access.Caller, id devices.ID, reason string) error {
-	if err := accounts.CheckReason(reason); err != nil {
+	if err := devices.CheckReason(reason); err != nil {
 		return err
 	}
 	return devices.SetState(ctx, tx, by, id, devices.Disabled, reason)
@@ -82,13 +88,18 @@ func deleteDeviceMeans(p *locale.Printer, d devices.Device, x deviceStakes) []st
 	return some(p.T("devices.delete.stop"), data, seat, p.T("devices.delete.until", "date", p.Date(x.until)), p.T("devices.delete.undo"))
 }
 
-func purgeDeviceMeans(p *locale.Printer, _ devices.Device, x deviceStakes) []string {
-	return some(p.T("devices.purge.now"), counted(p, "users.purge.snapshots", x.snapshots), p.T("users.purge.final"), p.T("approvals.takes"))
+func undoMeans(p *locale.Printer, d devices.Device, x deviceStakes) []string {
+	return entry.UndoMeans(p, d, x.undo, x.undoable)
+}
+
+func undoReplacement(ctx context.Context, tx *db.Tx, by access.Caller, id devices.ID, _ string) error {
+	_, err := devices.UndoReplace(ctx, tx, by, id)
+	return err
 }
 
 func (c *console) deviceActRoutes(mux *entry.Mux) {
 	const at = "/admin/devices/{device}"
-	for _, a := range append(slices.Clone(deviceActs), c.purgeDeviceAct()) {
+	for _, a := range deviceActs {
 		mux.HandleFunc("GET "+at+"/"+a.name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
 			if a.fresh && !c.fresh(w, r, v) {
 				return
@@ -99,100 +110,85 @@ func (c *console) deviceActRoutes(mux *entry.Mux) {
 			c.doDeviceAct(w, r, v, a)
 		}))
 	}
-	mux.HandleFunc("POST "+at+"/enable", c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
-		c.changeDevice(w, r, v, "devices.enable.done", func(tx *db.Tx, d devices.Device) error {
-			return devices.SetState(r.Context(), tx, v.caller, d.ID, devices.Active, "")
-		})
-	}))
-	mux.HandleFunc("POST "+at+"/unlock", c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
-		c.changeDevice(w, r, v, "devices.unlock.done", func(tx *db.Tx, d devices.Device) error {
-			return devices.Unlock(r.Context(), tx, v.caller, d.ID)
-		})
-	}))
-	mux.HandleFunc("POST "+at+"/undelete", c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
-		c.changeDevice(w, r, v, "devices.undelete.done", func(tx *db.Tx, d devices.Device) error {
-			return devices.Undelete(r.Context(), tx, v.caller, d.ID)
-		})
-	}))
+	for name, do := range map[string]func(context.Context, *db.Tx, access.Caller, devices.ID) error{
+		"enable": func(ctx context.Context, tx *db.Tx, by access.Caller, id devices.ID) error {
+			return devices.SetState(ctx, tx, by, id, devices.Active, "")
+		},
+		"unlock": devices.Unlock, "undelete": devices.Undelete, "settle": devices.Settle,
+	} {
+		mux.HandleFunc("POST "+at+"/"+name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
+			c.tryDevice(w, r, v, "devices."+name+".done", func(tx *db.Tx, d devices.Device) error {
+				return do(r.Context(), tx, v.caller, d.ID)
+			}, func(status int, err error) { c.showDevice(w, r, v, status, err) })
+		}))
+	}
+	mux.HandleFunc("GET "+at+"/rename", c.admin(c.askRename))
+	mux.HandleFunc("POST "+at+"/rename", c.admin(c.renameDevice))
 }
 
 // deviceStakes counts what belongs to a device.
 func (c *console) deviceStakes(ctx context.Context, tx *db.Tx, v *visit, f web.Frame, d devices.Device) (x deviceStakes, err error) {
+	if x.until, err = undoneUntil(ctx, tx, f); err != nil {
+		return x, err
+	}
+	if x.snapshots, err = c.Vault.Count(ctx, tx, v.caller, vault.Filter{Org: d.Org, Device: d.ID}); err != nil {
+		return x, err
+	}
 	u, err := accounts.Find(ctx, tx, d.User)
 	if err != nil {
 		return x, err
 	}
-	if x.stakes, err = c.stakes(ctx, tx, v, f, u); err != nil {
-		return x, err
-	}
-	x.snapshots, err = c.Vault.Count(ctx, tx, v.caller, vault.Filter{Org: d.Org, Device: d.ID})
+	n, err := devices.Count(ctx, tx, v.caller, devices.Filter{Org: d.Org, User: d.User})
 	if err != nil {
 		return x, err
 	}
-	n, err := devices.Count(ctx, tx, v.caller, devices.Filter{Org: d.Org, User: d.User})
 	x.last, x.seat = n == 1, u.Seat == accounts.ActiveSeat && u.Licence != ""
+	x.undo, x.undoable, err = devices.Undoable(ctx, tx, v.caller, d.ID)
 	return x, err
+}
+
+// managedDevice is the device that the address names, for whoever may manage it.
+func managedDevice(r *http.Request, tx *db.Tx, v *visit) (devices.Device, error) {
+	d, err := devices.View(r.Context(), tx, v.caller, devices.ID(r.PathValue("device")))
+	if err != nil {
+		return d, err
+	}
+	return d, audit.See(v.caller, access.ManageDevices, d.Org, d.User, "device/"+string(d.ID))
 }
 
 // showDeviceAct says what an act means before it is done.
 func (c *console) showDeviceAct(w http.ResponseWriter, r *http.Request, v *visit, status int, a deviceAct, page confirmPage, failure error) {
-	ctx := r.Context()
 	page.Frame = c.frame(w, r, v, "console.devices")
 	var d devices.Device
 	var x deviceStakes
-	err := c.DB.Read(ctx, func(tx *db.Tx) (err error) {
-		if d, err = devices.View(ctx, tx, v.caller, devices.ID(r.PathValue("device"))); err != nil {
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		if d, err = managedDevice(r, tx, v); err != nil {
 			return err
 		}
-		if err := audit.See(v.caller, access.ManageDevices, d.Org, d.User, "device/"+string(d.ID)); err != nil {
-			return err
-		}
-		x, err = c.deviceStakes(ctx, tx, v, page.Frame, d)
+		x, err = c.deviceStakes(r.Context(), tx, v, page.Frame, d)
 		return err
 	})
 	if err != nil {
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	p, at := page.Printer(), "/admin/devices/"+string(d.ID)
-	page.Title, page.Button = p.T("devices."+a.name+".title", "name", web.Visible(d.Name)), p.T("devices."+a.name)
-	page.Name, page.Action, page.Back, page.AskReason = d.Name, at+"/"+a.name, at, a.reason
-	page.Consequences = a.means(p, d, x)
-	if failure != nil && !refused(&page.Form, p, failure, map[string]string{"user.reason.": "reason", "confirm.": "confirm"}) {
-		c.fail(w, r, v.caller, failure)
-		return
-	}
-	c.site.Render(w, r, status, "confirm", page)
+	page.AskReason, page.Consequences = a.reason, a.means(page.Printer(), d, x)
+	c.confirm(w, r, v, status, page.about("devices."+a.name, d.Name, deviceHome(d.ID), a.name), failure)
 }
 
 func (c *console) doDeviceAct(w http.ResponseWriter, r *http.Request, v *visit, a deviceAct) {
-	ctx := r.Context()
 	page := confirmPage{Reason: r.PostFormValue("reason")}
-	var d devices.Device
-	err := c.DB.Write(ctx, func(tx *db.Tx) (err error) {
-		if d, err = devices.View(ctx, tx, v.caller, devices.ID(r.PathValue("device"))); err != nil {
+	c.tryDevice(w, r, v, "devices."+a.name+".done", func(tx *db.Tx, d devices.Device) error {
+		if err := c.confirmedBy(r, tx, v, a.fresh, d.Name); err != nil {
 			return err
 		}
-		if a.fresh {
-			if err := c.checkFresh(ctx, tx, v); err != nil {
-				return err
-			}
-		}
-		if !confirmed(r, d.Name) {
-			return errDiffers
-		}
-		return a.do(ctx, tx, v.caller, d.ID, page.Reason)
-	})
-	if err != nil {
-		c.showDeviceAct(w, r, v, web.Status(w, err), a, page, err)
-		return
-	}
-	c.site.Done(w, r, "/admin/devices/"+string(d.ID), web.Flash{Key: "devices." + a.name + ".done", Args: []any{"name", web.Visible(d.Name)}})
+		return a.do(r.Context(), tx, v.caller, d.ID, page.Reason)
+	}, func(status int, err error) { c.showDeviceAct(w, r, v, status, a, page, err) })
 }
 
-// changeDevice does something to a device that needs no asking, and shows it
-// again, with done or with what was wrong.
-func (c *console) changeDevice(w http.ResponseWriter, r *http.Request, v *visit, done string, do func(*db.Tx, devices.Device) error) {
+// tryDevice does something to the device that the address names, and shows the
+// device with done; or the page again that asked for it.
+func (c *console) tryDevice(w http.ResponseWriter, r *http.Request, v *visit, done string, do func(*db.Tx, devices.Device) error, again func(status int, err error)) {
 	var d devices.Device
 	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
 		if d, err = devices.View(r.Context(), tx, v.caller, devices.ID(r.PathValue("device"))); err != nil {
@@ -201,22 +197,56 @@ func (c *console) changeDevice(w http.ResponseWriter, r *http.Request, v *visit,
 		return do(tx, d)
 	})
 	if err != nil {
-		c.showDevice(w, r, v, web.Status(w, err), err)
+		again(web.Status(w, err), err)
 		return
 	}
-	c.site.Done(w, r, "/admin/devices/"+string(d.ID), web.Flash{Key: done, Args: []any{"name", web.Visible(d.Name)}})
+	c.site.Done(w, r, deviceHome(d.ID), web.Flash{Key: done, Args: []any{"name", web.Visible(d.Name)}})
+}
+
+// deviceHome is the page of a device.
+func deviceHome(id devices.ID) string { return "/admin/devices/" + string(id) }
+
+func (c *console) askRename(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.showRename(w, r, v, http.StatusOK, "", nil)
+}
+
+// showRename asks for another name, beginning with the one that was typed.
+func (c *console) showRename(w http.ResponseWriter, r *http.Request, v *visit, status int, typed string, failure error) {
+	page := renamePage{Frame: c.frame(w, r, v, "devices.rename")}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		d, err := managedDevice(r, tx, v)
+		page.Home, page.Name, page.Host, page.New = deviceHome(d.ID), d.Name, devices.HostName(d.Hardware), cmp.Or(typed, d.Name)
+		return err
+	})
+	if err == nil && failure != nil && !refused(&page.Form, page.Printer(), failure, map[string]string{"device.name.": "name", "error.E1201": "name"}) {
+		err = failure
+	}
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Render(w, r, status, "device-rename", page)
+}
+
+func (c *console) renameDevice(w http.ResponseWriter, r *http.Request, v *visit) {
+	name := r.PostFormValue("name")
+	c.tryDevice(w, r, v, "devices.renamed", func(tx *db.Tx, d devices.Device) error {
+		return devices.Rename(r.Context(), tx, v.caller, d.ID, name)
+	}, func(status int, err error) { c.showRename(w, r, v, status, name, err) })
+}
+
+// say adds a notice, with what can be done about it by who may.
+func (page *devicePage) say(sign, icon, text string, buttons ...button) {
+	if !page.CanManage {
+		buttons = slices.DeleteFunc(buttons, func(b button) bool { return b.Post || strings.HasPrefix(b.Href, page.Home+"/") })
+	}
+	page.Notices = append(page.Notices, notice{What: web.Sign{Sign: sign, Icon: icon, Text: text}, Buttons: buttons})
 }
 
 // notice says what somebody should know about a device now.
 func (page *devicePage) notice(d devices.Device) {
-	p := page.Printer()
+	p, say := page.Printer(), page.say
 	page.Notices = nil
-	say := func(sign, icon, text string, buttons ...button) {
-		if !page.CanManage {
-			buttons = nil
-		}
-		page.Notices = append(page.Notices, notice{What: web.Sign{Sign: sign, Icon: icon, Text: text}, Buttons: buttons})
-	}
 	user := web.Visible(page.Device.Username)
 	switch by := d.DisabledBy(); {
 	case d.State == devices.Deleted:
@@ -230,11 +260,18 @@ func (page *devicePage) notice(d devices.Device) {
 	}
 	if !d.LockedAt.IsZero() {
 		say("warn", "lock", p.T("devices.notice.locked", "date", d.LockedAt, "ip", d.LastIP, "seen", p.Time(d.LastSeenAt, page.Now())),
-			button{Text: p.T("devices.unlock"), Icon: "lock-open", Href: "/admin/devices/" + string(d.ID) + "/unlock", Post: true})
+			button{Text: p.T("devices.unlock"), Icon: "lock-open", Href: page.Home + "/unlock", Post: true})
+	}
+	if !d.CloneAt.IsZero() {
+		say("bad", "copy", p.T("devices.notice.clone", "date", d.CloneAt), button{Text: p.T("devices.settle"), Icon: "check", Href: page.Home + "/settle", Post: true})
 	}
 	switch ends := page.Device.Ends; {
 	case !ends.IsZero():
-		say("warn", "hourglass", p.T("devices.notice.inactive.ends", "date", d.InactiveAt, "ends", ends))
+		text := p.T("devices.notice.inactive.ends", "date", d.InactiveAt, "ends", ends)
+		if !d.NotedAt.IsZero() {
+			text += " " + p.T("devices.notice.inactive.noted", "date", d.NotedAt)
+		}
+		say("warn", "hourglass", text)
 	case !d.InactiveAt.IsZero():
 		say("warn", "hourglass", p.T("devices.notice.inactive", "date", d.InactiveAt))
 	}
@@ -242,12 +279,12 @@ func (page *devicePage) notice(d devices.Device) {
 
 // act puts together what can be done with a device in its state, the most likely
 // first. What its user's state rules out is not among it.
-func (page *devicePage) act(d devices.Device) {
+func (page *devicePage) act(d devices.Device, undoable bool) {
 	page.First, page.More = nil, nil
 	if !page.CanManage {
 		return
 	}
-	at, p := "/admin/devices/"+string(d.ID), page.Printer()
+	at, p := page.Home, page.Printer()
 	link := func(name, icon, class string) button {
 		return button{Text: p.T("devices." + name), Icon: icon, Href: at + "/" + name, Class: class}
 	}
@@ -265,6 +302,16 @@ func (page *devicePage) act(d devices.Device) {
 	case d.State == devices.Deleted && !userGone:
 		page.First = []button{post("undelete", "arrow-back-up", "btn-primary")}
 	}
+	live := d.State != devices.Deleted && d.State != devices.Purged && !userGone
+	if live && d.State != devices.Replaced {
+		page.More = append(page.More, link("rename", "pencil", ""))
+	}
+	if d.Owner == accounts.Active && (d.State == devices.Active || d.State == devices.Deactivated) {
+		page.More = append(page.More, button{Text: p.T("devices.replace"), Icon: "key", Href: newKeyFor(string(d.User), string(d.ID), devices.Succeed)})
+	}
+	if undoable {
+		page.More = append(page.More, link("undo", "arrow-back-up", ""))
+	}
 	if d.State == devices.Active {
 		page.More = append(page.More, link("disable", "ban", ""))
 	}
@@ -274,10 +321,7 @@ func (page *devicePage) act(d devices.Device) {
 		}
 		page.More = append(page.More, link("deactivate", "plug", ""))
 	}
-	if d.State == devices.Deleted {
-		page.More = append(page.More, link("purge", "trash", "text-danger"))
-	}
-	if d.State != devices.Deleted && d.State != devices.Purged && !userGone {
+	if live {
 		page.More = append(page.More, link("delete", "trash", "text-danger"))
 	}
 }

@@ -7,11 +7,9 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/server/access"
-	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
-	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
 	"github.com/backstay/backstay/wire"
 )
@@ -30,7 +28,8 @@ func deviceOf(f web.Frame, d devices.Device, x devices.Protection, username stri
 		Client: d.ClientVersion, UserID: string(d.User), Username: username,
 		Protection: entry.Sign(f, x), State: f.State("device.state.", stateOf(d)),
 		LastBackup: d.LastBackupAt, LastSeen: d.LastSeenAt, Activated: d.ActivatedAt,
-		Bytes: d.StoredBytes, Files: d.StoredFiles, Final: d.PurgeAt, Inactive: !d.InactiveAt.IsZero(), Locked: !d.LockedAt.IsZero(), IP: d.LastIP, Names: d.OldNames()}
+		Bytes: d.StoredBytes, Files: d.StoredFiles, Final: d.PurgeAt, Inactive: !d.InactiveAt.IsZero(), Locked: !d.LockedAt.IsZero(), IP: d.LastIP, Names: d.OldNames(),
+		Account: d.Hardware.OSUser, Cloned: !d.CloneAt.IsZero()}
 }
 
 // deviceRows are devices for a page.
@@ -77,7 +76,7 @@ var narrowed = []struct {
 	state devices.State
 	mark  devices.Mark
 }{
-	{"inactive", "", devices.MarkedInactive}, {"locked", "", devices.MarkedLocked},
+	{"inactive", "", devices.MarkedInactive}, {"locked", "", devices.MarkedLocked}, {"clone", "", devices.MarkedClone},
 	{"disabled", devices.Disabled, ""}, {"deactivated", devices.Deactivated, ""}, {"deleted", devices.Deleted, ""},
 }
 
@@ -170,52 +169,6 @@ func ofLevel(r *http.Request, tx *db.Tx, v *visit, filter devices.Filter, level 
 		}
 		filter.After = after
 	}
-}
-
-// maxSnapshots is how many snapshots a device's page lists.
-const maxSnapshots = 200
-
-func (c *console) device(w http.ResponseWriter, r *http.Request, v *visit) {
-	c.showDevice(w, r, v, http.StatusOK, nil)
-}
-
-func (c *console) showDevice(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
-	ctx, id := r.Context(), devices.ID(r.PathValue("device"))
-	page := devicePage{Frame: c.frame(w, r, v, "console.devices"), CanManage: v.may(access.ManageDevices)}
-	if failure != nil && !refused(&page.Form, page.Printer(), failure, nil) {
-		c.fail(w, r, v.caller, failure)
-		return
-	}
-	err := c.DB.Read(ctx, func(tx *db.Tx) error {
-		d, err := devices.View(ctx, tx, v.caller, id)
-		if err != nil {
-			return err
-		}
-		page.Title = web.Visible(d.Name)
-		u, err := accounts.View(ctx, tx, v.caller, d.User)
-		if err != nil {
-			return err
-		}
-		rows, err := deviceRows(ctx, tx, page.Frame, []devices.Listed{{Device: d, Username: u.Username}})
-		if err != nil {
-			return err
-		}
-		page.Device = rows[0]
-		page.notice(d)
-		page.act(d)
-		list, err := c.Vault.Snapshots(ctx, tx, v.caller, vault.Filter{Org: d.Org, Device: id, Limit: maxSnapshots})
-		page.Snapshots = nil
-		for _, s := range list {
-			page.Snapshots = append(page.Snapshots, snapshot{ID: s.Hash.Short(), Time: s.CommittedAt, Files: s.Files, Bytes: s.Bytes,
-				Unreadable: s.Unreadable, State: page.State("snapshot.state.", s.Status)})
-		}
-		return err
-	})
-	if err != nil {
-		c.fail(w, r, v.caller, err)
-		return
-	}
-	c.site.Render(w, r, status, "device", page)
 }
 
 // backupDevice asks a device to back up now.

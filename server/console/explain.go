@@ -193,11 +193,8 @@ func (c *console) showFactors(w http.ResponseWriter, r *http.Request, v *visit, 
 
 func (c *console) resetFactors(w http.ResponseWriter, r *http.Request, v *visit) {
 	c.tryUser(w, r, v, "users.factors.done", func(tx *db.Tx, u accounts.User) error {
-		if err := c.checkFresh(r.Context(), tx, v); err != nil {
+		if err := c.confirmedBy(r, tx, v, true, u.Username); err != nil {
 			return err
-		}
-		if !confirmed(r, u.Username) {
-			return errDiffers
 		}
 		return c.Gate.Factors.Reset(r.Context(), tx, v.caller, u.ID)
 	}, func(status int, err error) { c.showFactors(w, r, v, status, err) })

@@ -4,8 +4,9 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/profile"
-	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web"
@@ -112,6 +113,7 @@ type userPage struct {
 	Notices     []notice
 	First, More []button
 	Devices     []device
+	Keys        []keyItem
 	Sessions    []session
 	Factors     factors.Summary
 	Private     bool // the user keeps administrators out of the backups
@@ -199,6 +201,8 @@ type device struct {
 	Inactive, Locked                bool
 	IP                              string // it was last seen at
 	Names                           []string
+	Account                         string // of the system, on a computer with several
+	Cloned                          bool
 }
 
 type devicesPage struct {
@@ -214,13 +218,66 @@ type devicesPage struct {
 
 type devicePage struct {
 	web.Frame
-	Form        web.Form
-	Device      device
-	CanManage   bool
-	Notices     []notice
-	First, More []button
-	Snapshots   []snapshot
-	Pages       web.Pages
+	Form             web.Form
+	Home             string // its address
+	Device           device
+	Serial, Machine  string // of the computer
+	Host, OSUser     string
+	Whole            bool // it backs up the whole computer
+	Profile          string
+	ProfileID        string
+	CanManage        bool
+	Notices          []notice
+	First, More      []button
+	Why              []explainLine // it is not protected; empty: it is
+	Beside           []device      // on the same computer
+	Keys             []keyItem     // that are for it, or for its successor
+	Events           []entry.Event
+	Settings         []entry.Setting
+	Folders          []entry.Folder
+	Told             bool // the computer has told what its user chose
+	Computers        []computer
+	Snapshots        []snapshot
+	AllSnapshots     string // where they are all shown, "" here
+	CountedSnapshots int64
+}
+
+// computer is one that a device is or was.
+type computer struct {
+	devices.Identity
+	System string
+	Ended  string // why and by whom
+}
+
+type renamePage struct {
+	web.Frame
+	Form                  web.Form
+	Home, Name, Host, New string
+}
+
+// keyItem is an activation key in a list.
+type keyItem struct {
+	devices.Key
+	Text  string // what it is for
+	State web.State
+	Make  string // where it is made, when its user has allowed it
+	End   string // where it is revoked, while it is good
+}
+
+type newKeyPage struct {
+	web.Frame
+	Form                   web.Form
+	Home, Username, Choice string
+	Device                 string
+	Private                bool // the user is asked first
+	Devices                []option
+}
+
+type madeKeyPage struct {
+	web.Frame
+	Key                          devices.Key
+	Home, Username, Text, Secret string
+	Command                      string
 }
 
 type snapshot struct {
@@ -463,37 +520,4 @@ type sentPage struct {
 	web.Frame
 	Total, Sent, Waiting, Failed int64
 	Bar                          []bar
-}
-
-// askedItem is an act that takes two administrators.
-type askedItem struct {
-	approvals.Approval
-	Href, Words, About, Why string
-	Shown                   web.State
-	Mine                    bool // the reader asked for it
-}
-
-type askedPage struct {
-	web.Frame
-	Open, Over []askedItem
-}
-
-type approvalPage struct {
-	web.Frame
-	Asked  askedItem
-	Form   web.Form
-	Locked bool // the reader has to prove who they are before they approve
-}
-
-type kindItem struct {
-	Name, Text string
-	Two        bool
-}
-
-type twoRulesPage struct {
-	settingsFrame
-	Form   web.Form
-	Set    settings.Approvals
-	Kinds  []kindItem
-	Reason string
 }

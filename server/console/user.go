@@ -86,6 +86,9 @@ func (c *console) showUser(w http.ResponseWriter, r *http.Request, v *visit, sta
 		if err := page.act(r, tx, u); err != nil {
 			return err
 		}
+		if err := page.keys(r, tx, v, u); err != nil {
+			return err
+		}
 		return page.notice(r, tx, v, u)
 	})
 	if err != nil {
@@ -242,15 +245,15 @@ func (page *userPage) act(r *http.Request, tx *db.Tx, u accounts.User) error {
 		first = []button{post("invite", "mail-forward", "btn-primary"), post("link", "link", "")}
 	case accounts.Deleted:
 		first = []button{post("undelete", "arrow-back-up", "btn-primary")}
-		if u.Kind == access.UserKind {
-			more = append(more, link("purge", "trash", "text-danger"))
-		}
 	}
 	if u.Kind == access.UserKind && (u.State == accounts.Active || u.State == accounts.Disabled) {
 		more = append(more, link("preserve", "archive", ""))
 	}
 	if u.State != accounts.Deleted && u.State != accounts.Purged {
 		more = append(more, link("edit", "pencil", ""))
+		if u.Kind == access.UserKind && u.State == accounts.Active {
+			more = append(more, button{Text: p.T("keys.new"), Icon: "key", Href: at + "/keys/new"})
+		}
 		if u.Kind == access.UserKind {
 			more = append(more, link("profile", "adjustments", ""), link("licence", "certificate", ""))
 		}

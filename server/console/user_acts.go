@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/profiles"
-	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
 )
@@ -45,7 +43,7 @@ var acts = []act{
 
 func (c *console) actRoutes(mux *entry.Mux) {
 	for _, at := range people {
-		for _, a := range append(slices.Clone(acts), c.purgeAct()) {
+		for _, a := range acts {
 			mux.HandleFunc("GET "+at+"/"+a.name, c.admin(c.managing(func(w http.ResponseWriter, r *http.Request, v *visit) {
 				if a.fresh && !c.fresh(w, r, v) {
 					return
@@ -90,10 +88,6 @@ func deleteMeans(p *locale.Printer, u accounts.User, x stakes) []string {
 		seatMeans(p, u, "users.delete.seat"), p.T("users.delete.until", "date", p.Date(x.until)), p.T("users.delete.undo"))
 }
 
-func purgeMeans(p *locale.Printer, _ accounts.User, x stakes) []string {
-	return some(p.T("users.purge.now"), counted(p, "users.purge.snapshots", x.snapshots), p.T("users.purge.final"), p.T("approvals.takes"))
-}
-
 // counted is the sentence about n things, "" when there are none.
 func counted(p *locale.Printer, key string, n int64) string {
 	if n == 0 {
@@ -136,17 +130,21 @@ func (c *console) stakes(ctx context.Context, tx *db.Tx, v *visit, f web.Frame, 
 		return x, err
 	}
 	x.devices, x.bytes = int64(n), sums[u.ID].StoredBytes
-	set, err := settings.Load(ctx, tx)
-	if err != nil {
+	if x.until, err = undoneUntil(ctx, tx, f); err != nil {
 		return x, err
 	}
-	x.until = f.Now().AddDate(0, 0, set.Users.RollbackDays)
 	if u.Kind == access.UserKind {
 		eff, err := profiles.Of(ctx, tx, u)
 		x.kept = eff.Settings.AutoDeletePreservedDays
 		return x, err
 	}
 	return x, nil
+}
+
+// undoneUntil is until when a deletion of now can be undone.
+func undoneUntil(ctx context.Context, tx *db.Tx, f web.Frame) (time.Time, error) {
+	window, err := accounts.Window(ctx, tx)
+	return f.Now().Add(window), err
 }
 
 // showAct says what an act means before it is done.
@@ -166,11 +164,23 @@ func (c *console) showAct(w http.ResponseWriter, r *http.Request, v *visit, stat
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	p, at := page.Printer(), home(u)
-	page.Title, page.Button = p.T("users."+a.name+".title", "name", web.Visible(u.Username)), p.T("users."+a.name)
-	page.Name, page.Action, page.Back, page.AskReason = u.Username, at+"/"+a.name, at, a.reason
-	page.Consequences = a.means(p, u, x)
-	if failure != nil && !refused(&page.Form, p, failure, map[string]string{"user.reason.": "reason", "confirm.": "confirm"}) {
+	page.AskReason, page.Consequences = a.reason, a.means(page.Printer(), u, x)
+	c.confirm(w, r, v, status, page.about("users."+a.name, u.Username, home(u), a.name), failure)
+}
+
+// about completes a page that asks before something is done to what is called
+// name and has its page at home.
+func (page confirmPage) about(key, name, home, act string) confirmPage {
+	p := page.Printer()
+	page.Title, page.Button = p.T(key+".title", "name", web.Visible(name)), p.T(key)
+	page.Name, page.Action, page.Back = name, home+"/"+act, home
+	return page
+}
+
+// confirm shows a page that asks before something is done, with what was wrong
+// about doing it.
+func (c *console) confirm(w http.ResponseWriter, r *http.Request, v *visit, status int, page confirmPage, failure error) {
+	if failure != nil && !refused(&page.Form, page.Printer(), failure, map[string]string{"user.reason.": "reason", "confirm.": "confirm"}) {
 		c.fail(w, r, v.caller, failure)
 		return
 	}
@@ -184,13 +194,8 @@ func (c *console) doAct(w http.ResponseWriter, r *http.Request, v *visit, a act)
 	ctx := r.Context()
 	page := confirmPage{Reason: r.PostFormValue("reason")}
 	c.tryUser(w, r, v, "users."+a.name+".done", func(tx *db.Tx, u accounts.User) error {
-		if a.fresh {
-			if err := c.checkFresh(ctx, tx, v); err != nil {
-				return err
-			}
-		}
-		if !confirmed(r, u.Username) {
-			return errDiffers
+		if err := c.confirmedBy(r, tx, v, a.fresh, u.Username); err != nil {
+			return err
 		}
 		return a.do(ctx, tx, v.caller, u.ID, page.Reason)
 	}, func(status int, err error) { c.showAct(w, r, v, status, a, page, err) })
@@ -229,6 +234,20 @@ func (c *console) tryUser(w http.ResponseWriter, r *http.Request, v *visit, done
 		return
 	}
 	c.site.Done(w, r, web.LocalPath(r.PostFormValue("back"), home(u)), web.Flash{Key: done, Args: []any{"name", u.Username}})
+}
+
+// confirmedBy refuses an act to what is called name when the name was not typed,
+// or the visitor has not just proved who they are although that is asked for.
+func (c *console) confirmedBy(r *http.Request, tx *db.Tx, v *visit, fresh bool, name string) error {
+	if fresh {
+		if err := c.checkFresh(r.Context(), tx, v); err != nil {
+			return err
+		}
+	}
+	if !confirmed(r, name) {
+		return errDiffers
+	}
+	return nil
 }
 
 // confirmed reports whether the name of what is to be changed was typed.

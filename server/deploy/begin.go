@@ -75,7 +75,7 @@ func (r *redemption) begin(ctx context.Context, tx *db.Tx) (wire.Activation, err
 	}
 	b.RequestID, b.Hardware, b.ClientVersion, b.System = r.in.RequestID, r.in.Hardware, r.in.ClientVersion, r.in.System
 	b.SigningKey, b.Previous, b.Proof, b.Credential = r.in.SigningKey, r.in.Previous, devices.ByToken, r.token.ID
-	return devices.Begin(ctx, tx, u.Caller(r.from), u, b)
+	return devices.Begin(ctx, tx, u.Caller(r.from), r.ring, u, b)
 }
 
 // admit finds the token and asks whether it is good for this computer.

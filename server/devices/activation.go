@@ -100,7 +100,7 @@ type activation struct {
 // what it may become. by is that user. Begun again with the same request and key
 // it is the same activation, which lasts a day from then on; the token before is
 // no longer good.
-func Begin(ctx context.Context, tx *db.Tx, by access.Caller, u accounts.User, b Beginning) (wire.Activation, error) {
+func Begin(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, b Beginning) (wire.Activation, error) {
 	u, err := eligible(ctx, tx, by, u.ID)
 	if err != nil {
 		return wire.Activation{}, err
@@ -118,7 +118,7 @@ func Begin(ctx context.Context, tx *db.Tx, by access.Caller, u accounts.User, b 
 	if err := a.write(ctx, tx, hash); err != nil {
 		return wire.Activation{}, err
 	}
-	out, err := a.options(ctx, tx, by, u)
+	out, err := a.options(ctx, tx, by, ring, u)
 	out.Activation, out.ExpiresAt = token, a.expires
 	return out, err
 }
@@ -147,7 +147,7 @@ func (a activation) check() error {
 }
 
 // options says what the computer may become.
-func (a activation) options(ctx context.Context, tx *db.Tx, by access.Caller, u accounts.User) (wire.Activation, error) {
+func (a activation) options(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User) (wire.Activation, error) {
 	out := wire.Activation{UserID: string(u.ID), Username: u.Username, Devices: []wire.DeviceCard{}, Suggest: wire.Add, Waiting: a.waits}
 	p, err := profiles.Of(ctx, tx, u)
 	if err != nil {
@@ -191,7 +191,7 @@ func (a activation) options(ctx context.Context, tx *db.Tx, by access.Caller, u 
 	}
 	out.Suggest = suggest(p.Settings, found, out.Refusal != "")
 	if found == wire.ByClone {
-		return out, cloned(ctx, tx, by, d, a.hardware)
+		return out, cloned(ctx, tx, ring, by, d, a.hardware)
 	}
 	return out, nil
 }
@@ -225,15 +225,6 @@ func card(d Device) wire.DeviceCard {
 		c.LastBackup = &d.LastBackupAt
 	}
 	return c
-}
-
-// cloned notes that two computers claim to be a device.
-func cloned(ctx context.Context, tx *db.Tx, by access.Caller, d Device, other wire.Hardware) error {
-	if _, err := tx.Exec(ctx, "UPDATE devices SET clone_at = $2 WHERE id = $1", d.ID, db.Micros(tx.Now())); err != nil {
-		return fmt.Errorf("noting a clone of device %s: %w", d.ID, err)
-	}
-	return audit.Record(ctx, tx, by, audit.Event{Action: access.Activate, Org: d.Org, Owner: d.User, Object: object(d.ID),
-		Outcome: audit.Refuse, Details: []audit.Detail{audit.Note("reason", "clone"), audit.Note("hostname", other.Hostname)}})
 }
 
 // keyHolder is the user's device whose key a computer proved to hold, "" when it

@@ -49,7 +49,7 @@ func (w *world) beginWith(u accounts.User, c computer, change func(*devices.Begi
 		change(&b)
 	}
 	err = w.DB.Write(w.Context(), func(tx *db.Tx) (err error) {
-		a, err = devices.Begin(w.Context(), tx, u.Caller(from), u, b)
+		a, err = devices.Begin(w.Context(), tx, u.Caller(from), w.Ring, u, b)
 		return err
 	})
 	return a, err

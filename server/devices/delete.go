@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -21,9 +23,18 @@ func Delete(ctx context.Context, tx *db.Tx, by access.Caller, id ID, reason stri
 	return SetState(ctx, tx, by, id, Deleted, reason)
 }
 
+// CheckReason refuses a reason that has not from 10 to 150 characters.
+func CheckReason(reason string) error {
+	reason = strings.TrimSpace(reason)
+	if n := utf8.RuneCountInString(reason); n < minReason || n > maxDelete || !printable(reason) {
+		return errs.New(errs.Invalid, "user.reason.invalid", "min", minReason, "max", maxDelete)
+	}
+	return nil
+}
+
 // del is what SetState does to delete a device, when the caller may.
 func del(ctx context.Context, tx *db.Tx, d Device, reason string) error {
-	if err := accounts.CheckReason(reason); err != nil {
+	if err := CheckReason(reason); err != nil {
 		return err
 	}
 	u, err := accounts.Find(ctx, tx, d.User)
@@ -62,9 +73,10 @@ func Undelete(ctx context.Context, tx *db.Tx, by access.Caller, id ID) error {
 	if err != nil {
 		return err
 	}
+	if err := d.forAdministrators(by); err != nil {
+		return err
+	}
 	switch {
-	case by.Kind == access.UserKind:
-		return errs.New(errs.Forbidden, "access.denied").Because(d.denial())
 	case d.State != Deleted || d.StateBefore == "":
 		return impossible(d, Active)
 	case d.Owner == accounts.Deleted || d.Owner == accounts.Purged:

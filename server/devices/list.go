@@ -31,6 +31,7 @@ type Mark string
 const (
 	MarkedInactive Mark = "inactive"
 	MarkedLocked   Mark = "locked"
+	MarkedClone    Mark = "clone"
 )
 
 // Listed is a device with its user's names.
@@ -65,6 +66,8 @@ func (f Filter) where() (string, []any) {
 		where = append(where, "d.inactive_at > 0")
 	case MarkedLocked:
 		where = append(where, "d.locked_at > 0")
+	case MarkedClone:
+		where = append(where, "d.clone_at > 0")
 	}
 	for _, word := range strings.Fields(orgs.Fold(f.Search)) {
 		add(`(d.search LIKE $ ESCAPE '\' OR u.search LIKE $ ESCAPE '\')`, db.Contains(word))
@@ -78,6 +81,14 @@ func (f Filter) see(by access.Caller) error {
 		org = by.Org
 	}
 	return audit.See(by, access.ViewDevices, org, f.User, "devices")
+}
+
+const listedColumns = "SELECT " + columns + ", u.username, u.first_name, u.last_name"
+
+func scanListed(row db.Row) (Listed, error) {
+	var u accounts.User
+	d, err := scan(row, &u.Username, &u.FirstName, &u.LastName)
+	return Listed{Device: d, Username: u.Username, UserName: u.Name()}, err
 }
 
 const joined = " FROM devices d JOIN users u ON u.id = d.user_id WHERE "
@@ -100,12 +111,7 @@ func List(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) (list []Li
 		where += fmt.Sprintf(" AND (d.name_key, d.id) > ($%d, $%d)", len(args)-1, len(args))
 	}
 	args = append(args, limit+1)
-	list, err = db.All(ctx, tx, func(row db.Row) (Listed, error) {
-		var u accounts.User
-		d, err := scan(row, &u.Username, &u.FirstName, &u.LastName)
-		return Listed{Device: d, Username: u.Username, UserName: u.Name()}, err
-	}, "SELECT "+columns+", u.username, u.first_name, u.last_name"+joined+where+
-		fmt.Sprintf(" ORDER BY d.name_key, d.id LIMIT $%d", len(args)), args...)
+	list, err = db.All(ctx, tx, scanListed, listedColumns+joined+where+fmt.Sprintf(" ORDER BY d.name_key, d.id LIMIT $%d", len(args)), args...)
 	if err != nil {
 		return nil, "", fmt.Errorf("listing devices: %w", err)
 	}

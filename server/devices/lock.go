@@ -17,7 +17,7 @@ import (
 // next request on. It is for administrators, for a reason of 10 to 150
 // characters.
 func Lock(ctx context.Context, tx *db.Tx, by access.Caller, id ID, reason string) error {
-	if err := accounts.CheckReason(reason); err != nil {
+	if err := CheckReason(reason); err != nil {
 		return err
 	}
 	if err := accounts.EndTokens(ctx, tx, id); err != nil {
@@ -41,8 +41,8 @@ func setLock(ctx context.Context, tx *db.Tx, by access.Caller, id ID, at time.Ti
 	if err != nil {
 		return err
 	}
-	if by.Kind == access.UserKind {
-		return errs.New(errs.Forbidden, "access.denied").Because(d.denial())
+	if err := d.forAdministrators(by); err != nil {
+		return err
 	}
 	if d.State != Active && d.State != Disabled && !at.IsZero() {
 		return errs.New(errs.Conflict, "device.lock.impossible")

@@ -92,7 +92,7 @@ func Prove(ctx context.Context, d *db.DB, ring *keys.Ring, store backup.UUID, id
 		}
 		message := append(append(append([]byte{}, uid[:]...), store[:]...), challenge...)
 		if err := crypt.VerifySignature(device.SigningKey, "token", message, signature); err != nil {
-			if refused, err = formerly(ctx, tx, from, device, message, signature); refused != nil || err != nil {
+			if refused, err = formerly(ctx, tx, ring, from, device, message, signature); refused != nil || err != nil {
 				return err
 			}
 			refused = wrong
@@ -143,7 +143,7 @@ func replacedAt(at time.Time) *errs.Error {
 // formerly says what a computer is told that the device was before, nil when it
 // never was. Two computers that are the same by their hardware within a day of
 // each other are clones.
-func formerly(ctx context.Context, tx *db.Tx, from access.Caller, d Device, message, signature []byte) (refused, err error) {
+func formerly(ctx context.Context, tx *db.Tx, ring *keys.Ring, from access.Caller, d Device, message, signature []byte) (refused, err error) {
 	list, err := identities(ctx, tx, d.ID)
 	if err != nil {
 		return nil, err
@@ -157,7 +157,7 @@ func formerly(ctx context.Context, tx *db.Tx, from access.Caller, d Device, mess
 			told = replacedAt(i.ended)
 		}
 		if i.why == wasReactivated && tx.Now().Sub(i.ended) < cloneWindow {
-			if err := cloned(ctx, tx, from, d, i.hardware); err != nil {
+			if err := cloned(ctx, tx, ring, from, d, i.hardware); err != nil {
 				return nil, err
 			}
 		}

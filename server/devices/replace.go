@@ -55,7 +55,7 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 	if err != nil {
 		return Activated{}, err
 	}
-	if err := endIdentity(ctx, tx, old, why); err != nil {
+	if err := endIdentity(ctx, tx, by, old, why); err != nil {
 		return Activated{}, err
 	}
 	if d.CertSerial, err = nextSerial(ctx, tx, d.ID); err != nil {
@@ -172,7 +172,7 @@ func rhythm(r profile.Rhythm) string {
 
 // endIdentity keeps what a device was up to now. One that was split from another
 // and has no certificate yet never wrote anything.
-func endIdentity(ctx context.Context, tx *db.Tx, d Device, why string) error {
+func endIdentity(ctx context.Context, tx *db.Tx, by access.Caller, d Device, why string) error {
 	if len(d.Cert) == 0 {
 		return nil
 	}
@@ -186,9 +186,9 @@ func endIdentity(ctx context.Context, tx *db.Tx, d Device, why string) error {
 		return fmt.Errorf("reading the newest snapshot of device %s: %w", d.ID, err)
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO device_identities (device, signing_key, cert, cert_serial, name, named, hardware, is_system, choices,
-			activated_at, ended_at, ended_why, last_seq, undone_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0)`,
+			activated_at, ended_at, ended_why, ended_by, last_seq, undone_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0)`,
 		d.ID, d.SigningKey, d.Cert, int64(d.CertSerial), d.Name, d.Named, string(hardware), d.System, encodeChoices(d.Choices),
-		db.Micros(d.ActivatedAt), db.Micros(tx.Now()), why, seq)
+		db.Micros(d.ActivatedAt), db.Micros(tx.Now()), why, by.Name, seq)
 	if err != nil {
 		return fmt.Errorf("keeping what device %s was: %w", d.ID, err)
 	}
@@ -209,6 +209,7 @@ type identity struct {
 	activated  time.Time
 	ended      time.Time
 	why        string
+	by         string
 	lastSeq    int64
 	undone     bool
 }
@@ -218,7 +219,7 @@ func identities(ctx context.Context, tx *db.Tx, id ID) ([]identity, error) {
 	list, err := db.All(ctx, tx, func(row db.Row) (i identity, err error) {
 		var hardware, choices string
 		var serial, activated, ended, undone int64
-		err = row.Scan(&i.number, &i.signingKey, &i.cert, &serial, &i.name, &i.named, &hardware, &i.system, &choices, &activated, &ended, &i.why, &i.lastSeq, &undone)
+		err = row.Scan(&i.number, &i.signingKey, &i.cert, &serial, &i.name, &i.named, &hardware, &i.system, &choices, &activated, &ended, &i.why, &i.by, &i.lastSeq, &undone)
 		if err != nil {
 			return i, err
 		}
@@ -227,7 +228,7 @@ func identities(ctx context.Context, tx *db.Tx, id ID) ([]identity, error) {
 			return i, err
 		}
 		return i, json.Unmarshal([]byte(hardware), &i.hardware)
-	}, `SELECT number, signing_key, cert, cert_serial, name, named, hardware, is_system, choices, activated_at, ended_at, ended_why, last_seq, undone_at
+	}, `SELECT number, signing_key, cert, cert_serial, name, named, hardware, is_system, choices, activated_at, ended_at, ended_why, ended_by, last_seq, undone_at
 		FROM device_identities WHERE device = $1 ORDER BY number DESC`, id)
 	if err != nil {
 		return nil, fmt.Errorf("reading what device %s was: %w", id, err)

@@ -29,6 +29,12 @@ var next = map[State][]State{
 	Decommissioned:  {Deleted},
 }
 
+// The bounds of the reason for a deletion, as for that of a user.
+const (
+	minReason = 10
+	maxDelete = 150
+)
+
 // SetState moves a device to another state, for a reason that is recorded. Who
 // waits for the device's requests hears of it within seconds, and every request
 // looks at the state again, on every server. A user can only deactivate a
@@ -47,8 +53,10 @@ func SetState(ctx context.Context, tx *db.Tx, by access.Caller, id ID, to State,
 	if err != nil {
 		return err
 	}
-	if by.Kind == access.UserKind && to != Deactivated {
-		return errs.New(errs.Forbidden, "access.denied").Because(d.denial())
+	if to != Deactivated {
+		if err := d.forAdministrators(by); err != nil {
+			return err
+		}
 	}
 	if !slices.Contains(next[d.State], to) {
 		return impossible(d, to)
@@ -61,6 +69,15 @@ func SetState(ctx context.Context, tx *db.Tx, by access.Caller, id ID, to State,
 	}
 	if slices.Contains(gone, to) {
 		return freeSeat(ctx, tx, d.User)
+	}
+	return nil
+}
+
+// forAdministrators refuses the device's user, who may manage it, what is not
+// theirs to do.
+func (d Device) forAdministrators(by access.Caller) error {
+	if by.Kind == access.UserKind {
+		return errs.New(errs.Forbidden, "access.denied").Because(d.denial())
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ type Replacement struct {
 	Name      string // of the device before
 	Hostname  string // of the computer that was replaced
 	OS        string
+	Kept      int64 // snapshots that the device keeps
+	Moved     int64 // snapshots that the computer of now takes with it
 }
 
 // Undoable returns the replacement of a device that can be taken back, false
@@ -36,8 +38,22 @@ func Undoable(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (Replacem
 		return Replacement{}, false, err
 	}
 	i, ok, err := undoable(ctx, tx, d)
-	return Replacement{At: i.ended, Until: i.ended.Add(undoWithin), Name: i.name, Hostname: i.hardware.Hostname, OS: i.hardware.OS}, ok, err
+	if err != nil || !ok {
+		return Replacement{}, false, err
+	}
+	x := Replacement{At: i.ended, Until: i.ended.Add(undoWithin), Name: i.name, Hostname: i.hardware.Hostname, OS: i.hardware.OS}
+	err = tx.QueryRow(ctx, "SELECT CAST(coalesce(sum(CASE WHEN "+since+" THEN 1 ELSE 0 END), 0) AS BIGINT), count(*) FROM snapshots WHERE device = $1 AND state = 'live'",
+		id, i.lastSeq).Scan(&x.Moved, &x.Kept)
+	if err != nil {
+		return Replacement{}, false, fmt.Errorf("counting what undoing on device %s moves: %w", id, err)
+	}
+	x.Kept -= x.Moved
+	return x, true, nil
 }
+
+// since chooses the snapshots of device $1 that it made after number $2 of its
+// set.
+const since = "seq > $2 AND set_id = (SELECT id FROM sets WHERE device = $1 ORDER BY created_at DESC, id DESC LIMIT 1)"
 
 func undoable(ctx context.Context, tx *db.Tx, d Device) (identity, bool, error) {
 	if !replaceable(d) {
@@ -77,7 +93,7 @@ func UndoReplace(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (secon
 	if !ok {
 		return Device{}, errs.New(errs.Conflict, "device.undo.impossible", "name", d.Name)
 	}
-	if err := giveBack(ctx, tx, d, old); err != nil {
+	if err := giveBack(ctx, tx, by, d, old); err != nil {
 		return Device{}, err
 	}
 	if second.Name, err = freeName(ctx, tx, d.User, second.Name, true); err != nil {
@@ -95,7 +111,7 @@ func UndoReplace(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (secon
 	if err != nil {
 		return Device{}, fmt.Errorf("creating the set of device %s: %w", second.ID, err)
 	}
-	if err := relist(ctx, tx, id, second.ID, "seq > $3 AND set_id = (SELECT id FROM sets WHERE device = $1 ORDER BY created_at DESC, id DESC LIMIT 1)", old.lastSeq); err != nil {
+	if err := relist(ctx, tx, id, second.ID, since, old.lastSeq); err != nil {
 		return Device{}, err
 	}
 	for _, id := range []ID{id, second.ID} {
@@ -120,8 +136,8 @@ func split(d Device, now time.Time) (Device, error) {
 }
 
 // giveBack makes a device the computer that it was.
-func giveBack(ctx context.Context, tx *db.Tx, d Device, old identity) error {
-	if err := endIdentity(ctx, tx, d, wasUndone); err != nil {
+func giveBack(ctx context.Context, tx *db.Tx, by access.Caller, d Device, old identity) error {
+	if err := endIdentity(ctx, tx, by, d, wasUndone); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, "UPDATE device_identities SET undone_at = $2 WHERE number = $1", old.number, db.Micros(tx.Now())); err != nil {
@@ -149,9 +165,10 @@ func giveBack(ctx context.Context, tx *db.Tx, d Device, old identity) error {
 }
 
 // relist lists snapshots of a device under another one. Their manifests name the
-// one that signed them all the same. where may use $3.
-func relist(ctx context.Context, tx *db.Tx, from, to ID, where string, arg any) error {
-	_, err := tx.Exec(ctx, "UPDATE snapshots SET signed_as = CASE WHEN signed_as = '' THEN device ELSE signed_as END, device = $2 WHERE device = $1 AND "+where, from, to, arg)
+// one that signed them all the same. where is about the device $1 and the
+// number $2.
+func relist(ctx context.Context, tx *db.Tx, from, to ID, where string, after int64) error {
+	_, err := tx.Exec(ctx, "UPDATE snapshots SET signed_as = CASE WHEN signed_as = '' THEN device ELSE signed_as END, device = $3 WHERE device = $1 AND "+where, from, after, to)
 	if err != nil {
 		return fmt.Errorf("listing the snapshots of device %s under %s: %w", from, to, err)
 	}
@@ -218,5 +235,5 @@ func succeed(ctx context.Context, tx *db.Tx, id ID) error {
 	if _, err := tx.Exec(ctx, "UPDATE devices SET successor = $2 WHERE id = $1", d.ID, id); err != nil {
 		return fmt.Errorf("noting the successor of device %s: %w", d.ID, err)
 	}
-	return relist(ctx, tx, d.ID, id, "seq > $3", 0)
+	return relist(ctx, tx, d.ID, id, "seq > $2", 0)
 }

@@ -136,8 +136,11 @@ const (
 	LicenceOver         Template = "licence_over"          // licence, seats, taken, until, [org, link]
 	LicenceExpiring     Template = "licence_expiring"      // licence, at, days, [org, link]
 	DeletionRequested   Template = "deletion_requested"    // username, [name, org, link]
-	SecurityReset       Template = "security_reset"        // username, window, since, link, contact, [note, again: it is a reminder]
-	Approval            Template = "approval"              // act, state (waiting, approved and so on), asked, reason, until, link, [decided, at, failure]
+	DeviceCloned        Template = "device_cloned"         // device, username, hostname (of the other computer), at, [org, link]
+	DeviceMapped        Template = "device_mapped"         // username, computer, admin, at, [org]
+	KeyAsked            Template = "key_asked"             // username, admin, link (to the answer), days
+	KeyAllowed          Template = "key_allowed"           // username, admin, at, [ip]
+	SecurityReset       Template = "security_reset"        // username, window, since, link, contact
 	TestMail            Template = "test"                  // nothing
 )
 
@@ -161,8 +164,11 @@ var templates = map[Template]values{
 	LicenceOver:         {[]string{"licence", "seats", "taken", "until"}, []string{"org", "link"}},
 	LicenceExpiring:     {[]string{"licence", "at", "days"}, []string{"org", "link"}},
 	DeletionRequested:   {[]string{"username"}, []string{"name", "org", "link"}},
-	SecurityReset:       {[]string{"username", "window", "since", "link", "contact"}, []string{"note", "again"}},
-	Approval:            {[]string{"act", "state", "asked", "reason", "until", "link"}, []string{"decided", "at", "failure"}},
+	DeviceCloned:        {[]string{"device", "username", "hostname", "at"}, []string{"org", "link"}},
+	DeviceMapped:        {[]string{"username", "computer", "admin", "at"}, []string{"org"}},
+	KeyAsked:            {[]string{"username", "admin", "link", "days"}, nil},
+	KeyAllowed:          {[]string{"username", "admin", "at"}, []string{"ip"}},
+	SecurityReset:       {[]string{"username", "window", "since", "link", "contact"}, nil},
 	TestMail:            {},
 }
 

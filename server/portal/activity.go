@@ -109,6 +109,12 @@ func what(say *locale.Printer, row audit.Row) string {
 	case access.RestoreOthers:
 		return say.T(key + "others")
 	case access.SetPrivacy:
+		switch {
+		case detail(row, "activation_key_allowed") != "":
+			return say.T(key+"key_allowed", "name", web.Visible(detail(row, "administrator")))
+		case detail(row, "activation_key_refused") != "":
+			return say.T(key+"key_refused", "name", web.Visible(detail(row, "administrator")))
+		}
 		for _, d := range row.Details {
 			if d.After == true {
 				return say.T(key + "private")

@@ -3,6 +3,8 @@ package portal
 import (
 	"time"
 
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/web"
 )
 
@@ -21,7 +23,41 @@ type device struct {
 type sourcesPage struct {
 	web.Frame
 	Devices []device
-	Command string // to activate a computer
+	Asked   []devices.Key // about which the user is asked
+	Command string        // to activate a computer
+}
+
+// aboutPage is what is known of a device, and what its user may do with it.
+type aboutPage struct {
+	web.Frame
+	Form            web.Form
+	Device          device
+	Name            string // typed, or as it is
+	Host, IP        string
+	Client          string
+	Names           []string // it had
+	Seen, Activated time.Time
+	Undo            string // what can be taken back, "" for nothing
+	Ends            bool   // it can be deactivated
+	Settings        []entry.Setting
+	Folders         []entry.Folder
+	Told            bool // the computer has told what its user chose
+	Events          []entry.Event
+}
+
+// askPage asks before something is done.
+type askPage struct {
+	web.Frame
+	Consequences []string
+	Back, Button string
+}
+
+// keyPage asks whether an administrator may make an activation key.
+type keyPage struct {
+	web.Frame
+	Key, Admin string
+	Device     string // whose place the computer is to take, "" for none's
+	Open       bool   // it is not answered yet
 }
 
 type devicePage struct {

@@ -6,10 +6,10 @@ package portal
 import (
 	"context"
 	"embed"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -29,7 +29,13 @@ type portal struct {
 //go:embed templates/*.html
 var templates embed.FS
 
-var parse = sync.OnceValues(func() (web.Templates, error) { return entry.Parse(templates) })
+func pages() fs.FS {
+	sub, err := fs.Sub(templates, "templates")
+	if err != nil {
+		panic(err) // the folder is part of the program
+	}
+	return sub
+}
 
 // New returns the portal, to be mounted at "/".
 func New(cfg entry.Config) (*entry.Door, error) {
@@ -37,11 +43,8 @@ func New(cfg entry.Config) (*entry.Door, error) {
 		cfg.Log = slog.Default()
 	}
 	p := &portal{Config: cfg}
-	pages, err := parse()
-	if err != nil {
-		return nil, err
-	}
-	p.door, err = entry.New(cfg, entry.Portal{To: accounts.ToPortal, Templates: pages, Admit: admit,
+	var err error
+	p.door, err = entry.New(cfg, entry.Portal{To: accounts.ToPortal, Templates: pages(), Admit: admit,
 		Frame: func(w http.ResponseWriter, r *http.Request, v *entry.Visit) web.Frame {
 			return p.frame(w, r, p.visit(r, v), "")
 		}})
@@ -56,6 +59,7 @@ func New(cfg entry.Config) (*entry.Door, error) {
 	mux.HandleFunc("GET /devices/{device}/{snapshot}", p.data(p.device))
 	mux.HandleFunc("GET /devices/{device}/{snapshot}/file", p.data(p.file))
 	mux.HandleFunc("POST /devices/{device}/{snapshot}/zip", p.data(p.zip))
+	p.aboutRoutes(mux)
 	return p.door, nil
 }
 
@@ -73,9 +77,10 @@ func admit(ctx context.Context, tx *db.Tx, u accounts.User) error {
 
 // visit is a request by somebody who is logged in.
 type visit struct {
-	user   accounts.User
-	caller access.Caller
-	web    bool // the profile allows restore from the browser
+	user    accounts.User
+	caller  access.Caller
+	session accounts.Session
+	web     bool // the profile allows restore from the browser
 }
 
 type page func(http.ResponseWriter, *http.Request, *visit)
@@ -87,7 +92,7 @@ func (p *portal) visit(r *http.Request, v *entry.Visit) *visit {
 	if err != nil {
 		p.Log.ErrorContext(r.Context(), "reading a profile", "error", err, "request", v.Caller.RequestID)
 	}
-	return &visit{user: v.User, caller: v.Caller, web: on}
+	return &visit{user: v.User, caller: v.Caller, session: v.Session, web: on}
 }
 
 // user is for pages of who is logged in.

@@ -51,6 +51,10 @@ func (p *portal) sources(w http.ResponseWriter, r *http.Request, v *visit) {
 			}
 			page.Devices = append(page.Devices, cardOf(page.Frame, d.Device, x))
 		}
+		if err != nil {
+			return err
+		}
+		page.Asked, err = askedKeys(r, tx, v)
 		return err
 	})
 	if err != nil {
