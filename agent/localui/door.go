@@ -2,7 +2,6 @@ package localui
 
 import (
 	"crypto/subtle"
-	"io/fs"
 	"net"
 	"net/http"
 	"strings"
@@ -102,13 +101,4 @@ func (w *Window) open(rw http.ResponseWriter, r *http.Request) {
 	}
 	w.site.SetCookie(rw, cookie, w.session, time.Time{})
 	w.site.Redirect(rw, r, w.base+"/")
-}
-
-// folder is what lies in the folder templates.
-func folder(files fs.FS) fs.FS {
-	sub, err := fs.Sub(files, "templates")
-	if err != nil {
-		panic(err) // the name is in the source
-	}
-	return sub
 }

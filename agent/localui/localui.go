@@ -83,7 +83,11 @@ func New(cfg Config) (*Window, error) {
 	if w.assets, err = web.LoadAssets(); err != nil {
 		return nil, err
 	}
-	w.site, err = web.New(web.Config{Name: "window", Base: w.base, Templates: folder(templates), Local: true, Log: cfg.Log, Now: cfg.Now})
+	pages, err := web.Parse(templates)
+	if err != nil {
+		return nil, err
+	}
+	w.site, err = web.New(web.Config{Name: "window", Base: w.base, Templates: pages, Local: true, Log: cfg.Log, Now: cfg.Now})
 	if err != nil {
 		return nil, err
 	}

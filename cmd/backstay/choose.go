@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/backstay/backstay/agent"
 	"github.com/backstay/backstay/agent/state"
@@ -40,7 +39,7 @@ func (a *app) chooseDevice(ctx context.Context, offer *wire.Activation, in activ
 	case match != nil && (match.By == wire.ByKey || match.By == wire.ByAdministrator):
 		return agent.Choice{Choice: offer.Suggest, DeviceID: match.DeviceID, Name: in.name}, nil
 	case a.asks():
-		return a.askDevice(ctx, offer, in, add)
+		return a.askDevice(ctx, offer, in)
 	}
 	return add, nil
 }
@@ -49,80 +48,59 @@ func (in activating) replacing(d wire.DeviceCard) agent.Choice {
 	return agent.Choice{Choice: wire.Replace, DeviceID: d.DeviceID, Name: in.name, KeepUnlinked: in.keepUnlinked}
 }
 
-// option is one of the things that this computer may become.
-type option struct {
-	label string
-	make  func() (agent.Choice, error)
-}
-
 // askDevice lets somebody choose among what the server offers.
-func (a *app) askDevice(ctx context.Context, offer *wire.Activation, in activating, add agent.Choice) (agent.Choice, error) {
-	matched, by := matchedCard(offer)
+func (a *app) askDevice(ctx context.Context, offer *wire.Activation, in activating) (agent.Choice, error) {
+	o := agent.OptionsOf(offer, in.name)
+	if len(o.List) == 0 && len(o.Devices) == 0 || !o.Asks() {
+		return agent.Choice{Choice: wire.Add, Name: cmp.Or(in.name, offer.Name)}, nil // or the server says why not
+	}
 	var said string
-	var options []option
-	reactivate := option{a.say.T("cli.activate.option.reactivate", "name", safe(matched.Name)), func() (agent.Choice, error) {
-		return agent.Choice{Choice: wire.Reactivate, DeviceID: matched.DeviceID}, nil
-	}}
-	another := option{a.say.T("cli.activate.option.replace"), func() (agent.Choice, error) { return a.askReplaced(ctx, offer, in) }}
-	switch by {
+	switch o.By {
 	case wire.ByMachine, wire.BySerial:
-		said = a.say.T("cli.activate.was", "device", a.cardLine(matched))
-		options = append(options, reactivate)
+		said = a.say.T("cli.activate.was", "device", a.cardLine(o.Card))
 	case wire.ByName:
-		said = a.say.T("error.E1201") + "\n  " + a.cardLine(matched)
-		options = append(options, option{a.say.T("cli.activate.option.replace_it", "name", safe(matched.Name)), func() (agent.Choice, error) {
-			return in.replacing(matched), nil
-		}})
-		if in.name == "" && offer.FreeName != "" {
-			add.Name = offer.FreeName
-		}
+		said = a.say.T("error.E1201") + "\n  " + a.cardLine(o.Card)
 	case wire.ByClone:
-		said = a.say.T("cli.activate.clone", "name", safe(matched.Name))
+		said = a.say.T("cli.activate.clone", "name", safe(o.Card.Name))
 	default:
 		said = a.say.T("cli.activate.devices")
 	}
-	adding := option{a.say.T("cli.activate.option.add", "name", safe(add.Name)), func() (agent.Choice, error) { return add, nil }}
-	switch {
-	case offer.Refusal != "":
-		said += "\n" + a.say.Error(errs.Of(errs.Code(offer.Refusal), "n", offer.Limit))
-	case by == "":
-		options = append([]option{adding}, options...)
-	default:
-		options = append(options, adding)
-	}
-	if len(offer.Devices) > 0 {
-		options = append(options, another)
-	}
-	if by == wire.ByName && matched.State == "deactivated" {
-		options = append(options, reactivate)
-	}
-	if len(options) == 0 || by == "" && len(offer.Devices) == 0 {
-		return add, nil // or the server says why not
+	if o.Refusal != nil {
+		said += "\n" + a.say.Error(o.Refusal)
 	}
 	fmt.Fprintln(a.errOut, said)
-	labels := make([]string, len(options))
-	for i, o := range options {
-		labels[i] = o.label
+	var labels []string
+	for _, option := range o.List {
+		labels = append(labels, a.optionLine(option))
+	}
+	if len(o.Devices) > 0 {
+		labels = append(labels, a.say.T("cli.activate.option.replace"))
 	}
 	n, err := a.pick(ctx, a.say.T("cli.activate.ask"), labels)
 	if err != nil {
 		return agent.Choice{}, err
 	}
-	return options[n].make()
+	if n == len(o.List) {
+		return a.askReplaced(ctx, offer, in)
+	}
+	switch option := o.List[n]; option.Choice {
+	case wire.Add:
+		return agent.Choice{Choice: wire.Add, Name: option.Name}, nil
+	case wire.Reactivate:
+		return agent.Choice{Choice: wire.Reactivate, DeviceID: option.Device.DeviceID}, nil
+	default:
+		return in.replacing(option.Device), nil
+	}
 }
 
-// matchedCard is the device that this computer seems to be, and how that was
-// found.
-func matchedCard(offer *wire.Activation) (wire.DeviceCard, string) {
-	if offer.Match == nil {
-		return wire.DeviceCard{}, ""
+func (a *app) optionLine(o agent.Option) string {
+	switch o.Choice {
+	case wire.Add:
+		return a.say.T("cli.activate.option.add", "name", safe(o.Name))
+	case wire.Reactivate:
+		return a.say.T("cli.activate.option.reactivate", "name", safe(o.Device.Name))
 	}
-	for _, d := range offer.Devices {
-		if d.DeviceID == offer.Match.DeviceID {
-			return d, offer.Match.By
-		}
-	}
-	return wire.DeviceCard{}, "" // an administrator stopped it
+	return a.say.T("cli.activate.option.replace_it", "name", safe(o.Device.Name))
 }
 
 // askReplaced lets somebody choose the device that this computer replaces.
@@ -192,7 +170,7 @@ func (a *app) previewChoice(ctx context.Context, st *state.State, client *wire.C
 		say("cli.activate.preview.reactivate", "name", safe(card.Name), "snapshots", snapshots)
 	}
 	for _, s := range p.Settings {
-		say("cli.activate.preview.setting."+s.Name, "old", a.setting(s.Name, s.Old), "new", a.setting(s.Name, s.New))
+		say("cli.activate.preview.setting."+s.Name, "old", safe(agent.SettingText(a.say, s.Name, s.Old)), "new", safe(agent.SettingText(a.say, s.Name, s.New)))
 	}
 	if err := a.previewFolders(ctx, p, choice); err != nil {
 		return err
@@ -204,20 +182,6 @@ func (a *app) previewChoice(ctx context.Context, st *state.State, client *wire.C
 		return cmp.Or(err, error(errs.New(errs.Local, "cli.activate.stopped")))
 	}
 	return nil
-}
-
-// setting is the value of a setting, as people say it.
-func (a *app) setting(name, value string) string {
-	n, err := strconv.Atoi(value)
-	switch {
-	case err == nil && name == "interval":
-		return a.say.Duration(time.Duration(n) * time.Minute)
-	case err == nil && name == "bandwidth" && n > 0:
-		return a.say.Number(int64(n)) + " kbit/s"
-	case name == "bandwidth":
-		return a.say.T("cli.activate.preview.unlimited")
-	}
-	return safe(value) // a crontab's times, or a word
 }
 
 // previewFolders shows the folders that come back, and asks whether they shall,
