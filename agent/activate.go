@@ -6,8 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -218,14 +216,12 @@ func remember(st *state.State, device *state.Device, out wire.Activated) error {
 	if err != nil {
 		return err
 	}
-	if out.Choice == wire.Replace && len(out.Choices) > 0 {
-		choices, err := profile.DecodeChoices(out.Choices)
-		if err != nil {
-			return err
-		}
-		if _, err := st.AddFolders(slices.DeleteFunc(choices.Folders, func(f string) bool { return !filepath.IsAbs(f) })...); err != nil {
-			return err
-		}
+	choices, err := begins(st, out)
+	if err != nil {
+		return err
+	}
+	if err := st.SetChoices(choices); err != nil {
+		return err
 	}
 	return st.SetDevice(device)
 }

@@ -60,8 +60,11 @@ type Agent struct {
 	facts   schedule.Facts
 	asked   []wire.Request // backups that the server asked for and nobody has begun
 	profile int64          // version of the settings in force
+	told    []byte         // the user's choices, as the server was told them
 	contact error          // why the last call failed, nil when it did not
 	stopped error          // why the server lets this device do nothing, nil when it does
+
+	interrupt context.CancelCauseFunc // of the backup that runs, when a pause stops it
 }
 
 // New makes the agent of the device that the state folder remembers; E1501
@@ -100,10 +103,10 @@ func New(cfg Config) (*Agent, error) {
 	if run, ok, err := cfg.State.LastRun(); err == nil && ok {
 		a.facts.LastDone, a.facts.LastTry = run.LastDone, run.Ended
 	}
-	a.facts.Settings = profile.Merge(profile.Defaults(), profile.Choices{})
 	if p, err := cfg.State.Profile(); err == nil {
-		a.profile, a.facts.Settings = p.Version, InForce(p)
+		a.profile = p.Version
 	}
+	a.facts.Settings = InForce(cfg.State)
 	return a, nil
 }
 
@@ -126,11 +129,7 @@ func Connect(st *state.State, device *state.Device, log *slog.Logger) (*wire.Cli
 // limits are those of the settings in force, by the clock on this computer's
 // wall.
 func limits(st *state.State, now time.Time) wire.Limits {
-	p, err := st.Profile()
-	if err != nil {
-		return wire.Limits{}
-	}
-	e := InForce(p)
+	e := InForce(st)
 	rates := e.Settings.Bandwidth
 	up, percent := e.UpAt(now)
 	return wire.Limits{Up: up, UpPercent: percent, Down: rates.RestoreKbps, Exempt: rates.Exempt}
@@ -143,27 +142,31 @@ func (a *Agent) Client() *wire.Client { return a.client }
 // a computer sleeps.
 func (a *Agent) now() time.Time { return a.cfg.Now().Round(0) }
 
-// settings are those in force: the server's last, or the defaults while it has
-// never been heard.
-func settings(p state.Profile) (profile.Settings, error) {
-	if p.Version == 0 {
-		return profile.Defaults(), nil
-	}
-	s, err := profile.Decode(p.Settings)
+// read returns the settings that the server gave last, or the defaults while it
+// has never been heard, and what the user of this device chose.
+func read(st *state.State) (s profile.Settings, c profile.Choices, err error) {
+	p, err := st.Profile()
 	if err != nil {
-		return s, fmt.Errorf("reading the profile: %w", err)
+		return s, c, err
 	}
-	return s, nil
+	s = profile.Defaults()
+	if p.Version != 0 {
+		if s, err = profile.Decode(p.Settings); err != nil {
+			return s, c, fmt.Errorf("reading the profile: %w", err)
+		}
+	}
+	c, err = st.Choices()
+	return s, c, err
 }
 
-// InForce are the values in force on this device: the defaults when its profile
-// cannot be read.
-func InForce(p state.Profile) profile.Effective {
-	s, err := settings(p)
+// InForce are the values in force on this device: the defaults when they cannot
+// be read.
+func InForce(st *state.State) profile.Effective {
+	s, c, err := read(st)
 	if err != nil {
-		s = profile.Defaults()
+		s, c = profile.Defaults(), profile.Choices{}
 	}
-	return profile.Merge(s, profile.Choices{})
+	return profile.Merge(s, c)
 }
 
 // Live tells how the agent is doing.
@@ -232,7 +235,7 @@ func (a *Agent) refreshProfile(ctx context.Context) error {
 		return err
 	}
 	a.mu.Lock()
-	a.profile, a.facts.Settings = p.Version, InForce(kept)
+	a.profile, a.facts.Settings = p.Version, InForce(a.state)
 	a.mu.Unlock()
 	a.poke()
 	return nil
@@ -243,9 +246,12 @@ func (a *Agent) status() wire.Status {
 	folders, _ := Folders(a.state)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := wire.Status{State: wire.StateIdle, Folders: folders, Hardware: Hardware(), ClientVersion: version.Number()}
+	s := wire.Status{State: wire.StateIdle, Folders: folders, Hardware: Hardware(), ClientVersion: version.Number(), Choices: a.untold()}
 	if run, ok, err := a.state.LastRun(); err == nil && ok && run.State == state.RunFailed {
 		s.State, s.Code = wire.StateFailed, run.Code
+	}
+	if a.facts.Settings.Paused(a.now()) {
+		s.State = wire.StatePaused
 	}
 	if a.live.Running {
 		s.State, s.Code = wire.StateRunning, ""

@@ -144,7 +144,7 @@ func device(t *testing.T, f *fake) *state.State {
 	if err := st.SetDevice(d); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := st.AddFolders(t.TempDir()); err != nil {
+	if err := st.SetChoices(profile.Choices{Folders: []string{t.TempDir()}}); err != nil {
 		t.Fatal(err)
 	}
 	return st
@@ -480,10 +480,11 @@ func TestFolderInsideAnother(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
 	st := device(t, f)
-	alone, err := st.Folders()
+	own, err := st.Choices()
 	if err != nil {
 		t.Fatal(err)
 	}
+	alone := own.Folders
 	docs := t.TempDir()
 	inside, beside := filepath.Join(docs, "locale"), docs+"-2"
 	r := &runs{}

@@ -33,14 +33,19 @@ func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, pr
 		return nil, err
 	}
 	defer func() { <-a.slot }()
+	ctx, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
 	run := state.Run{Started: a.now()}
-	a.begin(run.Started)
+	a.begin(run.Started, by, interrupt)
 	result, err := a.backup(ctx, folders, by, watched, func(p wire.Progress) {
 		a.mu.Lock()
 		a.live.Progress = &p
 		a.mu.Unlock()
 		progress(p)
 	})
+	if err != nil && errors.Is(context.Cause(ctx), errPaused) {
+		err = errPaused
+	}
 	run.Ended = a.now()
 	if result != nil {
 		result.Took = run.Ended.Sub(run.Started)
@@ -104,9 +109,12 @@ func (a *Agent) take(ctx context.Context, progress func(wire.Progress)) error {
 	}
 }
 
-func (a *Agent) begin(at time.Time) {
+func (a *Agent) begin(at time.Time, by schedule.Asker, interrupt context.CancelCauseFunc) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if by != schedule.Administrator { // who overrides the pause
+		a.interrupt = interrupt
+	}
 	a.live.Running, a.live.Started, a.live.Progress = true, at, nil
 }
 
@@ -114,6 +122,7 @@ func (a *Agent) begin(at time.Time) {
 func (a *Agent) end(run state.Run, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.interrupt = nil
 	a.live.Running, a.live.Started, a.live.Progress = false, time.Time{}, nil
 	a.facts.LastTry, a.facts.Wait = run.Ended, 0
 	switch run.State {

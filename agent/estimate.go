@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -74,18 +75,11 @@ type FolderSize struct {
 // FolderSizes counts what the device backs up, and tells all of it, one folder
 // more counted each time, until ctx ends.
 func FolderSizes(ctx context.Context, st *state.State, tell func([]FolderSize)) error {
-	p, err := st.Profile()
+	s, c, err := read(st)
 	if err != nil {
 		return err
 	}
-	s, err := settings(p)
-	if err != nil {
-		return err
-	}
-	folders, err := Folders(st)
-	if err != nil {
-		return err
-	}
+	folders := backed(profile.Merge(s, c))
 	excluded := s.Excluded(home())
 	list := make([]FolderSize, len(folders))
 	for i, path := range folders {

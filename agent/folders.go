@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/profile"
@@ -25,28 +26,20 @@ type job struct {
 // plan puts the folders that somebody named on the list, as far as the profile
 // lets users do that, and says what to back up.
 func (a *Agent) plan(walk []string) (job, error) {
-	p, err := a.state.Profile()
-	if err != nil {
-		return job{}, err
-	}
-	s, err := settings(p)
-	if err != nil {
-		return job{}, err
-	}
-	if !s.UserMay.Folders {
-		given := profileFolders(s)
+	if len(walk) > 0 {
+		change := control.Change{}
 		for _, folder := range walk {
-			if !slices.Contains(given, folder) {
-				return job{}, errs.New(errs.Forbidden, "backup.folder.profile", "path", folder)
-			}
+			change.Add = append(change.Add, []byte(folder))
 		}
-	} else if _, err := a.state.AddFolders(walk...); err != nil {
-		return job{}, err
+		if err := a.Change(change); err != nil {
+			return job{}, err
+		}
 	}
-	all, err := Folders(a.state)
+	s, c, err := read(a.state)
 	if err != nil {
 		return job{}, err
 	}
+	all := backed(profile.Merge(s, c))
 	if len(all) == 0 {
 		return job{}, errs.New(errs.Invalid, "backup.folders.none")
 	}
@@ -56,23 +49,53 @@ func (a *Agent) plan(walk []string) (job, error) {
 // Folders lists what the device backs up: what its user chose, and what its
 // profile says, without what lies inside another of them.
 func Folders(st *state.State) ([]string, error) {
-	p, err := st.Profile()
+	s, c, err := read(st)
 	if err != nil {
 		return nil, err
 	}
-	s, err := settings(p)
-	if err != nil {
-		return nil, err
-	}
-	all := profileFolders(s)
-	if s.UserMay.Folders {
-		own, err := st.Folders()
-		if err != nil {
-			return nil, err
+	return backed(profile.Merge(s, c)), nil
+}
+
+// Folder is a folder of the profile's or the user's own on this computer.
+type Folder struct {
+	profile.Linked
+	Here    string // its absolute path, links on the way to it resolved
+	Missing bool   // there is none
+}
+
+// Listed are the folders of a device that this computer can have, also those
+// that are left out. Folders of other systems are not among them.
+func Listed(e profile.Effective) (list []Folder) {
+	for _, l := range e.Folders {
+		f := Folder{Linked: l, Here: l.Path}
+		if l.Source == profile.FromProfile {
+			paths := (profile.Settings{Folders: []profile.Folder{l.Folder}}).Paths(home())
+			if len(paths) == 0 {
+				continue
+			}
+			f.Here = paths[0]
+			if real, err := filepath.EvalSymlinks(f.Here); err == nil {
+				f.Here = real
+			}
 		}
-		all = append(all, own...)
+		_, err := os.Lstat(f.Here)
+		f.Missing = errors.Is(err, fs.ErrNotExist)
+		list = append(list, f)
 	}
-	return outermost(all), nil
+	return list
+}
+
+// backed are the folders to back up. One of the profile's that is not there is
+// left out, unless it has to be: that it is missing then shows in the backup.
+func backed(e profile.Effective) []string {
+	folders := []string{}
+	for _, f := range Listed(e) {
+		optional := f.Source == profile.FromProfile && !f.Mandatory
+		if f.Backed() && !(f.Missing && optional) {
+			folders = append(folders, f.Here)
+		}
+	}
+	return outermost(folders)
 }
 
 // outermost sorts folders and leaves out those that lie inside others.
@@ -82,35 +105,16 @@ func outermost(folders []string) []string {
 	all := slices.Clone(folders)
 	return slices.DeleteFunc(folders, func(folder string) bool {
 		return slices.ContainsFunc(all, func(other string) bool {
-			// The root folder ends with the separator already.
-			return other != folder && strings.HasPrefix(folder, strings.TrimSuffix(other, string(filepath.Separator))+string(filepath.Separator))
+			return within(folder, other)
 		})
 	})
 }
 
-// profileFolders are the profile's folders on this computer, links on the way
-// to them resolved as for those that users name. One that is not there is left
-// out, unless it has to be: that it is missing then shows in the backup.
-func profileFolders(s profile.Settings) []string {
-	var found []string
-	required := s
-	required.Folders = nil
-	for _, f := range s.Folders {
-		if f.Mandatory {
-			required.Folders = append(required.Folders, f)
-		}
-	}
-	mandatory := required.Paths(home())
-	for _, path := range s.Paths(home()) {
-		real, err := filepath.EvalSymlinks(path)
-		if err == nil {
-			path = real
-		} else if errors.Is(err, fs.ErrNotExist) && !slices.Contains(mandatory, path) {
-			continue
-		}
-		found = append(found, path)
-	}
-	return found
+// within reports whether a path lies inside a folder.
+func within(path, folder string) bool {
+	separator := string(filepath.Separator)
+	// The root folder ends with the separator already.
+	return path != folder && strings.HasPrefix(path, strings.TrimSuffix(folder, separator)+separator)
 }
 
 func home() string {

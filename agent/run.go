@@ -77,7 +77,9 @@ func about(d time.Duration) time.Duration { return d*4/5 + rand.N(d*2/5) }
 // beat sends heartbeats, oftener while a backup runs.
 func (a *Agent) beat(ctx context.Context) {
 	for {
-		said, err := a.client.PutStatus(ctx, a.status())
+		status := a.status()
+		said, err := a.client.PutStatus(ctx, status)
+		a.heardOf(status, err)
 		if a.heard(err) == nil {
 			a.setLocked(said.Locked)
 		}
@@ -86,7 +88,7 @@ func (a *Agent) beat(ctx context.Context) {
 			if !a.pause(ctx, runningHeartbeat) {
 				return
 			}
-			if a.Live().Running {
+			if a.news() {
 				break
 			}
 		}
@@ -226,7 +228,10 @@ func (a *Agent) decide() schedule.Decision {
 	if a.stopped == nil && next.At.After(a.facts.Now) && !next.At.Equal(a.live.Next) {
 		a.cfg.Log.Info("next backup", "at", next.At, "reason", next.Reason, "blocked", next.Blocked)
 	}
-	a.live.Next, a.live.Reason = next.At, string(next.Reason)
+	a.live.Next, a.live.Reason, a.live.Blocked = next.At, string(next.Reason), nil
+	for _, b := range next.Blocked {
+		a.live.Blocked = append(a.live.Blocked, control.Obstacle{By: b.By, Until: b.Until})
+	}
 	return next
 }
 
@@ -256,7 +261,7 @@ func (a *Agent) due(ctx context.Context) {
 	defer stop()
 	go a.watch(running, stop, by)
 	_, err := a.run(running, nil, by, nil)
-	if err != nil && running.Err() != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && (running.Err() != nil || errors.Is(err, errPaused)) {
 		// Something came in its way: who asked for it still waits.
 		a.mu.Lock()
 		a.asked = append(asked, a.asked...)

@@ -104,17 +104,26 @@ func (c *console) read(r *http.Response) string {
 	return string(body)
 }
 
-// sqlCommand does something to a database behind the server's back: sql FILE STATEMENT
+// sqlCommand does something to a database behind the server's back: sql FILE
+// STATEMENT [TEXT]. What is selected must come to hold the text.
 func sqlCommand(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) != 2 {
-		ts.Fatalf("usage: sql FILE STATEMENT")
+	if len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: sql FILE STATEMENT [TEXT]")
 	}
 	db, err := sql.Open("sqlite", "file:"+ts.MkAbs(args[0])+"?_pragma=busy_timeout(5000)")
 	ts.Check(err)
 	defer db.Close()
 	if strings.HasPrefix(args[1], "SELECT") {
-		var value string
-		ts.Check(db.QueryRow(args[1]).Scan(&value))
+		var value, want string
+		if len(args) > 2 {
+			want = args[2]
+		}
+		if !within(30*time.Second, func() bool {
+			ts.Check(db.QueryRow(args[1]).Scan(&value))
+			return strings.Contains(value, want)
+		}) {
+			ts.Fatalf("%s is never %s, at last %s", args[1], want, value)
+		}
 		fmt.Fprintln(ts.Stdout(), value)
 		return
 	}

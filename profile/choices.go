@@ -30,7 +30,7 @@ type Choices struct {
 	NetworksOut []string `json:"networks_out,omitempty"`
 
 	// Unlinked are the profile's folders that are left out, as the profile writes
-	// them; Folders are the user's own, absolute.
+	// them; Folders are the user's own: absolute, by whatever name a folder has.
 	Unlinked []string `json:"unlinked,omitempty"`
 	Folders  []string `json:"folders,omitempty"`
 
@@ -69,14 +69,15 @@ func (c Choices) normal() Choices {
 	if c.Windows != nil {
 		c.Windows = unique(c.Windows)
 	}
-	c.NetworksOut, c.Unlinked, c.Folders = some(c.NetworksOut), some(c.Unlinked), some(c.Folders)
+	c.NetworksOut, c.Unlinked = some(trimmed(c.NetworksOut)), some(trimmed(c.Unlinked))
+	c.Folders = some(unique(c.Folders)) // a space at the end of a name is part of it
 	c.PausedAt, c.PausedUntil = c.PausedAt.UTC(), c.PausedUntil.UTC()
 	return c
 }
 
-// some is the list without spaces and repeats, nil when it is empty.
+// some is the list, nil when it is empty.
 func some(list []string) []string {
-	if list = trimmed(list); len(list) > 0 {
+	if len(list) > 0 {
 		return list
 	}
 	return nil
@@ -90,9 +91,6 @@ func (c Choices) Validate() error {
 	s.Schedule.Cron, s.Schedule.Windows, s.Bandwidth.UpKbps = c.Cron, c.Windows, c.UpKbps
 	orElse(&c.CPU, s.CPU)
 	s.CPU = c.CPU
-	for _, f := range c.Folders {
-		s.Folders = append(s.Folders, Folder{Path: f})
-	}
 	if c.IntervalMinutes != 0 {
 		s.IntervalMinutes = c.IntervalMinutes
 	}
@@ -102,8 +100,18 @@ func (c Choices) Validate() error {
 	if c.IntervalMinutes != 0 && c.Cron != "" {
 		return errs.New(errs.Invalid, "choices.rhythm.both")
 	}
-	if len(c.Unlinked) > MaxFolders {
+	if len(c.Unlinked) > MaxFolders || len(c.Folders) > MaxFolders {
 		return errs.New(errs.Invalid, "profile.folders.many", "n", MaxFolders)
+	}
+	for _, path := range c.Unlinked {
+		if !possible(path) {
+			return errs.New(errs.Invalid, "profile.folder.invalid", "folder", path)
+		}
+	}
+	for _, path := range c.Folders {
+		if !own(path) {
+			return errs.New(errs.Invalid, "profile.folder.invalid", "folder", path)
+		}
 	}
 	if len(c.NetworksOut) > MaxNetworks {
 		return errs.New(errs.Invalid, "profile.networks_deny.many", "n", MaxNetworks)

@@ -39,8 +39,8 @@ type Value[T any] struct {
 
 // Rhythm is how often or when backups run: Cron when it is not empty.
 type Rhythm struct {
-	IntervalMinutes int
-	Cron            string
+	IntervalMinutes int    `json:"interval_minutes,omitempty"`
+	Cron            string `json:"cron,omitempty"`
 }
 
 // Linked is a folder that a device backs up, or one that its user left out.
@@ -185,7 +185,7 @@ func (e *Effective) mergeFolders(c Choices) {
 		if slices.ContainsFunc(e.Folders, func(l Linked) bool { return l.Path == path && !l.Unlinked }) {
 			continue
 		}
-		e.Folders = append(e.Folders, Linked{Folder: Folder{Path: path}, Source: FromUser, Ignored: unless(may.Folders, possible(path), Invalid)})
+		e.Folders = append(e.Folders, Linked{Folder: Folder{Path: path}, Source: FromUser, Ignored: unless(may.Folders, own(path), Invalid)})
 	}
 }
 

@@ -156,14 +156,21 @@ func text(s string) bool {
 
 // possible reports whether a profile may name this folder.
 func possible(p string) bool {
-	if !text(p) {
-		return false
-	}
+	return text(p) && (p == "~" || located(p))
+}
+
+// own reports whether users may name this folder as one of their own: it lies
+// where it says, and has whatever name a system lets it have.
+func own(p string) bool {
+	return len(p) <= maxPath && !strings.ContainsRune(p, 0) && !strings.HasPrefix(p, "~") && located(p)
+}
+
+// located reports whether a path begins where one can, and goes straight from
+// there.
+func located(p string) bool {
 	slashed := strings.ReplaceAll(p, `\`, "/")
 	rest := slashed
 	switch {
-	case p == "~":
-		return true
 	case strings.HasPrefix(p, "~/") || windows(p) && strings.HasPrefix(slashed, "~/"):
 		rest = slashed[1:]
 	case windows(p):

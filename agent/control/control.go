@@ -17,7 +17,9 @@ import (
 	"net"
 	"time"
 
+	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -28,6 +30,7 @@ const MaxMessage = 1 << 20
 const (
 	Backup = "backup"
 	Status = "status"
+	Choose = "choose"
 )
 
 // Request asks the agent for something.
@@ -36,6 +39,19 @@ type Request struct {
 	// Folders are those to walk, of those the device backs up or new ones; all
 	// when there are none. Bytes, since a name need not be UTF-8.
 	Folders [][]byte `json:"folders,omitempty"`
+	// Change is what Choose asks for.
+	Change *Change `json:"change,omitempty"`
+}
+
+// Change is what the user of a device wants to be otherwise. A field that is
+// zero changes nothing.
+type Change struct {
+	Pause  time.Duration     `json:"pause,omitempty"` // no backups from now on, for as long
+	Resume bool              `json:"resume,omitempty"`
+	Set    profile.Choices   `json:"set,omitzero"` // its folders and its pause are not looked at
+	Reset  []profile.Setting `json:"reset,omitempty"`
+	Add    [][]byte          `json:"add,omitempty"` // folders to back up: absolute, links resolved
+	Remove [][]byte          `json:"remove,omitempty"`
 }
 
 // Answer is a line of the agent's: exactly one field is set.
@@ -44,6 +60,7 @@ type Answer struct {
 	Result   *Result        `json:"result,omitempty"`
 	Live     *Live          `json:"live,omitempty"`
 	Failure  *Failure       `json:"failure,omitempty"`
+	Done     bool           `json:"done,omitempty"`
 }
 
 // Problem is something that could not be read.
@@ -83,6 +100,13 @@ type Live struct {
 	Online   bool           `json:"online"`            // the server was reached at the last try
 	Failure  *Failure       `json:"failure,omitempty"` // why not, or why it refuses this device
 	Locked   bool           `json:"locked,omitempty"`  // nothing is shown or restored here
+	Blocked  []Obstacle     `json:"blocked,omitempty"` // what keeps the next backup from beginning
+}
+
+// Obstacle stands in the way of the next backup.
+type Obstacle struct {
+	By    schedule.Obstacle `json:"by"`
+	Until time.Time         `json:"until,omitzero"` // when it ends, zero when nobody knows
 }
 
 // Failure is an error on its way to another process.

@@ -11,22 +11,27 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
 
 type handler struct {
+	change func(control.Change) error
 	backup func(ctx context.Context, folders []string, progress func(wire.Progress)) (*control.Result, error)
 }
 
 func (h handler) Backup(ctx context.Context, folders []string, progress func(wire.Progress)) (*control.Result, error) {
 	return h.backup(ctx, folders, progress)
 }
+
+func (h handler) Change(c control.Change) error { return h.change(c) }
 
 func (handler) Live() control.Live { return control.Live{PID: 42, Running: true} }
 
@@ -58,7 +63,7 @@ func serve(t *testing.T, h handler) (dir string) {
 
 func TestBackup(t *testing.T) {
 	t.Parallel()
-	dir := serve(t, handler{func(_ context.Context, folders []string, progress func(wire.Progress)) (*control.Result, error) {
+	dir := serve(t, handler{backup: func(_ context.Context, folders []string, progress func(wire.Progress)) (*control.Result, error) {
 		progress(wire.Progress{Files: 1})
 		progress(wire.Progress{Files: 2, Folder: "/home"})
 		return &control.Result{Snapshot: fmt.Sprintf("%q", folders)}, nil
@@ -77,6 +82,31 @@ func TestBackup(t *testing.T) {
 	}
 }
 
+func TestChange(t *testing.T) {
+	t.Parallel()
+	var got []control.Change
+	dir := serve(t, handler{change: func(c control.Change) error {
+		got = append(got, c)
+		if c.Resume {
+			return errs.New(errs.Forbidden, "choices.not_allowed.pause")
+		}
+		return nil
+	}})
+	asked := control.Change{Pause: time.Hour, Set: profile.Choices{Windows: []profile.Window{}, UpKbps: 500}, Reset: []profile.Setting{profile.SettingCPU},
+		Add: [][]byte{[]byte("/home/\xff")}}
+	a, err := control.Ask(t.Context(), dir, control.Request{Do: control.Choose, Change: &asked}, nil)
+	if err != nil || !a.Done || !reflect.DeepEqual(got, []control.Change{asked}) {
+		t.Errorf("Ask = %+v, %v; the agent was asked for %+v, want %+v", a, err, got, asked)
+	}
+	_, err = control.Ask(t.Context(), dir, control.Request{Do: control.Choose, Change: &control.Change{Resume: true}}, nil)
+	if errs.KindOf(err) != errs.Forbidden {
+		t.Errorf("a change that is refused: %v", err)
+	}
+	if _, err := control.Ask(t.Context(), dir, control.Request{Do: control.Choose}, nil); errs.KindOf(err) != errs.Invalid {
+		t.Errorf("no change: %v", err)
+	}
+}
+
 func TestFailuresKeepTheirMeaning(t *testing.T) {
 	t.Parallel()
 	for _, want := range []error{
@@ -85,7 +115,7 @@ func TestFailuresKeepTheirMeaning(t *testing.T) {
 		errs.Of(errs.CannotConnect).Because(errors.New("connection refused")),
 		errors.New("something broke"),
 	} {
-		dir := serve(t, handler{func(context.Context, []string, func(wire.Progress)) (*control.Result, error) {
+		dir := serve(t, handler{backup: func(context.Context, []string, func(wire.Progress)) (*control.Result, error) {
 			return nil, fmt.Errorf("backing up: %w", want)
 		}})
 		_, got := control.Ask(context.Background(), dir, control.Request{Do: control.Backup}, nil)
@@ -103,7 +133,7 @@ func TestFailuresKeepTheirMeaning(t *testing.T) {
 func TestAskerGoesAway(t *testing.T) {
 	t.Parallel()
 	started, cancelled := make(chan bool), make(chan bool, 1)
-	dir := serve(t, handler{func(ctx context.Context, _ []string, _ func(wire.Progress)) (*control.Result, error) {
+	dir := serve(t, handler{backup: func(ctx context.Context, _ []string, _ func(wire.Progress)) (*control.Result, error) {
 		close(started)
 		<-ctx.Done()
 		cancelled <- true

@@ -18,6 +18,7 @@ import (
 type Handler interface {
 	Backup(ctx context.Context, folders []string, progress func(wire.Progress)) (*Result, error)
 	Live() Live
+	Change(Change) error
 }
 
 // Server answers on the socket of a state folder.
@@ -84,6 +85,14 @@ func (s *Server) answer(ctx context.Context, conn net.Conn) error {
 	case Status:
 		live := s.h.Live()
 		return a.send(Answer{Live: &live})
+	case Choose:
+		if req.Change == nil {
+			return a.send(Answer{Failure: Fail(errs.New(errs.Invalid, "control.request.unknown", "request", req.Do))})
+		}
+		if err := s.h.Change(*req.Change); err != nil {
+			return a.send(Answer{Failure: Fail(err)})
+		}
+		return a.send(Answer{Done: true})
 	case Backup:
 		folders := make([]string, len(req.Folders))
 		for i, f := range req.Folders {

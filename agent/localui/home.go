@@ -59,12 +59,7 @@ func (w *Window) showHome(rw http.ResponseWriter, r *http.Request, d *state.Devi
 	if live.Failure != nil {
 		stopped = errs.Find(live.Failure.Err())
 	}
-	kept, err := st.Profile()
-	if err != nil {
-		w.fail(rw, r, err)
-		return
-	}
-	protected := !p.Run.LastDone.IsZero() && p.Now().Sub(p.Run.LastDone) < agent.InForce(kept).ProtectedFor(p.Now())
+	protected := !p.Run.LastDone.IsZero() && p.Now().Sub(p.Run.LastDone) < agent.InForce(st).ProtectedFor(p.Now())
 	ago := func() string { return say.Time(p.Run.LastDone, p.Now()) }
 	switch {
 	case agent.Stops(stopped):

@@ -2,7 +2,7 @@
 // that belongs to the user the agent runs as and is closed to everybody else:
 //
 //	device.json              who this device is: the server, ids, keys, certificates
-//	folders.json             the folders to back up
+//	choices.json             what the user chose: folders, interval, pause and so on
 //	profile.json             the settings that the server gave last
 //	run.json                 how the last backup went
 //	registration.json        an account that waits for its code
@@ -26,7 +26,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/backstay/backstay/durable"
@@ -159,48 +158,6 @@ func (s *State) write(name string, v any) error {
 		return fmt.Errorf("writing the state: %w", local(err))
 	}
 	return nil
-}
-
-type foldersFile struct {
-	Format  int      `json:"format"`
-	Folders [][]byte `json:"folders"` // bytes: a name need not be UTF-8
-}
-
-// Folders lists what this device backs up by its user's wish: absolute, clean
-// paths, sorted.
-func (s *State) Folders() ([]string, error) {
-	var f foldersFile
-	if _, err := s.read("folders.json", &f); err != nil {
-		return nil, err
-	}
-	folders := make([]string, 0, len(f.Folders))
-	for _, folder := range f.Folders {
-		folders = append(folders, string(folder))
-	}
-	return folders, nil
-}
-
-// AddFolders puts folders on the list and returns the whole.
-func (s *State) AddFolders(folders ...string) ([]string, error) {
-	all, err := s.Folders()
-	if err != nil {
-		return nil, err
-	}
-	before := len(all)
-	for _, folder := range folders {
-		if folder = filepath.Clean(folder); !slices.Contains(all, folder) {
-			all = append(all, folder)
-		}
-	}
-	if len(all) == before {
-		return all, nil
-	}
-	slices.Sort(all)
-	f := foldersFile{Format: format}
-	for _, folder := range all {
-		f.Folders = append(f.Folders, []byte(folder))
-	}
-	return all, s.write("folders.json", f)
 }
 
 // Profile is the settings that were in force when the server was last heard.

@@ -3,10 +3,10 @@ package state_test
 import (
 	"bytes"
 	"crypto/ed25519"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/crypt"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -164,17 +165,20 @@ func TestDamagedAndNewerFiles(t *testing.T) {
 	}
 }
 
-func TestFolders(t *testing.T) {
+func TestChoices(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	s.AddFolders("/home/b/", "/home/a")
-	got, err := s.AddFolders("/home/a", "/home/\xff")
-	if want := `["/home/a" "/home/b" "/home/\xff"]`; err != nil || fmt.Sprintf("%q", got) != want {
-		t.Errorf("AddFolders = %q, %v, want %s", got, err, want)
+	if c, err := s.Choices(); err != nil || !reflect.DeepEqual(c, profile.Choices{}) {
+		t.Errorf("Choices = %+v, %v, want none", c, err)
 	}
-	again, err := s.Folders()
-	if err != nil || fmt.Sprintf("%q", again) != fmt.Sprintf("%q", got) {
-		t.Errorf("Folders = %q, %v, want %q", again, err, got)
+	until := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	want := profile.Choices{IntervalMinutes: 30, Windows: []profile.Window{}, Unlinked: []string{"~/Music"}, Folders: []string{"/home/a ", "/home/\xff"},
+		PausedAt: until.Add(-time.Hour), PausedUntil: until}
+	if err := s.SetChoices(want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Choices(); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("Choices = %+v, %v, want %+v", got, err, want)
 	}
 }
 

@@ -98,7 +98,7 @@ func TestCommandLines(t *testing.T) {
 // Every command says what it is for, in both languages, and its texts exist.
 func TestHelp(t *testing.T) {
 	for _, lang := range []string{"en_GB.UTF-8", "fr_FR.UTF-8"} {
-		for _, command := range []string{"", "activate", "register", "password", "password forgot", "password change", "agent", "proxy", "proxy show", "proxy set", "proxy test", "diagnose", "backup", "ls", "restore", "snapshots", "status", "version", "completion"} {
+		for _, command := range []string{"", "activate", "register", "password", "password forgot", "password change", "agent", "proxy", "proxy show", "proxy set", "proxy test", "diagnose", "backup", "pause", "resume", "settings", "settings set", "settings reset", "folders", "folders add", "folders remove", "ls", "restore", "snapshots", "status", "version", "completion"} {
 			status, out, _ := run(t, "LANG="+lang, append(strings.Fields(command), "--help")...)
 			if status != 0 || len(out) < 200 {
 				t.Errorf("%s %s --help = %d, %q", lang, command, status, out)

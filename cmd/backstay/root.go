@@ -35,7 +35,8 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError(cmd, cli.FlagError(err)) })
 	root.AddCommand(
 		a.registerCommand(), a.activateCommand(), a.deployCommand(), a.passwordCommand(), a.backupCommand(), a.snapshotsCommand(), a.lsCommand(), a.restoreCommand(),
-		a.uiCommand(), a.statusCommand(), a.agentCommand(), a.serviceCommand(), a.diagnoseCommand(), a.proxyCommand(), a.versionCommand(), a.completionCommand(),
+		a.uiCommand(), a.statusCommand(), a.foldersCommand(), a.settingsCommand(), a.pauseCommand(), a.resumeCommand(),
+		a.agentCommand(), a.serviceCommand(), a.diagnoseCommand(), a.proxyCommand(), a.versionCommand(), a.completionCommand(),
 	)
 	return root
 }

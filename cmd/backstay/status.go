@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/agent/osservice"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -43,6 +44,7 @@ type deviceStatus struct {
 	busy         bool            // somebody holds the lock
 	serves       bool            // this computer has the service
 	kept         *osservice.Kept // what it does about this state folder, nil when nothing
+	settings     profile.Effective
 	protectedFor time.Duration
 	now          time.Time
 }
@@ -62,11 +64,8 @@ func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
 	if s.run, s.ran, err = st.LastRun(); err != nil {
 		return s, err
 	}
-	profile, err := st.Profile()
-	if err != nil {
-		return s, err
-	}
-	s.protectedFor = agent.InForce(profile).ProtectedFor(s.now)
+	s.settings = agent.InForce(st)
+	s.protectedFor = s.settings.ProtectedFor(s.now)
 	answer, err := control.Ask(cmd.Context(), st.Dir(), control.Request{Do: control.Status}, nil)
 	switch {
 	case err == nil:
@@ -133,6 +132,8 @@ func (a *app) sentence(s deviceStatus) (text string, good bool) {
 		return a.say.T("cli.status.running"), true
 	case s.stopped() != nil:
 		return a.say.T("cli.status.stopped", "why", a.say.Error(s.stopped())), false
+	case s.settings.Paused(s.now):
+		return a.say.T("cli.status.paused", "until", a.say.Exact(s.settings.PausedUntil.Value.Local())), s.protected()
 	case s.protected():
 		return a.say.T("cli.status.protected", "ago", ago()), true
 	case s.run.LastDone.IsZero() && s.ran && s.run.State == state.RunFailed:
@@ -191,6 +192,14 @@ func (a *app) showStatus(s deviceStatus) error {
 	}
 	if s.live != nil && !s.live.Next.IsZero() && !s.live.Running {
 		add("next", a.say.Time(s.live.Next, s.now))
+		for i, o := range s.live.Blocked {
+			why := a.say.T("obstacle." + string(o.By))
+			if i == 0 {
+				add("blocked", why)
+				continue
+			}
+			rows = append(rows, [2]string{"", why})
+		}
 	}
 	return a.rows(rows)
 }
@@ -271,6 +280,8 @@ func (s deviceStatus) json() any {
 		LastDone     *time.Time `json:"last_complete_at,omitempty"`
 		LastRun      *run       `json:"last_run,omitempty"`
 		NextRun      *time.Time `json:"next_run_at,omitempty"`
+		Paused       *time.Time `json:"paused_until,omitempty"`
+		Blocked      []string   `json:"blocked_by,omitempty"`
 		Progress     *progress  `json:"progress,omitempty"`
 	}{
 		Protected: s.protected(), Running: s.running(), AgentRunning: s.live != nil,
@@ -286,6 +297,9 @@ func (s deviceStatus) json() any {
 	if r := s.run; s.ran {
 		out.LastRun = &run{r.State, r.Code, r.Started, r.Ended, r.Snapshot, r.Files, r.Bytes, r.Read, r.Sent, r.Unreadable, r.Deferred}
 	}
+	if s.settings.Paused(s.now) {
+		out.Paused = &s.settings.PausedUntil.Value
+	}
 	if live := s.live; live != nil {
 		out.Online = &live.Online
 		if live.Failure != nil {
@@ -293,6 +307,9 @@ func (s deviceStatus) json() any {
 		}
 		if !live.Next.IsZero() {
 			out.NextRun = &live.Next
+		}
+		for _, o := range live.Blocked {
+			out.Blocked = append(out.Blocked, string(o.By))
 		}
 		if p := live.Progress; p != nil {
 			out.Progress = &progress{p.Files, p.TotalFiles, p.Bytes, p.TotalBytes, p.Sent}

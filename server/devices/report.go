@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
@@ -39,9 +40,13 @@ func Report(ctx context.Context, d *db.DB, by access.Caller, s wire.Status) erro
 	if err := checkStatus(s); err != nil {
 		return err
 	}
+	choices, err := checkChoices(s.Choices)
+	if err != nil {
+		return err
+	}
 	var old Device
 	var now time.Time
-	err := d.Read(ctx, func(tx *db.Tx) (err error) {
+	err = d.Read(ctx, func(tx *db.Tx) (err error) {
 		now = tx.Now()
 		old, err = Find(ctx, tx, by.Device)
 		return err
@@ -50,6 +55,9 @@ func Report(ctx context.Context, d *db.DB, by access.Caller, s wire.Status) erro
 		return err
 	}
 	updated := old.reported(s, by.IP)
+	if choices != nil {
+		updated.Choices = choices
+	}
 	if equalReports(old, updated) && now.Sub(old.LastSeenAt) < seenEvery && !now.Before(old.LastSeenAt) {
 		return nil
 	}
@@ -61,7 +69,7 @@ func Report(ctx context.Context, d *db.DB, by access.Caller, s wire.Status) erro
 		if err := now.sighted(ctx, tx, by, old.LastIP); err != nil {
 			return err
 		}
-		return now.writeReport(ctx, tx)
+		return now.writeReport(ctx, tx, choices)
 	})
 	if err != nil {
 		return fmt.Errorf("noting the report of device %s: %w", by.Device, err)
@@ -81,6 +89,19 @@ func checkStatus(s wire.Status) error {
 		}
 	}
 	return checkHardware(s.Hardware, s.ClientVersion)
+}
+
+// checkChoices reads what the user of a device chose, nil when it says nothing
+// of that. What the profile does not allow is kept and not in force.
+func checkChoices(text json.RawMessage) (*profile.Choices, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	c, err := profile.DecodeChoices(text)
+	if err != nil {
+		return nil, err
+	}
+	return &c, c.Validate()
 }
 
 // reported is the device with what it says. What identifies the computer is
@@ -113,14 +134,17 @@ func (d Device) reported(s wire.Status, ip string) Device {
 
 func equalReports(a, b Device) bool {
 	same := a.Status == b.Status && a.StatusCode == b.StatusCode && a.LastIP == b.LastIP && a.NextRunAt.Equal(b.NextRunAt) &&
-		a.Hardware == b.Hardware && a.ClientVersion == b.ClientVersion && slices.Equal(a.Folders, b.Folders)
+		a.Hardware == b.Hardware && a.ClientVersion == b.ClientVersion && slices.Equal(a.Folders, b.Folders) &&
+		encodeChoices(a.Choices) == encodeChoices(b.Choices)
 	if a.Progress == nil || b.Progress == nil {
 		return same && a.Progress == b.Progress
 	}
 	return same && *a.Progress == *b.Progress
 }
 
-func (d Device) writeReport(ctx context.Context, tx *db.Tx) error {
+// writeReport writes what a device says. Choices that it does not tell stay as
+// they are: an activation may have changed them a moment ago.
+func (d Device) writeReport(ctx context.Context, tx *db.Tx, choices *profile.Choices) error {
 	folders, err := json.Marshal(d.Folders)
 	if err != nil {
 		return err
@@ -134,9 +158,9 @@ func (d Device) writeReport(ctx context.Context, tx *db.Tx) error {
 	h := d.Hardware
 	_, err = tx.Exec(ctx, `UPDATE devices SET status = $2, status_code = $3, progress = $4, folders = $5, next_run_at = $6, last_ip = $7,
 			last_seen_at = $8, machine_id = $9, serial = $10, hostname = $11, os = $12, os_version = $13, arch = $14, os_user = $15,
-			client_version = $16, search = $17
+			client_version = $16, search = $17, choices = CASE WHEN $18 = '' THEN choices ELSE $18 END
 		WHERE id = $1`, d.ID, d.Status, d.StatusCode, string(progress), string(folders), db.Micros(d.NextRunAt), d.LastIP,
-		db.Micros(tx.Now()), h.MachineID, h.Serial, h.Hostname, h.OS, h.OSVersion, h.Arch, h.OSUser, d.ClientVersion, d.searchText())
+		db.Micros(tx.Now()), h.MachineID, h.Serial, h.Hostname, h.OS, h.OSVersion, h.Arch, h.OSUser, d.ClientVersion, d.searchText(), encodeChoices(choices))
 	return err
 }
 

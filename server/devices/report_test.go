@@ -65,11 +65,14 @@ func TestReport(t *testing.T) {
 	}
 
 	for name, bad := range map[string]func(*wire.Status){
-		"an unknown state": func(s *wire.Status) { s.State = "dancing" },
-		"a long code":      func(s *wire.Status) { s.Code = strings.Repeat("E", 101) },
-		"a zero":           func(s *wire.Status) { s.Folders = []string{"/a\x00"} },
-		"many folders":     func(s *wire.Status) { s.Folders = make([]string, 1001) },
-		"bad hardware":     func(s *wire.Status) { s.Hardware.OS = "\x00" },
+		"an unknown state":           func(s *wire.Status) { s.State = "dancing" },
+		"a long code":                func(s *wire.Status) { s.Code = strings.Repeat("E", 101) },
+		"a zero":                     func(s *wire.Status) { s.Folders = []string{"/a\x00"} },
+		"many folders":               func(s *wire.Status) { s.Folders = make([]string, 1001) },
+		"bad hardware":               func(s *wire.Status) { s.Hardware.OS = "\x00" },
+		"no choices":                 func(s *wire.Status) { s.Choices = []byte(`{"cpu": 7}`) },
+		"an impossible interval":     func(s *wire.Status) { s.Choices = profile.Choices{IntervalMinutes: 1}.Encode() },
+		"a folder that lies nowhere": func(s *wire.Status) { s.Choices = profile.Choices{Folders: []string{"../etc"}}.Encode() },
 	} {
 		r := s
 		bad(&r)
@@ -79,6 +82,50 @@ func TestReport(t *testing.T) {
 	}
 	if err := devices.Report(t.Context(), w.DB, w.una.Caller(from), s); errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("a user reports: %v", err)
+	}
+}
+
+// What the user of a device chose is kept as they made it, and in force as far
+// as the profile lets it be.
+func TestReportedChoices(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d, c := w.device(w.una, "one")
+	report := func(choices []byte) {
+		t.Helper()
+		s := wire.Status{State: wire.StateIdle, Hardware: c.activation.Hardware, ClientVersion: "0.2", Choices: choices}
+		if err := devices.Report(t.Context(), w.DB, caller(d), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report(nil)
+	if got := w.find(d.ID).Choices; got != nil {
+		t.Errorf("a device that never told has the choices %+v", got)
+	}
+	chosen := profile.Choices{IntervalMinutes: 30, Folders: []string{"/home/una/a folder\nof two lines "}}
+	report(chosen.Encode())
+	report(nil)
+	got := w.find(d.ID)
+	if got.Choices == nil || string(got.Choices.Encode()) != string(chosen.Encode()) {
+		t.Fatalf("the choices are %+v, want %+v", got.Choices, chosen)
+	}
+	effective := func() (e profile.Effective) {
+		w.Read(func(tx *db.Tx) (err error) {
+			e, err = (&devices.Judge{}).Effective(t.Context(), tx, got)
+			return err
+		})
+		return e
+	}
+	if e := effective(); e.Rhythm.Value.IntervalMinutes != 30 || e.Rhythm.Source != profile.FromUser {
+		t.Errorf("in force is %+v", e.Rhythm)
+	}
+	w.settings(func(s *profile.Settings) { s.UserMay.Schedule = false })
+	if e := effective(); e.Rhythm.Value.IntervalMinutes != 240 || e.Rhythm.Ignored != profile.NotAllowed {
+		t.Errorf("not allowed, and in force is %+v", e.Rhythm)
+	}
+	report(profile.Choices{}.Encode())
+	if got := w.find(d.ID).Choices; got == nil || got.IntervalMinutes != 0 || got.Folders != nil {
+		t.Errorf("taken back, the choices are %+v", got)
 	}
 }
 

@@ -1,0 +1,71 @@
+package profile
+
+import (
+	"strings"
+	"time"
+
+	"github.com/backstay/backstay/locale"
+)
+
+// Words are the value in force as people say it, and what holds without the
+// user's choice.
+func (v InForce) Words(say *locale.Printer) (value, profile string) {
+	return words(say, v.Value), words(say, v.Profile)
+}
+
+func words(say *locale.Printer, value any) string {
+	switch v := value.(type) {
+	case Rhythm:
+		return v.words(say)
+	case []Window:
+		return windowWords(say, v)
+	case int:
+		return rateWords(say, v)
+	case CPU:
+		return say.T("profile.cpu." + string(v))
+	case []string:
+		return networkWords(say, v)
+	}
+	return ""
+}
+
+func (r Rhythm) words(say *locale.Printer) string {
+	if r.Cron != "" {
+		return say.T("choices.interval.cron", "cron", r.Cron)
+	}
+	return say.T("choices.interval.every", "time", time.Duration(r.IntervalMinutes)*time.Minute)
+}
+
+func windowWords(say *locale.Printer, windows []Window) string {
+	if len(windows) == 0 {
+		return say.T("choices.hours.any")
+	}
+	list := make([]string, len(windows))
+	for i, w := range windows {
+		list[i] = w.Words(say)
+	}
+	return strings.Join(list, "; ")
+}
+
+// Words is the window as people say it: "Mon, Tue 20:00–06:00".
+func (w Window) Words(say *locale.Printer) string {
+	names := w.Days.Names()
+	for i, name := range names {
+		names[i] = say.T("day." + name)
+	}
+	return strings.TrimSpace(strings.Join(names, ", ") + " " + w.From.String() + "–" + w.To.String())
+}
+
+func rateWords(say *locale.Printer, kbps int) string {
+	if kbps == 0 {
+		return say.T("choices.bandwidth.none")
+	}
+	return say.T("choices.bandwidth.kbps", "n", kbps)
+}
+
+func networkWords(say *locale.Printer, networks []string) string {
+	if len(networks) == 0 {
+		return say.T("choices.networks.none")
+	}
+	return strings.Join(networks, ", ")
+}
