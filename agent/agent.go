@@ -14,6 +14,7 @@ import (
 
 	"github.com/backstay/backstay/agent/connection"
 	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/desktop"
 	"github.com/backstay/backstay/agent/hooks"
 	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
@@ -38,6 +39,8 @@ type Config struct {
 	hooks string
 	// root is where the system's folders begin, / when empty. Tests replace it.
 	root string
+	// bus is where the system's services are. Tests have one of their own.
+	bus desktop.Bus
 	// pace shortens every pause by this factor in tests.
 	pace int
 }
@@ -47,13 +50,14 @@ type uploader func(ctx context.Context, a *Agent, job job, progress func(wire.Pr
 
 // Agent is one device of one server.
 type Agent struct {
-	cfg    Config
-	state  *state.State
-	device *state.Device
-	client *wire.Client
-	slot   chan struct{} // holds a value while a backup runs
-	wake   chan struct{} // something changed that decides about the next backup
-	retry  chan struct{} // the server may be reached now by other ways
+	cfg      Config
+	state    *state.State
+	device   *state.Device
+	client   *wire.Client
+	priority priority
+	slot     chan struct{} // holds a value while a backup runs
+	wake     chan struct{} // something changed that decides about the next backup
+	retry    chan struct{} // the server may be reached now by other ways
 
 	mu      sync.Mutex
 	live    control.Live

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/desktop"
 	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/backup"
@@ -177,12 +178,16 @@ func (r *runs) count() int {
 	return len(r.jobs)
 }
 
+// nowhere is a bus that is not there: tests ask nothing of this computer's, and
+// show nothing to whoever works on it.
+const nowhere = "unix:path=/nonexistent"
+
 // newAgent makes an agent for which time passes a thousand times as fast.
 func newAgent(t *testing.T, st *state.State, r *runs) *Agent {
 	t.Helper()
 	began := time.Now()
 	now := func() time.Time { return began.Add(1000 * time.Since(began)) }
-	a, err := New(Config{State: st, Now: now, upload: r.upload, pace: 1000})
+	a, err := New(Config{State: st, Now: now, upload: r.upload, pace: 1000, bus: desktop.Bus{System: nowhere, Session: nowhere}})
 	if err != nil {
 		t.Fatal(err)
 	}

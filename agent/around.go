@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/hex"
 	"net"
 	"net/netip"
@@ -10,16 +11,18 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/backstay/backstay/agent/desktop"
 	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/profile"
 )
 
 // around is what is known of the power and the network of this computer.
 //
-// BUG(agent): batteries and gateways are known on Linux alone, names of wireless
-// networks and metered ones nowhere yet.
-func around(root string) (schedule.Power, profile.Connection) {
-	network := profile.Connection{Addrs: addresses(), Gateways: gateways(filepath.Join(root, "proc/net"))}
+// BUG(agent): batteries, gateways, wireless networks and metered ones are known
+// on Linux alone.
+func around(ctx context.Context, root string, bus desktop.Bus) (schedule.Power, profile.Connection) {
+	told := bus.Network(ctx)
+	network := profile.Connection{Addrs: addresses(), Gateways: gateways(filepath.Join(root, "proc/net")), SSID: told.SSID, Metered: told.Metered}
 	network.Known = len(network.Addrs) > 0
 	return power(filepath.Join(root, "sys/class/power_supply")), network
 }

@@ -148,9 +148,9 @@ func (a *Agent) backup(ctx context.Context, walk []string, by schedule.Asker, wa
 		return nil, err
 	}
 	job.asked = by != schedule.Nobody
-	if a.modest() {
-		lower("/proc/self/task")
-	}
+	settled, settle := context.WithCancel(ctx)
+	defer settle()
+	a.mindOthers(settled)
 	a.cfg.Log.Info("backing up", "device", a.device, "folders", len(job.folders), "walked", len(walk))
 	if watched {
 		counting, stop := context.WithCancel(ctx)
@@ -195,13 +195,29 @@ func (a *Agent) hooked(ctx context.Context, j job, progress func(wire.Progress))
 	return result, err
 }
 
-// modest reports whether all else on this computer comes first. Nothing here
-// sees whether somebody works on it, so adaptive is low: that costs a backup
-// nothing while nobody does.
-func (a *Agent) modest() bool {
+// mindOthers lets all else on this computer come first where the profile wants
+// that, at once and as long as ctx lasts: always, or while somebody works on it.
+func (a *Agent) mindOthers(ctx context.Context) {
+	a.priority.set(a.modest(ctx))
+	go func() {
+		for a.pause(ctx, look) {
+			a.priority.set(a.modest(ctx))
+		}
+	}()
+}
+
+// modest reports whether all else comes first now. Where nobody can tell whether
+// somebody works here, adaptive is low: that costs a backup little while nobody
+// does.
+func (a *Agent) modest(ctx context.Context) bool {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.facts.Settings.CPU.Value != profile.CPUNormal
+	cpu := a.facts.Settings.CPU.Value
+	a.mu.Unlock()
+	if cpu != profile.CPUAdaptive {
+		return cpu == profile.CPULow
+	}
+	inUse, known := a.cfg.bus.InUse(ctx)
+	return inUse || !known
 }
 
 // estimated adds totals to the progress: the last backup's, or those that are

@@ -3,6 +3,7 @@ package agent
 import (
 	"os"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,18 +12,49 @@ import (
 const (
 	ioprioWhoProcess = 1
 	ioprioIdle       = 3 << 13
+	ioprioNone       = 0 // what nice says, which is how a process begins
 	lowNice          = 10
 )
 
-// lower lets all else on this computer come first: the processor by nice, the
-// disk by the idle class. Linux has both for each thread, and a new one has its
-// maker's; so we go on until there is none that we have not seen.
+// priority is this process's among all others.
+type priority struct {
+	mu      sync.Mutex
+	lowered bool
+	nice    int // before it was lowered
+}
+
+// set lets all else on this computer come first or, when not low, no longer: the
+// processor by nice, the disk by the idle class.
 //
-// It stays for as long as the process lives: without privileges there is no
-// way back, and on a computer that has nothing else to do it costs nothing.
-func lower(tasks string) {
+// Who has no privileges gets back to nice 0 only where RLIMIT_NICE allows that, as
+// the service's unit does. Elsewhere nice stays for as long as the process lives;
+// on a computer that has nothing else to do it costs nothing.
+func (p *priority) set(low bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if low == p.lowered && !low {
+		return // as whoever started us wanted it
+	}
+	if !p.lowered {
+		raw, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+		if err != nil {
+			return
+		}
+		p.nice = 20 - raw
+	}
+	if p.lowered = low; low {
+		ofThreads(max(lowNice, p.nice), ioprioIdle)
+	} else {
+		ofThreads(p.nice, ioprioNone)
+	}
+}
+
+// ofThreads sets nice and the class of the disk. Linux has both for each thread,
+// and a new one has its maker's; so we go on until there is none that we have not
+// seen.
+func ofThreads(nice, class int) {
 	for seen := map[int]bool{}; ; {
-		entries, err := os.ReadDir(tasks)
+		entries, err := os.ReadDir("/proc/self/task")
 		if err != nil {
 			return
 		}
@@ -33,8 +65,8 @@ func lower(tasks string) {
 				continue
 			}
 			seen[id], more = true, true
-			unix.Setpriority(unix.PRIO_PROCESS, id, lowNice)
-			unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoProcess, uintptr(id), ioprioIdle)
+			unix.Setpriority(unix.PRIO_PROCESS, id, nice)
+			unix.Syscall(unix.SYS_IOPRIO_SET, ioprioWhoProcess, uintptr(id), uintptr(class))
 		}
 		if !more {
 			return

@@ -184,7 +184,7 @@ func (a *Agent) outcome(ctx context.Context, r wire.Request, what string, err er
 // keepSchedule backs up when it is time, until ctx ends.
 func (a *Agent) keepSchedule(ctx context.Context) {
 	for {
-		next := a.decide()
+		next := a.decide(ctx)
 		if next.Due(a.now()) && a.hasFolders() {
 			a.due(ctx)
 		}
@@ -210,9 +210,9 @@ func (a *Agent) keepSchedule(ctx context.Context) {
 }
 
 // look gathers what the schedule has to know of now.
-func (a *Agent) look() {
+func (a *Agent) look(ctx context.Context) {
 	here := zone(localtime)
-	power, network := around(a.cfg.root)
+	power, network := around(ctx, a.cfg.root, a.cfg.bus)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.facts.Now, a.facts.Held = a.now().In(here), a.stopped != nil
@@ -220,8 +220,8 @@ func (a *Agent) look() {
 }
 
 // decide looks when the next backup is due, and remembers it for those who ask.
-func (a *Agent) decide() schedule.Decision {
-	a.look()
+func (a *Agent) decide(ctx context.Context) schedule.Decision {
+	a.look(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := schedule.Next(a.facts)
@@ -283,7 +283,7 @@ func (a *Agent) due(ctx context.Context) {
 // and the next one goes on with it.
 func (a *Agent) watch(ctx context.Context, stop func(), by schedule.Asker) {
 	for a.pause(ctx, look) {
-		a.look()
+		a.look(ctx)
 		a.mu.Lock()
 		blocked := schedule.Interrupt(a.facts, by)
 		a.mu.Unlock()
