@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/version"
 	"github.com/backstay/backstay/wire"
@@ -54,6 +55,7 @@ type Agent struct {
 	state    *state.State
 	device   *state.Device
 	client   *wire.Client
+	say      *locale.Printer // the language of this computer
 	priority priority
 	slot     chan struct{} // holds a value while a backup runs
 	wake     chan struct{} // something changed that decides about the next backup
@@ -66,6 +68,7 @@ type Agent struct {
 	profile int64          // version of the settings in force
 	told    []byte         // the user's choices, as the server was told them
 	contact error          // why the last call failed, nil when it did not
+	failure *errs.Error    // why the last backup failed, nil when it did not or nobody expected that
 	stopped error          // why the server lets this device do nothing, nil when it does
 
 	interrupt context.CancelCauseFunc // of the backup that runs, when a pause stops it
@@ -100,6 +103,7 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg: cfg, state: cfg.State, device: device, client: client,
+		say:  locale.For(locale.FromEnv(os.Getenv)),
 		slot: make(chan struct{}, 1), wake: make(chan struct{}, 1), retry: make(chan struct{}, 1),
 	}
 	a.live = control.Live{PID: os.Getpid()}

@@ -125,11 +125,13 @@ func (a *Agent) end(run state.Run, err error) {
 	a.interrupt = nil
 	a.live.Running, a.live.Started, a.live.Progress = false, time.Time{}, nil
 	a.facts.LastTry, a.facts.Wait = run.Ended, 0
+	a.failure = nil
 	switch run.State {
 	case state.RunDone:
 		a.facts.LastDone, a.facts.Failures = run.LastDone, 0
 	case state.RunFailed:
 		a.facts.Failures++
+		a.failure = errs.Find(err)
 		if e := errs.Find(err); e != nil && e.Code == errs.ServerBusy {
 			if minutes, ok := e.Args["n"].(int64); ok {
 				a.facts.Wait = time.Duration(min(minutes, 24*60)) * time.Minute

@@ -3,12 +3,14 @@ package agent
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/backstay/backstay/agent/desktop"
 	"github.com/backstay/backstay/agent/desktop/desktoptest"
 	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
@@ -77,5 +79,47 @@ func TestModest(t *testing.T) {
 		if got := a.modest(t.Context()); got != c.want {
 			t.Errorf("%s, idle %v at %s: %v, want %v", c.cpu, c.idle, c.address, got, c.want)
 		}
+	}
+}
+
+// The user of this computer is told once what is the matter and what to do, as
+// soon as there is a desktop to say it on; and, when they want all, that it is
+// over.
+func TestTheUserIsTold(t *testing.T) {
+	t.Setenv("LANG", "fr_FR.UTF-8")
+	f := newFake(t)
+	s := profile.Defaults()
+	s.Notifications = profile.NotifyAll
+	f.profile.Settings = s.Encode()
+	st := device(t, f)
+	broken := errs.Of(errs.LocalDiskFull)
+	r := &runs{do: func(context.Context, int, func(wire.Progress)) error { return broken }}
+	a := newAgent(t, st, r)
+	a.Backup(t.Context(), nil, nil)
+	b := desktoptest.New(t)
+	a.cfg.bus.Session = b.Address
+	a.inform(t.Context()) // nobody is there
+	screen := b.Screen("body")
+	for range 3 {
+		a.inform(t.Context())
+	}
+	again := newAgent(t, st, r) // after a restart
+	again.cfg.bus.Session = b.Address
+	again.inform(t.Context())
+	r.do = nil
+	if _, err := again.Backup(t.Context(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	again.inform(t.Context())
+	again.inform(t.Context())
+	shown := screen.Shown()
+	if len(shown) != 2 {
+		t.Fatalf("%d notices, want that it failed and that it works again: %+v", len(shown), shown)
+	}
+	if n := shown[0]; n.Title != "Une sauvegarde a échoué" || !strings.Contains(n.Text, "Libérez de la place") || n.Urgency != 1 {
+		t.Errorf("the first is %+v", n)
+	}
+	if n := shown[1]; n.Title != "Les sauvegardes fonctionnent de nouveau" || n.Replaces != 1 || n.Urgency != 0 {
+		t.Errorf("the second is %+v", n)
 	}
 }

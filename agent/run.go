@@ -48,6 +48,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() { a.beat(ctx) })
 	wg.Go(func() { a.poll(ctx) })
 	wg.Go(func() { a.keepConnection(ctx) })
+	wg.Go(func() { a.keepInformed(ctx) })
 	a.cfg.Log.Info("the agent runs", "device", a.device, "server", a.client.Server())
 	a.keepSchedule(ctx)
 	wg.Wait()

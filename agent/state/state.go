@@ -7,6 +7,7 @@
 //	run.json                 how the last backup went
 //	registration.json        an account that waits for its code
 //	connection.json          the proxies on the way to the server
+//	notices.json             what the user was told of the backups
 //	sets/ID/head             the newest snapshot of a set, and the root of its catalog
 //	sets/ID/catalog-ROOT     its catalog pages, sealed, and its references
 //	sets/ID/large.json       when large files were read, as long as that matters
