@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -168,6 +169,7 @@ var sameInBoth = map[string]string{
 	"licence.column.org":            "the same word",
 	"audit.object.org":              "the same word",
 	"profile.minutes":               "the same word",
+	"unit.minutes":                  "the same word",
 	"user.email":                    "the word of every French form",
 	"quickstart.console":            "the address follows the same word",
 	"settings.licences":             "the same word",
@@ -359,3 +361,52 @@ func TestFrenchSaysEmail(t *testing.T) {
 		}
 	}
 }
+
+// The table of codes in the docs has every code once, with the message as
+// people see it and the API's status, and says why it appears and what to do.
+func TestEveryCodeIsExplained(t *testing.T) {
+	for l, file := range map[Lang]string{English: "errors.md", French: "errors.fr.md"} {
+		text, err := os.ReadFile(filepath.Join("..", "docs", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := map[string][]string{}
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "| E") {
+				cells := strings.Split(strings.Trim(line, "|\n "), " | ")
+				code, _, _ := strings.Cut(cells[0], " ")
+				if rows[code] != nil {
+					t.Errorf("%s has %s twice", file, code)
+				}
+				rows[code] = cells
+			}
+		}
+		messages := readMessages(t, l)
+		for _, code := range errs.Codes() {
+			cells := rows[string(code)]
+			delete(rows, string(code))
+			if len(cells) != 5 {
+				t.Errorf("%s: the row of %s has %d cells, want 5", file, code, len(cells))
+				continue
+			}
+			want := braces.Replace(messages["error."+string(code)]["other"])
+			if cells[1] != want {
+				t.Errorf("%s says of %s %q, the message is %q", file, code, cells[1], want)
+			}
+			if status := errs.Status(errs.Of(code)); status != http.StatusInternalServerError && cells[0] != fmt.Sprintf("%s (%d)", code, status) {
+				t.Errorf("%s has %q, the API answers %s with %d", file, cells[0], code, status)
+			}
+			for _, cell := range cells[2:] {
+				if len(cell) < len("–") {
+					t.Errorf("%s: an empty cell for %s", file, code)
+				}
+			}
+		}
+		for code := range rows {
+			t.Errorf("%s has %s, which is no code", file, code)
+		}
+	}
+}
+
+// braces writes a message's values as the docs do.
+var braces = strings.NewReplacer("{{.", "{", "}}", "}")

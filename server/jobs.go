@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/console"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/deploy"
@@ -57,6 +59,36 @@ func (s *Server) remind(ctx context.Context) {
 	}
 }
 
+// carryOutEvery is how often somebody looks for what administrators decided and
+// that is still to be done.
+const carryOutEvery = 2 * time.Second
+
+func (s *Server) carryOut(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(carryOutEvery/2 + rand.N(carryOutEvery)):
+		}
+		if err := s.carryOutOnce(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Error("carrying out what was approved failed", "error", err)
+		}
+	}
+}
+
+func (s *Server) carryOutOnce(ctx context.Context) error {
+	var due []string
+	err := s.DB.Read(ctx, func(tx *db.Tx) (err error) {
+		due, err = approvals.Due(ctx, tx)
+		return err
+	})
+	for _, id := range due {
+		_, failed := s.Desk.CarryOut(ctx, s.DB, id)
+		err = errors.Join(err, failed)
+	}
+	return err
+}
+
 func (s *Server) remindOnce(ctx context.Context) error {
 	var faulty []orgs.Licence
 	err := s.DB.Write(ctx, func(tx *db.Tx) error {
@@ -84,7 +116,7 @@ func (s *Server) expire(ctx context.Context) error {
 	inactive := func(ctx context.Context, tx *db.Tx) (int64, error) { return devices.Inactive(ctx, tx, s.Keys) }
 	var gone int64
 	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, factors.Expire, signin.Expire, devices.Expire, vault.Expire, mail.Expire,
-		deploy.Expire, accounts.Forget, preserved, inactive, accounts.Purge, devices.Purge, vault.Purge} {
+		deploy.Expire, s.Desk.Expire, accounts.Forget, preserved, inactive, accounts.Purge, devices.Purge, vault.Purge} {
 		for {
 			var n int64
 			err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {

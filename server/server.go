@@ -17,9 +17,11 @@ import (
 	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/api"
+	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/blob/disk"
 	"github.com/backstay/backstay/server/console"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/keys"
@@ -39,6 +41,7 @@ type Server struct {
 	Keys   *keys.Ring
 	Hasher *passwords.Hasher
 	Gate   *signin.Gate
+	Desk   *approvals.Desk
 	Vault  *vault.Vault
 
 	cfg     Config
@@ -112,6 +115,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if s.cfg.AdminListen != "" {
 		s.Gate.Console, s.Gate.Factors.Console = s.consoleURL, s.consoleURL
 	}
+	s.Desk = approvals.New(s.Keys, s.consoleURL, devices.PurgeKinds()...)
 	s.Vault, err = vault.Open(ctx, vault.Config{DB: s.DB, Blobs: s.blobs, Keys: s.Keys, Log: s.cfg.Log})
 	if err != nil {
 		return err
@@ -122,7 +126,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		return err
 	}
 	post := &mail.Sender{DB: s.DB, Keys: s.Keys, Log: s.cfg.Log, Name: s.cfg.Name, URL: s.url, Every: s.cfg.MailEvery}
-	s.jobs = []func(context.Context){s.api.Run, s.cleanUp, s.remind, post.Run}
+	s.jobs = []func(context.Context){s.api.Run, s.cleanUp, s.remind, s.carryOut, post.Run}
 	s.handler = &front{cfg: &s.cfg, host: s.cfg.publicHost(), metrics: s.metrics, next: routes}
 	if s.cfg.AdminListen != "" {
 		s.console = &front{cfg: &s.cfg, host: hostOf(s.consoleURL()), metrics: s.metrics, next: forAdmins}
@@ -147,7 +151,7 @@ func (s *Server) routes() (common, forConsole http.Handler, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	pages := entry.Config{DB: s.DB, Gate: s.Gate, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL,
+	pages := entry.Config{DB: s.DB, Gate: s.Gate, Desk: s.Desk, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL,
 		Fingerprint: pin, HideBuild: s.cfg.HideBuild, Background: s.background, Log: s.cfg.Log}
 	users, err := portal.New(pages)
 	if err != nil {

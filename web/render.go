@@ -26,7 +26,7 @@ const RequestIDHeader = "Backstay-Request-Id"
 func (s *Site) Render(w http.ResponseWriter, r *http.Request, status int, name string, page Page) {
 	f := page.frame()
 	var b bytes.Buffer
-	t, ok := s.pages[f.Lang()][name]
+	t, ok := s.cfg.Templates[f.Lang()][name]
 	err := fmt.Errorf("no page named %s", name)
 	if ok {
 		err = t.ExecuteTemplate(&b, "layout-"+f.layout, page)
@@ -132,7 +132,7 @@ func titleOf(status int) string {
 
 func (s *Site) sendError(w http.ResponseWriter, r *http.Request, page errorPage) {
 	var b bytes.Buffer
-	if err := s.pages[page.Lang()]["error"].ExecuteTemplate(&b, "layout-error", page); err != nil {
+	if err := s.cfg.Templates[page.Lang()]["error"].ExecuteTemplate(&b, "layout-error", page); err != nil {
 		s.cfg.Log.ErrorContext(r.Context(), "error page failed", "error", err)
 		http.Error(w, page.Text, page.Status)
 		return

@@ -27,9 +27,8 @@ var shared embed.FS
 type Config struct {
 	Name      string // "portal", "console" or "window": the layout of its pages, and part of its cookies' names
 	Base      string // the path it lives under, without the last slash: "" or "/admin"
-	Templates fs.FS  // its pages, NAME.html, each defining "content"; _NAME.html are partials
-	Shared    fs.FS  // pages that it has like other portals, as Templates; nil for none
-	HideBuild bool   // the log-in page does not show the build
+	Templates Templates
+	HideBuild bool // the log-in page does not show the build
 
 	// Local says that the pages are of this computer, over plain HTTP and for
 	// nobody but the user who sits at it: times are in its own zone.
@@ -43,15 +42,98 @@ type Config struct {
 	Now func() time.Time // nil for time.Now
 }
 
+// Templates are a portal's pages in every language, by name.
+type Templates map[locale.Lang]map[string]*template.Template
+
+// Parse reads the pages in the folders "templates": NAME.html defines the
+// "content" of a page, and _NAME.html are partials for all of them. It takes
+// long; a process that runs many servers does it once.
+func Parse(roots ...fs.FS) (Templates, error) {
+	assets, err := LoadAssets()
+	if err != nil {
+		return nil, err
+	}
+	pages := Templates{}
+	for _, l := range locale.Langs() {
+		if pages[l], err = parse(roots, functions(assets, locale.For(l))); err != nil {
+			return nil, fmt.Errorf("parsing pages: %w", err)
+		}
+	}
+	return pages, nil
+}
+
+// parse makes one template for each page, in one language.
+func parse(roots []fs.FS, functions template.FuncMap) (map[string]*template.Template, error) {
+	base, err := template.New("").Funcs(functions).ParseFS(shared, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	set := map[string]*template.Template{"error": base}
+	for _, root := range roots {
+		if err := each(root, true, func(file string) error {
+			_, err := base.ParseFS(root, file)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	for _, root := range roots {
+		if err := each(root, false, func(file string) error {
+			t, err := base.Clone()
+			if err != nil {
+				return err
+			}
+			set[strings.TrimSuffix(path.Base(file), ".html")] = t
+			_, err = t.ParseFS(root, file)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+// each calls do with every partial, or with every page.
+func each(root fs.FS, partials bool, do func(file string) error) error {
+	files, err := fs.Glob(root, "templates/*.html")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if strings.HasPrefix(path.Base(file), "_") != partials {
+			continue
+		}
+		if err := do(file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func functions(assets *Assets, p *locale.Printer) template.FuncMap {
+	return template.FuncMap{
+		"T":       p.T,
+		"N":       func(key string, n any, args ...any) string { return p.T(key, append([]any{"n", n}, args...)...) },
+		"bytes":   p.Bytes,
+		"number":  p.Number,
+		"visible": Visible,
+		"args":    args,
+		"asset":   assets.URL,
+		"icon": func(name string) (template.HTML, error) {
+			url, err := assets.URL("vendor/icons.svg")
+			return template.HTML(`<svg class="icon" aria-hidden="true"><use href="` + url + `#` + name + `"/></svg>`), err
+		},
+	}
+}
+
 // Site is one portal's pages, ready to render. It is safe for use by several
 // goroutines.
 type Site struct {
 	cfg    Config
 	assets *Assets
-	pages  map[locale.Lang]map[string]*template.Template
 }
 
-// New parses the portal's pages together with the shared templates.
+// New makes a site of its pages.
 func New(cfg Config) (*Site, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -63,81 +145,7 @@ func New(cfg Config) (*Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Site{cfg: cfg, assets: assets, pages: map[locale.Lang]map[string]*template.Template{}}
-	for _, l := range locale.Langs() {
-		if s.pages[l], err = s.parse(locale.For(l)); err != nil {
-			return nil, fmt.Errorf("parsing the pages of the %s: %w", cfg.Name, err)
-		}
-	}
-	return s, nil
-}
-
-// parse makes one template for each page, in one language.
-func (s *Site) parse(p *locale.Printer) (map[string]*template.Template, error) {
-	base, err := template.New("").Funcs(s.funcs(p)).ParseFS(shared, "templates/*.html")
-	if err != nil {
-		return nil, err
-	}
-	set := map[string]*template.Template{"error": base}
-	folders := []fs.FS{s.cfg.Shared, s.cfg.Templates}
-	for _, folder := range folders {
-		if err := each(folder, true, func(file string) error {
-			_, err := base.ParseFS(folder, file)
-			return err
-		}); err != nil {
-			return nil, err
-		}
-	}
-	for _, folder := range folders {
-		if err := each(folder, false, func(file string) error {
-			t, err := base.Clone()
-			if err != nil {
-				return err
-			}
-			set[strings.TrimSuffix(path.Base(file), ".html")] = t
-			_, err = t.ParseFS(folder, file)
-			return err
-		}); err != nil {
-			return nil, err
-		}
-	}
-	return set, nil
-}
-
-// each calls do with every partial of a folder, or with every page.
-func each(folder fs.FS, partials bool, do func(file string) error) error {
-	if folder == nil {
-		return nil
-	}
-	files, err := fs.Glob(folder, "*.html")
-	if err != nil {
-		return err
-	}
-	for _, file := range files {
-		if strings.HasPrefix(file, "_") != partials {
-			continue
-		}
-		if err := do(file); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Site) funcs(p *locale.Printer) template.FuncMap {
-	return template.FuncMap{
-		"T":       p.T,
-		"N":       func(key string, n any, args ...any) string { return p.T(key, append([]any{"n", n}, args...)...) },
-		"bytes":   p.Bytes,
-		"number":  p.Number,
-		"visible": Visible,
-		"args":    args,
-		"asset":   s.assets.URL,
-		"icon": func(name string) (template.HTML, error) {
-			url, err := s.assets.URL("vendor/icons.svg")
-			return template.HTML(`<svg class="icon" aria-hidden="true"><use href="` + url + `#` + name + `"/></svg>`), err
-		},
-	}
+	return &Site{cfg: cfg, assets: assets}, nil
 }
 
 // Link is an entry of the tabs or of the sidebar.

@@ -27,7 +27,7 @@ type samplePage struct {
 	File string
 }
 
-var sampleTemplates = fstest.MapFS{"sample.html": {Data: []byte(
+var sampleTemplates = fstest.MapFS{"templates/sample.html": {Data: []byte(
 	`{{define "content"}}{{template "problem" .Form.Problem}}<h1>{{T "login.submit"}}</h1>{{.Time .When}}|{{visible .File}}|{{icon "check"}}{{end}}`)}}
 
 var sampleNow = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -35,7 +35,11 @@ var sampleNow = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 // newSample is a portal with one page, one action and one failure.
 func newSample(t *testing.T, log *slog.Logger) http.Handler {
 	t.Helper()
-	site, err := New(Config{Name: "portal", Templates: sampleTemplates, Log: log, Now: func() time.Time { return sampleNow }})
+	templates, err := Parse(sampleTemplates)
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, err := New(Config{Name: "portal", Templates: templates, Log: log, Now: func() time.Time { return sampleNow }})
 	if err != nil {
 		t.Fatal(err)
 	}

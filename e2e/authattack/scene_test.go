@@ -10,6 +10,7 @@ import (
 
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/devices"
@@ -91,6 +92,13 @@ func (w *world) victim() map[string]string {
 		w.Fatal(err)
 	}
 	values["import"] = check.ID
+	w.account(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "second"})
+	w.write(func(ctx context.Context, tx *db.Tx) error {
+		a, err := w.Desk.Ask(ctx, tx, caller(w.Admin), approvals.Request{Kind: devices.PurgeDevice, Org: w.Org.ID, Data: map[string]string{"id": device.DeviceID},
+			Summary: map[string]any{"name": "laptop", "user": "user", "n": 1}, Reason: "because it must be"})
+		values["approval"] = a.ID
+		return err
+	})
 	for name, query := range map[string]string{
 		"profile": "SELECT id FROM profiles WHERE org = '" + string(w.Org.ID) + "'",
 		"session": "SELECT id FROM login_sessions WHERE user_id = '" + string(w.User.ID) + "'",
@@ -128,7 +136,7 @@ func (w *world) strangers() []person {
 func (w *world) dump() (lines []string) {
 	w.Helper()
 	lines = w.rows("orgs", "users", "devices", "profiles", "licences", "settings", "totp", "passkeys", "recovery_codes",
-		"one_time_secrets", "user_imports", "account_requests", "outbox", "(SELECT id, user_id, stage FROM login_sessions) AS sessions")
+		"one_time_secrets", "user_imports", "account_requests", "approvals", "outbox", "(SELECT id, user_id, stage FROM login_sessions) AS sessions")
 	slices.Sort(lines)
 	return lines
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/devices"
@@ -129,6 +130,12 @@ func newScene(t *testing.T) *scene {
 	} {
 		x.account(name, n)
 	}
+	x.write(func(tx *db.Tx) error {
+		a, err := x.Desk.Ask(ctx, tx, x.Admin.Caller(access.Caller{}), approvals.Request{Kind: devices.PurgeDevice, Org: x.Org.ID,
+			Data: map[string]string{"id": device}, Summary: map[string]any{"name": "ATELIER-07", "user": "user", "n": 1}, Reason: "the laptop was stolen"})
+		x.ids["approval"] = a.ID
+		return err
+	})
 	return x
 }
 

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/settings"
 )
@@ -65,6 +67,37 @@ func purge(ctx context.Context, tx *db.Tx, u User) error {
 		search = '', language = '', password = '', public_key = NULL, identity_key = NULL, wrapped_key = NULL, user_cert = NULL,
 		profile = NULL, licence = NULL, seat = '', seat_before = '', last_login_at = 0, privacy_on = FALSE WHERE id = $1`, u.ID)
 	return err
+}
+
+// PurgeNow ends a deleted account before its window is over; that takes two
+// administrators, see the package approvals. A legal hold forbids it: E1404.
+func PurgeNow(ctx context.Context, tx *db.Tx, by access.Caller, id ID) error {
+	u, err := Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if err := CheckPurge(u); err != nil {
+		return err
+	}
+	if err := manage(ctx, tx, by, u, audit.Change("purge_at", u.PurgeAt, tx.Now())); err != nil {
+		return err
+	}
+	u.PurgeAt = tx.Now()
+	if err := purge(ctx, tx, u); err != nil {
+		return fmt.Errorf("purging account %s: %w", id, err)
+	}
+	return nil
+}
+
+// CheckPurge says why an account cannot be purged now, nil when it can.
+func CheckPurge(u User) error {
+	switch {
+	case u.State != Deleted || u.Kind != access.UserKind: // an administrator has nothing to purge
+		return errs.New(errs.Conflict, "user.state.impossible", "from", string(u.State), "to", string(Purged))
+	case u.LegalHold:
+		return refusedTo(u, errs.Of(errs.LegalHold))
+	}
+	return nil
 }
 
 // PreservedUsers are the preserved users that a timer may delete: all that are

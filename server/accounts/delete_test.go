@@ -83,6 +83,7 @@ var kept = []string{
 	"devices", "sets", "snapshots", "packs", "backup_sessions", "vault_users", // devices.Purge, vault.Purge
 	"outbox",             // mail forgets what it has sent
 	"reserved_usernames", // that is its purpose
+	"reset_devices",      // which says how many a security reset was about
 }
 
 // Every table that will ever have something of a user is emptied of it, or

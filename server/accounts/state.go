@@ -59,6 +59,24 @@ const (
 	maxReason = 150
 )
 
+// CheckReason refuses a reason for what is hard to undo that has not from 10 to
+// 150 characters.
+func CheckReason(reason string) error {
+	if reason = strings.TrimSpace(reason); !explains(reason) || utf8.RuneCountInString(reason) < minReason {
+		return badReason()
+	}
+	return nil
+}
+
+func badReason() error {
+	return errs.New(errs.Invalid, "user.reason.invalid", "min", minReason, "max", maxReason)
+}
+
+// explains reports whether a text can stand as a reason.
+func explains(reason string) bool {
+	return utf8.RuneCountInString(reason) <= maxReason && printable(reason)
+}
+
 // Disable stops an account: nobody logs in by it and its devices are refused,
 // from their next request on.
 func Disable(ctx context.Context, tx *db.Tx, by access.Caller, id ID, reason string) error {
@@ -186,7 +204,6 @@ func end(ctx context.Context, tx *db.Tx, by access.Caller, id ID, to State) erro
 // may says why an account may not take a step, nil when it may.
 func (u User) may(now time.Time, to State, reason string, undo bool) error {
 	r, ok := steps[u.State][to]
-	n := utf8.RuneCountInString(reason)
 	switch {
 	case !ok, r.user && u.Kind != access.UserKind, r.undo != undo, r.window && (u.PurgeAt.IsZero() || now.Before(u.PurgeAt)):
 		return errs.New(errs.Conflict, "user.state.impossible", "from", string(u.State), "to", string(to))
@@ -194,8 +211,8 @@ func (u User) may(now time.Time, to State, reason string, undo bool) error {
 		return errs.Of(errs.LegalHold)
 	case r.undo && !now.Before(u.PurgeAt):
 		return errs.New(errs.Gone, "user.undelete.late")
-	case r.reason && n < minReason, n > maxReason, !printable(reason):
-		return errs.New(errs.Invalid, "user.reason.invalid", "min", minReason, "max", maxReason)
+	case r.reason && CheckReason(reason) != nil, !explains(reason):
+		return badReason()
 	case r.password && u.password == "":
 		return errs.New(errs.Conflict, "user.password.none")
 	}

@@ -180,3 +180,15 @@ func choose(ctx context.Context, tx *db.Tx, f Filter, more string) ([]Row, error
 	}
 	return list, nil
 }
+
+// LastByAnother is when an administrator last did action to an object that is
+// not their own account, zero for never.
+func LastByAnother(ctx context.Context, tx *db.Tx, action access.Action, kind, id string) (time.Time, error) {
+	var at int64
+	err := tx.QueryRow(ctx, `SELECT COALESCE(max(at), 0) FROM audit WHERE object_kind = $1 AND object_id = $2 AND action = $3 AND outcome = $4
+		AND actor_kind = $5 AND actor_id <> $2`, kind, id, action, Done, access.AdminKind).Scan(&at)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("looking for what was done to %s %s: %w", kind, id, err)
+	}
+	return db.Time(at), nil
+}

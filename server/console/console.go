@@ -5,9 +5,9 @@ package console
 
 import (
 	"embed"
-	"io/fs"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
@@ -33,19 +33,16 @@ type console struct {
 //go:embed templates/*.html
 var templates embed.FS
 
-func pages() fs.FS {
-	sub, err := fs.Sub(templates, "templates")
-	if err != nil {
-		panic(err) // the folder is part of the program
-	}
-	return sub
-}
+var parse = sync.OnceValues(func() (web.Templates, error) { return entry.Parse(templates) })
 
 // New returns the console, to be mounted at Base and everything below.
 func New(cfg entry.Config) (*entry.Door, error) {
 	c := &console{Config: cfg}
-	var err error
-	c.door, err = entry.New(cfg, entry.Portal{To: accounts.ToConsole, Base: Base, Templates: pages(),
+	pages, err := parse()
+	if err != nil {
+		return nil, err
+	}
+	c.door, err = entry.New(cfg, entry.Portal{To: accounts.ToConsole, Base: Base, Templates: pages,
 		Frame: func(w http.ResponseWriter, r *http.Request, v *entry.Visit) web.Frame {
 			return c.frame(w, r, &visit{user: v.User, caller: v.Caller}, "nav.account")
 		}})
@@ -64,6 +61,7 @@ func New(cfg entry.Config) (*entry.Door, error) {
 	c.settingsRoutes(mux)
 	c.writeRoutes(mux)
 	c.deploymentRoutes(mux)
+	c.approvalRoutes(mux)
 	mux.HandleFunc("GET /admin/devices", c.admin(c.devices))
 	mux.HandleFunc("GET /admin/devices/{device}", c.admin(c.device))
 	mux.HandleFunc("POST /admin/devices/{device}/backup", c.admin(c.backupDevice))
@@ -107,34 +105,40 @@ func (c *console) frame(w http.ResponseWriter, r *http.Request, v *visit, key st
 	f := c.site.Frame(w, r)
 	f.Title = f.Printer().T(key, args...)
 	f.Who = v.user.Name()
+	waiting := c.banners(r, v, &f)
 	for _, l := range []web.Link{
 		{Key: "console.overview", Href: "/admin/", Icon: "layout-dashboard"},
 		{Key: "console.users", Href: "/admin/users", Icon: "users"},
 		{Key: "console.devices", Href: "/admin/devices", Icon: "device-laptop"},
 		{Key: "console.deployment", Href: "/admin/deployment", Icon: "ticket"},
+		{Key: "approvals.title", Href: atApprovals, Icon: "circle-check"},
 		{Key: "console.profiles", Href: "/admin/profiles", Icon: "adjustments"},
 		{Key: "console.audit", Href: "/admin/audit", Icon: "list"},
 		{Key: "console.settings", Href: "/admin/settings", Icon: "settings"},
 	} {
-		if l.Href == "/admin/audit" && !v.may(access.ViewAudit) || l.Href == deployment && !v.may(access.Deploy) {
+		if l.Href == "/admin/audit" && !v.may(access.ViewAudit) || l.Href == deployment && !v.may(access.Deploy) ||
+			l.Href == atApprovals && waiting == 0 && !strings.HasPrefix(r.URL.Path, atApprovals) {
 			continue
 		}
 		l.Active = r.URL.Path == l.Href || l.Href != "/admin/" && strings.HasPrefix(r.URL.Path, l.Href+"/") ||
 			l.Href == "/admin/users" && strings.HasPrefix(r.URL.Path, "/admin/imports/")
 		f.Nav = append(f.Nav, l)
 	}
-	f.Banners = c.banners(r, v, f)
 	return f
 }
 
 // banners are what every page says: from which day a second factor is demanded,
 // to who has none, and that no mail leaves the server, to those who can do
-// something about it.
-func (c *console) banners(r *http.Request, v *visit, f web.Frame) (list []web.Banner) {
+// something about it. It returns how many acts wait for two administrators.
+func (c *console) banners(r *http.Request, v *visit, f *web.Frame) (waiting int) {
 	var has factors.Summary
 	works := true
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
 		if has, err = factors.Of(r.Context(), tx, v.user.ID); err != nil || !v.may(access.ManageUsers) {
+			return err
+		}
+		open, err := c.Desk.List(r.Context(), tx, v.caller, v.org(), true)
+		if waiting = len(open); err != nil {
 			return err
 		}
 		works, err = mail.Works(r.Context(), tx)
@@ -142,7 +146,7 @@ func (c *console) banners(r *http.Request, v *visit, f web.Frame) (list []web.Ba
 	})
 	if err != nil {
 		c.door.Log.ErrorContext(r.Context(), "looking what every page says", "error", err, "request", v.caller.RequestID)
-		return nil
+		return 0
 	}
 	p := f.Printer()
 	say := func(may bool, icon, text, href, link string) {
@@ -150,7 +154,7 @@ func (c *console) banners(r *http.Request, v *visit, f web.Frame) (list []web.Ba
 		if may && r.URL.Path != href {
 			b.Href, b.Link = href, p.T(link)
 		}
-		list = append(list, b)
+		f.Banners = append(f.Banners, b)
 	}
 	if from := v.user.SecondFactorFrom; !has.Any() && !from.IsZero() {
 		say(true, "shield-lock", p.T("console.banner.factor", "date", from.In(f.Zone())), "/admin/account/security", "account.security")
@@ -158,7 +162,7 @@ func (c *console) banners(r *http.Request, v *visit, f web.Frame) (list []web.Ba
 	if !works {
 		say(v.may(access.ManageSettings), "mail-exclamation", p.T("console.banner.mail"), "/admin/settings/mail", "settings.mail")
 	}
-	return list
+	return waiting
 }
 
 // fail is where every failure of a page ends.

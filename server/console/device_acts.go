@@ -55,7 +55,7 @@ var deviceActs = []deviceAct{
 
 // disableDevice asks for a reason, which the device's page shows.
 func disableDevice(ctx context.Context, tx *db.Tx, by access.Caller, id devices.ID, reason string) error {
-	if err := devices.CheckReason(reason); err != nil {
+	if err := accounts.CheckReason(reason); err != nil {
 		return err
 	}
 	return devices.SetState(ctx, tx, by, id, devices.Disabled, reason)
@@ -88,6 +88,10 @@ func deleteDeviceMeans(p *locale.Printer, d devices.Device, x deviceStakes) []st
 	return some(p.T("devices.delete.stop"), data, seat, p.T("devices.delete.until", "date", p.Date(x.until)), p.T("devices.delete.undo"))
 }
 
+func purgeDeviceMeans(p *locale.Printer, _ devices.Device, x deviceStakes) []string {
+	return some(p.T("devices.purge.now"), counted(p, "users.purge.snapshots", x.snapshots), p.T("users.purge.final"), p.T("approvals.takes"))
+}
+
 func undoMeans(p *locale.Printer, d devices.Device, x deviceStakes) []string {
 	return entry.UndoMeans(p, d, x.undo, x.undoable)
 }
@@ -99,7 +103,7 @@ func undoReplacement(ctx context.Context, tx *db.Tx, by access.Caller, id device
 
 func (c *console) deviceActRoutes(mux *entry.Mux) {
 	const at = "/admin/devices/{device}"
-	for _, a := range deviceActs {
+	for _, a := range append(slices.Clone(deviceActs), c.purgeDeviceAct()) {
 		mux.HandleFunc("GET "+at+"/"+a.name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
 			if a.fresh && !c.fresh(w, r, v) {
 				return
@@ -320,6 +324,9 @@ func (page *devicePage) act(d devices.Device, undoable bool) {
 			page.More = append(page.More, link("lock", "lock", ""))
 		}
 		page.More = append(page.More, link("deactivate", "plug", ""))
+	}
+	if d.State == devices.Deleted {
+		page.More = append(page.More, link("purge", "trash", "text-danger"))
 	}
 	if live {
 		page.More = append(page.More, link("delete", "trash", "text-danger"))

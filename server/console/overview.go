@@ -157,6 +157,13 @@ func (c *console) attention(r *http.Request, tx *db.Tx, v *visit, f web.Frame) (
 				Text: p.T("console.attention.licence", "name", web.Visible(s.Name), "stands", p.T(s.Key, s.Args...))}})
 		}
 	}
+	waiting, err := c.waits(ctx, tx, v)
+	if err != nil {
+		return nil, err
+	}
+	if waiting > 0 {
+		list = append(list, attention{Href: atApprovals, What: web.Sign{Sign: "warn", Icon: "circle-check", Text: p.N("console.attention.approvals", waiting)}})
+	}
 	requests, err := accounts.Requests(ctx, tx, v.caller, v.org())
 	if err != nil {
 		return nil, err

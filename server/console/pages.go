@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/profile"
+	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
@@ -520,4 +521,37 @@ type sentPage struct {
 	web.Frame
 	Total, Sent, Waiting, Failed int64
 	Bar                          []bar
+}
+
+// askedItem is an act that takes two administrators.
+type askedItem struct {
+	approvals.Approval
+	Href, Words, About, Why string
+	Shown                   web.State
+	Mine                    bool // the reader asked for it
+}
+
+type askedPage struct {
+	web.Frame
+	Open, Over []askedItem
+}
+
+type approvalPage struct {
+	web.Frame
+	Asked  askedItem
+	Form   web.Form
+	Locked bool // the reader has to prove who they are before they approve
+}
+
+type kindItem struct {
+	Name, Text string
+	Two        bool
+}
+
+type twoRulesPage struct {
+	settingsFrame
+	Form   web.Form
+	Set    settings.Approvals
+	Kinds  []kindItem
+	Reason string
 }

@@ -266,7 +266,11 @@ func sampleSettings(in web.Frame) settingsFrame {
 
 func sampleSite(t *testing.T) http.Handler {
 	t.Helper()
-	site, err := web.New(web.Config{Name: "console", Base: "/admin", Templates: pages(), Now: func() time.Time { return sampleNow }})
+	pages, err := parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, err := web.New(web.Config{Name: "console", Base: "/admin", Templates: pages, Now: func() time.Time { return sampleNow }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ var sections = []section{
 	{"users", "users-group", access.ManageSettings},
 	{"registration", "login", access.ManageSettings},
 	{"signin", "shield-lock", access.ManageSettings},
+	{"approvals", "circle-check", access.ManageSettings},
 	{"mail", "mail", access.ManageSettings},
 	{"portals", "world", access.ManageSettings},
 	{"database", "database", access.ManageSettings},

@@ -245,6 +245,9 @@ func (page *userPage) act(r *http.Request, tx *db.Tx, u accounts.User) error {
 		first = []button{post("invite", "mail-forward", "btn-primary"), post("link", "link", "")}
 	case accounts.Deleted:
 		first = []button{post("undelete", "arrow-back-up", "btn-primary")}
+		if u.Kind == access.UserKind {
+			more = append(more, link("purge", "trash", "text-danger"))
+		}
 	}
 	if u.Kind == access.UserKind && (u.State == accounts.Active || u.State == accounts.Disabled) {
 		more = append(more, link("preserve", "archive", ""))

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ var acts = []act{
 
 func (c *console) actRoutes(mux *entry.Mux) {
 	for _, at := range people {
-		for _, a := range acts {
+		for _, a := range append(slices.Clone(acts), c.purgeAct()) {
 			mux.HandleFunc("GET "+at+"/"+a.name, c.admin(c.managing(func(w http.ResponseWriter, r *http.Request, v *visit) {
 				if a.fresh && !c.fresh(w, r, v) {
 					return
@@ -86,6 +87,10 @@ func deleteMeans(p *locale.Printer, u accounts.User, x stakes) []string {
 	}
 	return some(p.T("users.disable.login", "name", u.Username), counted(p, "users.delete.devices", x.devices), data,
 		seatMeans(p, u, "users.delete.seat"), p.T("users.delete.until", "date", p.Date(x.until)), p.T("users.delete.undo"))
+}
+
+func purgeMeans(p *locale.Printer, _ accounts.User, x stakes) []string {
+	return some(p.T("users.purge.now"), counted(p, "users.purge.snapshots", x.snapshots), p.T("users.purge.final"), p.T("approvals.takes"))
 }
 
 // counted is the sentence about n things, "" when there are none.

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -23,18 +21,9 @@ func Delete(ctx context.Context, tx *db.Tx, by access.Caller, id ID, reason stri
 	return SetState(ctx, tx, by, id, Deleted, reason)
 }
 
-// CheckReason refuses a reason that has not from 10 to 150 characters.
-func CheckReason(reason string) error {
-	reason = strings.TrimSpace(reason)
-	if n := utf8.RuneCountInString(reason); n < minReason || n > maxDelete || !printable(reason) {
-		return errs.New(errs.Invalid, "user.reason.invalid", "min", minReason, "max", maxDelete)
-	}
-	return nil
-}
-
 // del is what SetState does to delete a device, when the caller may.
 func del(ctx context.Context, tx *db.Tx, d Device, reason string) error {
-	if err := CheckReason(reason); err != nil {
+	if err := accounts.CheckReason(reason); err != nil {
 		return err
 	}
 	u, err := accounts.Find(ctx, tx, d.User)

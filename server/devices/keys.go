@@ -189,7 +189,7 @@ func AllowKey(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 	if err := mail.Queue(ctx, tx, ring, m); err != nil {
 		return err
 	}
-	return orgs.NotifyServer(ctx, tx, ring, m)
+	return orgs.Notify(ctx, tx, ring, "", m)
 }
 
 // RefuseKey is the user's no.

@@ -17,7 +17,7 @@ import (
 // next request on. It is for administrators, for a reason of 10 to 150
 // characters.
 func Lock(ctx context.Context, tx *db.Tx, by access.Caller, id ID, reason string) error {
-	if err := CheckReason(reason); err != nil {
+	if err := accounts.CheckReason(reason); err != nil {
 		return err
 	}
 	if err := accounts.EndTokens(ctx, tx, id); err != nil {

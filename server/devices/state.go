@@ -29,12 +29,6 @@ var next = map[State][]State{
 	Decommissioned:  {Deleted},
 }
 
-// The bounds of the reason for a deletion, as for that of a user.
-const (
-	minReason = 10
-	maxDelete = 150
-)
-
 // SetState moves a device to another state, for a reason that is recorded. Who
 // waits for the device's requests hears of it within seconds, and every request
 // looks at the state again, on every server. A user can only deactivate a

@@ -18,6 +18,7 @@ import (
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
@@ -32,6 +33,7 @@ type Config struct {
 	Keys  *keys.Ring
 	Vault *vault.Vault
 	Gate  *signin.Gate
+	Desk  *approvals.Desk
 
 	PublicURL string // where users find the portal; empty: whatever was typed
 	HideBuild bool   // the log-in page does not show the build
@@ -59,8 +61,8 @@ func (cfg Config) Address(r *http.Request) string {
 // Portal is what a door leads into.
 type Portal struct {
 	To        accounts.Portal
-	Base      string // the path it lives under, "" or "/admin"
-	Templates fs.FS  // its own pages
+	Base      string        // the path it lives under, "" or "/admin"
+	Templates web.Templates // of Parse
 
 	// Frame is the frame of a page for somebody who is logged in.
 	Frame func(w http.ResponseWriter, r *http.Request, v *Visit) web.Frame
@@ -86,13 +88,8 @@ type Door struct {
 //go:embed templates/*.html
 var templates embed.FS
 
-func pages() fs.FS {
-	sub, err := fs.Sub(templates, "templates")
-	if err != nil {
-		panic(err) // the folder is part of the program
-	}
-	return sub
-}
+// Parse reads the pages of a portal, and those that both have.
+func Parse(own fs.FS) (web.Templates, error) { return web.Parse(templates, own) }
 
 // New makes the door of a portal.
 func New(cfg Config, p Portal) (*Door, error) {
@@ -103,7 +100,7 @@ func New(cfg Config, p Portal) (*Door, error) {
 	d := &Door{Config: cfg, Portal: p, mux: &Mux{mux: http.NewServeMux()},
 		session: p.To.Cookie(), known: "__Host-backstay-known-" + name}
 	var err error
-	d.Site, err = web.New(web.Config{Name: name, Base: p.Base, Templates: p.Templates, Shared: pages(), HideBuild: cfg.HideBuild,
+	d.Site, err = web.New(web.Config{Name: name, Base: p.Base, Templates: p.Templates, HideBuild: cfg.HideBuild,
 		Prefer: d.prefer, Log: cfg.Log, Now: cfg.DB.Now})
 	if err != nil {
 		return nil, err

@@ -138,7 +138,11 @@ func sampleSection(in web.Frame) section {
 
 func sampleSite(t *testing.T, name, base string) http.Handler {
 	t.Helper()
-	site, err := web.New(web.Config{Name: name, Base: base, Templates: fstest.MapFS{}, Shared: pages(), Now: func() time.Time { return sampleNow }})
+	pages, err := Parse(fstest.MapFS{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, err := web.New(web.Config{Name: name, Base: base, Templates: pages, Now: func() time.Time { return sampleNow }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,7 +140,8 @@ const (
 	DeviceMapped        Template = "device_mapped"         // username, computer, admin, at, [org]
 	KeyAsked            Template = "key_asked"             // username, admin, link (to the answer), days
 	KeyAllowed          Template = "key_allowed"           // username, admin, at, [ip]
-	SecurityReset       Template = "security_reset"        // username, window, since, link, contact
+	SecurityReset       Template = "security_reset"        // username, window, since, link, contact, [note, again: it is a reminder]
+	Approval            Template = "approval"              // act, state (waiting, approved and so on), asked, reason, until, link, [decided, at, failure]
 	TestMail            Template = "test"                  // nothing
 )
 
@@ -168,7 +169,8 @@ var templates = map[Template]values{
 	DeviceMapped:        {[]string{"username", "computer", "admin", "at"}, []string{"org"}},
 	KeyAsked:            {[]string{"username", "admin", "link", "days"}, nil},
 	KeyAllowed:          {[]string{"username", "admin", "at"}, []string{"ip"}},
-	SecurityReset:       {[]string{"username", "window", "since", "link", "contact"}, nil},
+	SecurityReset:       {[]string{"username", "window", "since", "link", "contact"}, []string{"note", "again"}},
+	Approval:            {[]string{"act", "state", "asked", "reason", "until", "link"}, []string{"decided", "at", "failure"}},
 	TestMail:            {},
 }
 

@@ -23,11 +23,16 @@ var sample = map[string]string{
 	"users": "pierre (Pierre Curie)\nirene", "org": "Institut", "licence": "Laboratory", "seats": "50", "taken": "53",
 	"until": "2026-12-01T00:00:00Z", "name": "Marie Curie", "window": "21 November, 22:00 to 23:00", "since": "2026-11-21T22:00:00Z",
 	"contact": "help@example.org", "device": "ATELIER-07", "hostname": "atelier-07b", "admin": "root.admin", "computer": "4c4c4544-0042", "devices": "ATELIER-07 (marie)\nlaptop (pierre)",
+	"act": "Delete the user pierre for good, now", "asked": "admin", "decided": "ada", "reason": "because it must be",
+	"failure": "This item is on legal hold and cannot be deleted.", "note": "The help desk is open on Sunday.", "again": "yes",
 }
 
 // alternatives are the ways in which a template's values are given: all of
 // them, only those it must have, and all but one.
 func alternatives(t mail.Template) (list []map[string]string) {
+	if t == mail.Approval {
+		return decisions()
+	}
 	must, may := mail.Values(t)
 	all := map[string]string{}
 	for _, name := range append(slices.Clone(must), may...) {
@@ -56,6 +61,19 @@ func alternatives(t mail.Template) (list []map[string]string) {
 			other["change"] = change
 			list = append(list, other)
 		}
+	}
+	return list
+}
+
+// decisions are the values of mails about an approval, state by state.
+func decisions() (list []map[string]string) {
+	for state, also := range map[string][]string{"waiting": nil, "approved": {"decided", "at"}, "refused": {"decided"}, "withdrawn": nil, "expired": nil,
+		"done": {"decided"}, "failed": {"decided", "failure"}} {
+		values := map[string]string{"state": state}
+		for _, name := range append(also, "act", "asked", "reason", "until", "link") {
+			values[name] = sample[name]
+		}
+		list = append(list, values)
 	}
 	return list
 }
@@ -94,7 +112,7 @@ func TestTemplates(t *testing.T) {
 		words := strings.Join(strings.Fields(text), " ")
 		for name, value := range m.Values {
 			switch name {
-			case "at", "until", "since", "change":
+			case "at", "until", "since", "change", "state", "again":
 				continue // said in words
 			}
 			for line := range strings.SplitSeq(value, "\n") {

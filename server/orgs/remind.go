@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
@@ -95,6 +96,17 @@ func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
 // something about it. When none of them has an address, the server
 // administrators are told.
 func Notify(ctx context.Context, tx *db.Tx, ring *keys.Ring, org ID, mails ...mail.Mail) error {
+	for _, m := range mails {
+		if err := NotifyEach(ctx, tx, ring, org, func(*locale.Printer) mail.Mail { return m }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// NotifyEach is Notify with a mail that is made in the language of each of them.
+// What is the server's, of no organisation, its administrators are told.
+func NotifyEach(ctx context.Context, tx *db.Tx, ring *keys.Ring, org ID, write func(*locale.Printer) mail.Mail) error {
 	to, err := administrators(ctx, tx, "org = $2 AND role <> $3", org, access.Viewer)
 	if err == nil && len(to) == 0 {
 		to, err = administrators(ctx, tx, "role = $2", access.ServerAdmin)
@@ -102,25 +114,12 @@ func Notify(ctx context.Context, tx *db.Tx, ring *keys.Ring, org ID, mails ...ma
 	if err != nil {
 		return fmt.Errorf("looking for administrators: %w", err)
 	}
-	return tell(ctx, tx, ring, org, to, mails)
-}
-
-// NotifyServer queues mails to every server administrator.
-func NotifyServer(ctx context.Context, tx *db.Tx, ring *keys.Ring, mails ...mail.Mail) error {
-	to, err := administrators(ctx, tx, "role = $2", access.ServerAdmin)
-	if err != nil {
-		return fmt.Errorf("looking for administrators: %w", err)
-	}
-	return tell(ctx, tx, ring, "", to, mails)
-}
-
-func tell(ctx context.Context, tx *db.Tx, ring *keys.Ring, org ID, to, mails []mail.Mail) error {
 	for _, t := range to {
-		for _, m := range mails {
-			m.User, m.To, m.Language, m.Org = t.User, t.To, t.Language, org
-			if err := mail.Queue(ctx, tx, ring, m); err != nil {
-				return err
-			}
+		language, _ := locale.Parse(t.Language)
+		m := write(locale.For(language))
+		m.User, m.To, m.Language, m.Org = t.User, t.To, t.Language, org
+		if err := mail.Queue(ctx, tx, ring, m); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -60,7 +60,11 @@ func sampleDevice(f web.Frame, r *http.Request) devicePage {
 // sampleSite serves every page with made-up content.
 func sampleSite(t *testing.T) (h http.Handler, names []string) {
 	t.Helper()
-	site, err := web.New(web.Config{Name: "portal", Templates: pages(), Now: func() time.Time { return sampleNow }})
+	pages, err := parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	site, err := web.New(web.Config{Name: "portal", Templates: pages, Now: func() time.Time { return sampleNow }})
 	if err != nil {
 		t.Fatal(err)
 	}

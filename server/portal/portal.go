@@ -6,10 +6,10 @@ package portal
 import (
 	"context"
 	"embed"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -29,13 +29,7 @@ type portal struct {
 //go:embed templates/*.html
 var templates embed.FS
 
-func pages() fs.FS {
-	sub, err := fs.Sub(templates, "templates")
-	if err != nil {
-		panic(err) // the folder is part of the program
-	}
-	return sub
-}
+var parse = sync.OnceValues(func() (web.Templates, error) { return entry.Parse(templates) })
 
 // New returns the portal, to be mounted at "/".
 func New(cfg entry.Config) (*entry.Door, error) {
@@ -43,8 +37,11 @@ func New(cfg entry.Config) (*entry.Door, error) {
 		cfg.Log = slog.Default()
 	}
 	p := &portal{Config: cfg}
-	var err error
-	p.door, err = entry.New(cfg, entry.Portal{To: accounts.ToPortal, Templates: pages(), Admit: admit,
+	pages, err := parse()
+	if err != nil {
+		return nil, err
+	}
+	p.door, err = entry.New(cfg, entry.Portal{To: accounts.ToPortal, Templates: pages, Admit: admit,
 		Frame: func(w http.ResponseWriter, r *http.Request, v *entry.Visit) web.Frame {
 			return p.frame(w, r, p.visit(r, v), "")
 		}})

@@ -21,7 +21,8 @@ import (
 //
 // Whoever may choose the mail server must not learn the password by pointing
 // at a server of their own: when the host changes, or TLS is given up, the
-// stored one is forgotten. HasPassword is not edit's to change.
+// stored one is forgotten. HasPassword is not edit's to change. Nobody alone
+// makes it so that fewer acts take two administrators.
 func Change(ctx context.Context, tx *db.Tx, by access.Caller, edit func(*Settings) error) error {
 	if err := audit.See(by, access.ManageSettings, "", "", "settings"); err != nil {
 		return err
@@ -36,6 +37,9 @@ func Change(ctx context.Context, tx *db.Tx, by access.Caller, edit func(*Setting
 	}
 	if err := after.normalise(); err != nil {
 		return err
+	}
+	if before.Approvals.Loosened(after.Approvals) && by.Kind != access.SystemKind {
+		return errs.New(errs.Forbidden, "settings.approvals.two")
 	}
 	after.Users = changed(before.Users, after.Users, tx.Now())
 	forget := before.Mail.HasPassword && (after.Mail.Host != before.Mail.Host ||

@@ -127,6 +127,7 @@ func (s *Settings) checkTerms() error {
 		{s.Users.PreservedCapPercent, 0, 1000, "settings.preserved_cap_percent"},
 		{s.Licences.GraceDays, 0, 90, "settings.grace_days"},
 		{s.Licences.ExpiryDays, 0, 365, "settings.licence_expiry_days"},
+		{s.Approvals.DelayMinutes, 0, 24 * 60, "settings.delay_minutes"},
 	})
 }
 

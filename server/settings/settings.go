@@ -12,6 +12,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/server/access"
@@ -25,6 +26,7 @@ type Settings struct {
 	SignIn       SignIn
 	Users        Users
 	Licences     Licences
+	Approvals    Approvals
 	Mail         Mail
 }
 
@@ -105,6 +107,19 @@ type Licences struct {
 	ReserveOnInvite bool `json:"reserve_on_invite"` // an invitation takes a seat, not the first device
 }
 
+// Approvals says which acts take two administrators: all that can, but those
+// named. Only the approval of two makes it less strict, see Change.
+type Approvals struct {
+	Alone        []string `json:"alone,omitempty"` // kinds of acts, see the package approvals
+	DelayMinutes int      `json:"delay_minutes"`   // between the approval of an act and its doing, in which it can be stopped
+}
+
+// Loosened reports whether after is less strict in anything.
+func (a Approvals) Loosened(after Approvals) bool {
+	more := slices.ContainsFunc(after.Alone, func(kind string) bool { return !slices.Contains(a.Alone, kind) })
+	return more || after.DelayMinutes < a.DelayMinutes
+}
+
 // How the connection to the mail server is protected.
 const (
 	StartTLS = "starttls" // begins in the clear, and goes no further without TLS
@@ -160,7 +175,7 @@ func defaults() Settings {
 func (s *Settings) sections() []section {
 	return []section{
 		{"registration", &s.Registration}, {"sign_in", &s.SignIn}, {"users", &s.Users},
-		{"licences", &s.Licences}, {mailSection, &s.Mail},
+		{"licences", &s.Licences}, {"approvals", &s.Approvals}, {mailSection, &s.Mail},
 	}
 }
 

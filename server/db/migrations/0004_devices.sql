@@ -18,6 +18,8 @@ ALTER TABLE devices ADD COLUMN state_before TEXT NOT NULL DEFAULT '';     -- wha
 ALTER TABLE devices ADD COLUMN purge_at BIGINT NOT NULL DEFAULT 0;        -- of a deleted device
 ALTER TABLE devices ADD COLUMN complete_at BIGINT NOT NULL DEFAULT 0;     -- its newest complete snapshot
 ALTER TABLE devices ADD COLUMN clone_at BIGINT NOT NULL DEFAULT 0;        -- two computers claimed to be this one
+ALTER TABLE devices ADD COLUMN reset_at BIGINT NOT NULL DEFAULT 0;        -- a security reset took its key
+ALTER TABLE devices ADD COLUMN distrusted_at BIGINT NOT NULL DEFAULT 0;   -- keys of before do not let a computer back by themselves
 UPDATE devices SET complete_at = last_backup_at WHERE last_status = 'complete';
 UPDATE devices SET named = TRUE WHERE lower(name) <> lower(hostname);
 CREATE INDEX devices_user ON devices (user_id, state);
@@ -185,7 +187,8 @@ CREATE TABLE device_map (
 CREATE INDEX device_map_value ON device_map (org, id_type, id_value);
 CREATE INDEX device_map_user ON device_map (user_id);
 
--- What one administrator asks for and another has to allow.
+-- What one administrator asks for and another has to allow. What was asked is
+-- never changed; the seal says so.
 CREATE TABLE approvals (
 	id           TEXT PRIMARY KEY,
 	org          TEXT NOT NULL,              -- empty: the server's
@@ -193,6 +196,7 @@ CREATE TABLE approvals (
 	data         TEXT NOT NULL,              -- JSON, of the feature that does it
 	summary      TEXT NOT NULL,              -- JSON of the values of its message
 	reason       TEXT NOT NULL,
+	seal         {{blob}} NOT NULL,          -- MAC of all of the above and who asked
 	state        TEXT NOT NULL,              -- waiting, approved, refused, withdrawn, expired, done, failed
 	asked_by     TEXT NOT NULL,
 	asked_name   TEXT NOT NULL,
@@ -201,12 +205,15 @@ CREATE TABLE approvals (
 	decided_by   TEXT NOT NULL,
 	decided_name TEXT NOT NULL,
 	decided_at   BIGINT NOT NULL,
-	not_before   BIGINT NOT NULL             -- when an approved act is carried out
+	not_before   BIGINT NOT NULL,            -- when an approved act is carried out
+	ended_at     BIGINT NOT NULL,            -- done or failed
+	failure      TEXT NOT NULL               -- JSON of why it failed
 );
 CREATE INDEX approvals_state ON approvals (state, asked_at);
+CREATE INDEX approvals_org ON approvals (org, asked_at);
 
 -- A security reset: many devices are deactivated, and come back one by one.
-CREATE TABLE campaigns (
+CREATE TABLE resets (
 	id          TEXT PRIMARY KEY,
 	org         TEXT NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
 	name        TEXT NOT NULL,
@@ -219,16 +226,23 @@ CREATE TABLE campaigns (
 	created_by  TEXT NOT NULL,
 	created_at  BIGINT NOT NULL,
 	started_at  BIGINT NOT NULL,
-	ended_at    BIGINT NOT NULL,
+	ended_at    BIGINT NOT NULL,             -- done or cancelled
+	letter      TEXT NOT NULL,               -- JSON of what its users are told, empty: nothing yet
+	told_by     TEXT NOT NULL,
 	reminded_at BIGINT NOT NULL
 );
-CREATE INDEX campaigns_org ON campaigns (org, created_at);
+CREATE INDEX resets_org ON resets (org, created_at);
+CREATE INDEX resets_state ON resets (state);
 
-CREATE TABLE campaign_devices (
-	campaign       TEXT NOT NULL REFERENCES campaigns(id) ON DELETE CASCADE,
+-- The devices that a reset is about, as they were when it was asked for.
+CREATE TABLE reset_devices (
+	reset          TEXT NOT NULL REFERENCES resets(id) ON DELETE CASCADE,
 	device         TEXT NOT NULL REFERENCES devices(id) ON DELETE CASCADE,
+	user_id        TEXT NOT NULL REFERENCES users(id) ON DELETE CASCADE,
 	deactivated_at BIGINT NOT NULL,          -- 0: not yet
-	returned_at    BIGINT NOT NULL,          -- 0: not yet
-	PRIMARY KEY (campaign, device)
+	mailed         TEXT NOT NULL,            -- the mail that is due to its user: tell, remind; empty: none
+	told_at        BIGINT NOT NULL,          -- last mail
+	PRIMARY KEY (reset, device)
 );
-CREATE INDEX campaign_devices_device ON campaign_devices (device);
+CREATE INDEX reset_devices_device ON reset_devices (device);
+CREATE INDEX reset_devices_due ON reset_devices (reset, mailed, user_id);
