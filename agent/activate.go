@@ -2,10 +2,12 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,6 +42,12 @@ type Choice struct {
 	Name         string // the computer's own when empty
 	Rename       bool   // to a name with a number, when it is taken
 	KeepUnlinked bool   // folders that the user took off stay off, as far as the profile lets them
+
+	// Restore is what comes back of the files of a device that is replaced,
+	// wire.RestoreFiles or wire.RestoreNothing; Maps say where, beside what goes
+	// without saying. The agent brings it back in the background.
+	Restore string
+	Maps    []state.PathMap
 }
 
 // Begin proves to the server who this computer is to be activated for, and
@@ -185,8 +193,8 @@ func Finish(ctx context.Context, st *state.State, client *wire.Client, choice Ch
 	}
 	signing := ed25519.NewKeyFromSeed(p.SigningSeed)
 	finish := wire.FinishActivation{Activation: p.Begun.Activation, Choice: choice.Choice, DeviceID: choice.DeviceID, Name: choice.Name,
-		RenameIfTaken: choice.Rename, KeepUnlinked: choice.KeepUnlinked}
-	p.Choice = &finish
+		RenameIfTaken: choice.Rename, KeepUnlinked: choice.KeepUnlinked, Restore: choice.Restore}
+	p.Choice, p.Maps = &finish, choice.Maps
 	if err := st.SetPending(p); err != nil {
 		return nil, err
 	}
@@ -204,26 +212,63 @@ func Finish(ctx context.Context, st *state.State, client *wire.Client, choice Ch
 		return nil, err
 	}
 	device.Server, device.Fingerprint, device.System = p.Server, p.Fingerprint, p.System
-	if err := remember(st, device, out); err != nil {
+	if err := remember(st, device, out, choice.Maps); err != nil {
 		return nil, err
 	}
 	return device, st.SetPending(nil)
 }
 
-// remember keeps who the device is, and what it begins with.
-func remember(st *state.State, device *state.Device, out wire.Activated) error {
+// remember keeps who the device is, and what it begins with: the folders of the
+// computer that it replaces, as they are called here, and what comes back of it.
+func remember(st *state.State, device *state.Device, out wire.Activated, maps []state.PathMap) error {
 	err := st.SetProfile(state.Profile{Version: out.Profile.Version, Name: out.Profile.Name, Settings: out.Profile.Settings})
 	if err != nil {
 		return err
 	}
-	choices, err := begins(st, out)
+	choices, err := begins(st, out, maps)
 	if err != nil {
 		return err
 	}
 	if err := st.SetChoices(choices); err != nil {
 		return err
 	}
+	if err := rememberRestore(st, out, maps); err != nil {
+		return err
+	}
 	return st.SetDevice(device)
+}
+
+// rememberRestore keeps what comes back, or goes on to. What was to come back to
+// another device than this one is now does not.
+func rememberRestore(st *state.State, out wire.Activated, maps []state.PathMap) error {
+	old, err := st.Restore()
+	if err != nil {
+		return err
+	}
+	switch {
+	case out.Restore == nil && (out.Choice == wire.Add || out.Choice == wire.Replace):
+		return st.SetRestore(nil)
+	case out.Restore == nil:
+		return nil
+	case old != nil && old.ID == out.Restore.ID:
+		old.Token, old.Expires, old.State, old.Code, old.Key = out.Restore.Token, out.Restore.ExpiresAt, wire.RestoreRunning, "", ""
+		return st.SetRestore(old)
+	}
+	return st.SetRestore(restoreOf(*out.Restore, maps, time.Now()))
+}
+
+// carried are the folders of another computer as they are called on this one.
+// Those of another system that are nowhere here are left out.
+func carried(folders []string, out wire.Activated, maps []state.PathMap) (here []string) {
+	m := move{fromOS: cmp.Or(out.OldOS, runtime.GOOS), fromHome: out.OldHome, toOS: runtime.GOOS, toHome: home(), maps: maps}
+	for _, f := range folders {
+		if r := m.target(inCatalog(m.fromOS, f)); !r.aside {
+			here = append(here, r.to)
+		} else if m.fromOS == m.toOS {
+			here = append(here, f)
+		}
+	}
+	return here
 }
 
 // accept checks the answer: the chain of certificates down to this device's

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/backstay/backstay/agent/connection"
@@ -53,13 +54,16 @@ type uploader func(ctx context.Context, a *Agent, job job, progress func(wire.Pr
 type Agent struct {
 	cfg      Config
 	state    *state.State
-	device   *state.Device
+	device   atomic.Pointer[state.Device]
 	client   *wire.Client
 	say      *locale.Printer // the language of this computer
 	priority priority
 	slot     chan struct{} // holds a value while a backup runs
 	wake     chan struct{} // something changed that decides about the next backup
 	retry    chan struct{} // the server may be reached now by other ways
+
+	back     comingBack // what comes back beside the backups
+	adopting sync.Mutex
 
 	mu      sync.Mutex
 	live    control.Live
@@ -102,9 +106,13 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{
-		cfg: cfg, state: cfg.State, device: device, client: client,
+		cfg: cfg, state: cfg.State, client: client,
 		say:  locale.For(locale.FromEnv(os.Getenv)),
 		slot: make(chan struct{}, 1), wake: make(chan struct{}, 1), retry: make(chan struct{}, 1),
+	}
+	a.device.Store(device)
+	if a.back.r, err = cfg.State.Restore(); err != nil {
+		return nil, err
 	}
 	a.live = control.Live{PID: os.Getpid()}
 	a.facts = schedule.Facts{Device: device.ID.String(), Started: a.now()}
@@ -272,5 +280,6 @@ func (a *Agent) status() wire.Status {
 	if next := a.live.Next; !next.IsZero() {
 		s.NextRun = &next
 	}
+	s.Restore = a.restoring()
 	return s
 }

@@ -153,7 +153,7 @@ func (a *Agent) backup(ctx context.Context, walk []string, by schedule.Asker, wa
 	settled, settle := context.WithCancel(ctx)
 	defer settle()
 	a.mindOthers(settled)
-	a.cfg.Log.Info("backing up", "device", a.device, "folders", len(job.folders), "walked", len(walk))
+	a.cfg.Log.Info("backing up", "device", a.device.Load(), "folders", len(job.folders), "walked", len(walk))
 	if watched {
 		counting, stop := context.WithCancel(ctx)
 		defer stop()
@@ -178,7 +178,7 @@ func (a *Agent) hooked(ctx context.Context, j job, progress func(wire.Progress))
 	if err != nil {
 		return nil, err
 	}
-	b := hooks.Backup{System: a.device.System, Device: a.device.Name}
+	b := hooks.Backup{System: a.device.Load().System, Device: a.device.Load().Name}
 	if err = commands.RunBefore(ctx, b, a.cfg.Log); err == nil {
 		result, err = a.cfg.upload(ctx, a, j, progress)
 	}
@@ -226,7 +226,7 @@ func (a *Agent) modest(ctx context.Context) bool {
 // counted on the side when this is the first.
 func (a *Agent) estimated(ctx context.Context, j job, progress func(wire.Progress)) func(wire.Progress) {
 	e := &estimate{}
-	head, err := a.state.Head(a.device.Set)
+	head, err := a.state.Head(a.device.Load().Set)
 	if run, ok, runErr := a.state.LastRun(); err == nil && head.Seq > 0 && runErr == nil && ok && run.State == state.RunDone {
 		e.files.Store(run.Files)
 		e.bytes.Store(run.Bytes)

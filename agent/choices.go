@@ -155,7 +155,7 @@ func (a *Agent) heardOf(s wire.Status, err error) {
 // begins are the choices with which a device begins: what the server knows of
 // it, or else what was chosen on this computer before. A device that comes back
 // keeps the folders that this computer remembers: their names are exact.
-func begins(st *state.State, out wire.Activated) (profile.Choices, error) {
+func begins(st *state.State, out wire.Activated, maps []state.PathMap) (profile.Choices, error) {
 	here, err := st.Choices()
 	if err != nil {
 		return here, err
@@ -166,6 +166,9 @@ func begins(st *state.State, out wire.Activated) (profile.Choices, error) {
 	c, err := profile.DecodeChoices(out.Choices)
 	if err != nil {
 		return c, err
+	}
+	if out.Choice == wire.Replace {
+		c.Folders = carried(c.Folders, out, maps)
 	}
 	c.Folders = slices.DeleteFunc(c.Folders, func(f string) bool { return !filepath.IsAbs(f) })
 	switch {
@@ -179,10 +182,10 @@ func begins(st *state.State, out wire.Activated) (profile.Choices, error) {
 	return c, nil
 }
 
-// news reports whether a heartbeat is to come soon: a backup runs, or the user
-// chose something.
+// news reports whether a heartbeat is to come soon: a backup runs, files come
+// back, or the user chose something.
 func (a *Agent) news() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.live.Running || a.untold() != nil
+	return a.live.Running || a.untold() != nil || a.restoring() != nil
 }

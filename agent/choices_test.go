@@ -193,7 +193,7 @@ func TestBegins(t *testing.T) {
 		if err := st.SetChoices(here); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := begins(st, tc.out); err != nil || !reflect.DeepEqual(got, tc.want) {
+		if got, err := begins(st, tc.out, nil); err != nil || !reflect.DeepEqual(got, tc.want) {
 			t.Errorf("%s: %+v, %v, want %+v", tc.name, got, err, tc.want)
 		}
 	}

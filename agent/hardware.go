@@ -17,6 +17,9 @@ var Hardware = sync.OnceValue(func() wire.Hardware {
 	if u, err := user.Current(); err == nil {
 		h.OSUser, h.OSHome = u.Username, u.HomeDir
 	}
+	if dir := home(); dir != "" {
+		h.OSHome = dir // where the profile's folders are looked for
+	}
 	identify(&h)
 	return h
 })

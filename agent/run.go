@@ -49,7 +49,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() { a.poll(ctx) })
 	wg.Go(func() { a.keepConnection(ctx) })
 	wg.Go(func() { a.keepInformed(ctx) })
-	a.cfg.Log.Info("the agent runs", "device", a.device, "server", a.client.Server())
+	a.cfg.Log.Info("the agent runs", "device", a.device.Load(), "server", a.client.Server())
+	wg.Go(func() { a.keepRestoring(ctx) })
 	a.keepSchedule(ctx)
 	wg.Wait()
 	return failed
@@ -83,6 +84,8 @@ func (a *Agent) beat(ctx context.Context) {
 		a.heardOf(status, err)
 		if a.heard(err) == nil {
 			a.setLocked(said.Locked)
+			a.learn(said)
+			a.toldRestore(status.Restore)
 		}
 		var passed time.Duration
 		for wait := about(heartbeat); passed < wait; passed += runningHeartbeat {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
 )
 
 // How long a device that the server lets do nothing waits before it asks again
@@ -88,4 +89,23 @@ func (a *Agent) setLocked(on bool) {
 		a.cfg.Log.Warn("an administrator locked this device: backups go on, nothing is shown or restored here")
 	}
 	a.live.Locked = on
+}
+
+// learn takes over what others call this device now, and whose files its user
+// may have brought back.
+func (a *Agent) learn(said wire.StatusAnswer) {
+	old := a.device.Load()
+	if said.Name == "" || said.Name == old.Name && said.Offer == old.Offer {
+		return
+	}
+	d := *old
+	d.Name, d.Offer = said.Name, said.Offer
+	if err := a.state.SetDevice(&d); err != nil {
+		a.cfg.Log.Error("what the server says of this device cannot be remembered", "err", err)
+		return
+	}
+	a.device.Store(&d)
+	if d.Name != old.Name {
+		a.cfg.Log.Info("this device has another name now", "was", old.Name, "name", d.Name)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/upload"
 	"github.com/backstay/backstay/backup/archive"
+	"github.com/backstay/backstay/backup/restore"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -19,14 +20,23 @@ const maxProblems = 500
 
 // send makes one backup of what the job says.
 func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*control.Result, error) {
+	kept, err := a.keep(ctx, j.folders)
+	if err != nil {
+		return nil, err
+	}
+	defer kept.close()
+	excluded := j.settings.Excluded(j.home)
 	r, err := upload.Run(ctx, upload.Config{
-		Client: a.client, State: a.state, Device: a.device,
-		Folders: j.folders, Walk: j.walk, Excluded: j.settings.Excluded(j.home), Large: j.large(), Policy: sha256.Sum256(j.settings.Encode()),
+		Keep: kept.begin, KeptRoots: kept.roots(),
+		Client: a.client, State: a.state, Device: a.device.Load(),
+		Folders: kept.there(j.folders), Walk: j.walk, Excluded: func(path string) bool { return restore.Unfinished(path) || excluded(path) },
+		Large: j.large(), Policy: sha256.Sum256(j.settings.Encode()),
 		Progress: progress, Now: a.cfg.Now, Log: a.cfg.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
+	a.kept(kept)
 	result := &control.Result{
 		Snapshot: r.Snapshot, Hash: r.Hash, Seq: r.Seq, Status: r.Status.String(),
 		Entries: int64(r.Totals.Entries), Files: int64(r.Totals.Files), Bytes: int64(r.Totals.Bytes),

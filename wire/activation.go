@@ -18,6 +18,12 @@ const (
 	Reactivate = "reactivate" // the same computer again
 )
 
+// What comes back of the files of a device that a computer replaces.
+const (
+	RestoreNothing = ""
+	RestoreFiles   = "files"
+)
+
 // BeginActivation says who a computer is to be activated for, and what the
 // computer is. Exactly one proof is given: username and password, an activation
 // key, or a deployment token.
@@ -118,6 +124,33 @@ type Preview struct {
 	SameComputer bool   `json:"same_computer"`
 	OtherSystem  bool   `json:"other_system"` // paths of the old computer mean nothing on this one
 	Snapshots    int64  `json:"snapshots"`
+	// Restore is what of a device that is replaced can come back to this computer;
+	// nil when there is nothing, or when somebody else than the user began this.
+	Restore *Restorable `json:"restore,omitempty"`
+}
+
+// Restorable is the newest snapshot of another computer, as far as it is known
+// without opening it.
+type Restorable struct {
+	Files   int64     `json:"files"`
+	Bytes   int64     `json:"bytes"`
+	At      time.Time `json:"at"`
+	OS      string    `json:"os"`
+	Home    string    `json:"home,omitempty"` // of its user
+	Folders []string  `json:"folders"`        // that it backed up, as it said last
+}
+
+// RestoreGrant lets a device fetch what one snapshot has, also while its user is
+// not present: the one of the computer that it replaced. Token goes where a user
+// token goes, and ends with the restore, or at ExpiresAt.
+type RestoreGrant struct {
+	ID        string    `json:"id"`
+	Token     string    `json:"token"`
+	Snapshot  string    `json:"snapshot"` // its hash
+	ExpiresAt time.Time `json:"expires_at"`
+	Device    string    `json:"device"` // what the other computer was called
+	OS        string    `json:"os"`
+	Home      string    `json:"home,omitempty"`
 }
 
 // SettingChange is a setting of the user's that goes back to the profile's
@@ -137,6 +170,7 @@ type FinishActivation struct {
 	Name          string `json:"name,omitempty"`
 	RenameIfTaken bool   `json:"rename_if_taken,omitempty"`
 	KeepUnlinked  bool   `json:"keep_unlinked,omitempty"` // when the profile leaves it to the user
+	Restore       string `json:"restore,omitempty"`       // RestoreFiles or RestoreNothing, of Replace
 	EnrolmentKey  []byte `json:"enrolment_key"`           // X-Wing, for this call only
 	Signature     []byte `json:"signature"`               // SignFinish
 }

@@ -205,6 +205,13 @@ func (c *Client) UserToken(ctx context.Context, in UserTokenRequest, before stri
 	return out, c.json(ctx, req, &out)
 }
 
+// BeginRestore permits this device to fetch what the computer had that it
+// replaced, beside its backups. userToken is that of the device's user.
+func (c *Client) BeginRestore(ctx context.Context, userToken string) (RestoreGrant, error) {
+	var out RestoreGrant
+	return out, c.json(ctx, call{method: http.MethodPost, path: "restores", auth: deviceToken, user: userToken, once: true}, &out)
+}
+
 // OpenSnapshot asks for a snapshot's root, sealed to recipientKey.
 func (c *Client) OpenSnapshot(ctx context.Context, userToken, hash string, recipientKey []byte) (Opening, error) {
 	var out Opening

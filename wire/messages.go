@@ -103,6 +103,12 @@ type Activated struct {
 	Choice    string          `json:"choice,omitempty"`
 	Choices   json.RawMessage `json:"choices,omitempty"`
 	RootEpoch int64           `json:"root_epoch,omitempty"`
+	// OldOS and OldHome are of the computer that was replaced: its folders are
+	// called otherwise here.
+	OldOS   string `json:"old_os,omitempty"`
+	OldHome string `json:"old_home,omitempty"`
+	// Restore permits what FinishActivation asked to bring back.
+	Restore *RestoreGrant `json:"restore,omitempty"`
 }
 
 // ChallengeRequest asks for a challenge to sign.
@@ -176,6 +182,25 @@ type Status struct {
 	// Choices is the JSON of profile.Choices that the device's user made; absent
 	// when they are as the server knows them.
 	Choices json.RawMessage `json:"choices,omitempty"`
+	// Restore is how what comes back from another computer goes on.
+	Restore *Restoring `json:"restore,omitempty"`
+}
+
+// The states of a restore beside backups.
+const (
+	RestoreRunning   = "running"
+	RestoreWaiting   = "waiting" // for the server, or for room on the disk
+	RestoreFailed    = "failed"  // it needs somebody
+	RestoreDone      = "done"
+	RestoreCancelled = "cancelled"
+)
+
+// Restoring is how a restore beside backups goes on. It carries no file names.
+type Restoring struct {
+	ID       string   `json:"id"`
+	State    string   `json:"state"`
+	Code     string   `json:"code,omitempty"` // why it waits or failed
+	Progress Progress `json:"progress"`
 }
 
 // StatusAnswer tells a device what it may have missed.
@@ -183,6 +208,10 @@ type StatusAnswer struct {
 	ProfileVersion int64     `json:"profile_version"`
 	ServerTime     time.Time `json:"server_time"`
 	Locked         bool      `json:"locked,omitempty"` // nothing is shown or restored here
+	Name           string    `json:"name"`             // of the device, which others may change
+	// Offer names the computer whose files the user may have brought back here;
+	// empty: none.
+	Offer string `json:"offer,omitempty"`
 }
 
 // The kinds of requests a server makes of a device.

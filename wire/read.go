@@ -91,7 +91,7 @@ func readRecords(r io.Reader, each func(backup.Kind, backup.ID, []byte) error) e
 // read them. scope is the one that content is sealed with, as it stands in the
 // manifest; metadata always has the user's.
 func (u *User) Fetch(user, scope backup.UUID) backup.FetchFunc {
-	content, metadata := crypt.NewFetch(scope, u.read), crypt.NewFetch(user, u.read)
+	content, metadata := crypt.NewFetch(scope, u.Read), crypt.NewFetch(user, u.Read)
 	return func(ctx context.Context, kind backup.Kind, refs []backup.Ref, each func(i int, plain []byte) error) error {
 		if kind == backup.Data {
 			return content(ctx, kind, refs, each)
@@ -100,9 +100,9 @@ func (u *User) Fetch(user, scope backup.UUID) backup.FetchFunc {
 	}
 }
 
-// read is Read with a token that is good. One that ends while a slow read goes
+// Read is Client.Read with a token that is good. One that ends while a slow read goes
 // on is replaced when the read breaks off and has to be asked for again.
-func (u *User) read(ctx context.Context, ids []backup.ID, each func(backup.Kind, backup.ID, []byte) error) error {
+func (u *User) Read(ctx context.Context, ids []backup.ID, each func(backup.Kind, backup.ID, []byte) error) error {
 	done := make(map[backup.ID]bool, len(ids))
 	for renewed := false; ; renewed = true {
 		token, err := u.current(ctx)
@@ -113,7 +113,7 @@ func (u *User) read(ctx context.Context, ids []backup.ID, each func(backup.Kind,
 			done[id] = true
 			return each(kind, id, sealed)
 		})
-		if renewed || errs.KindOf(err) != errs.Unauthenticated {
+		if renewed || u.granted != "" || errs.KindOf(err) != errs.Unauthenticated {
 			return err
 		}
 		u.forget(token)

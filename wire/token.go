@@ -67,9 +67,25 @@ type User struct {
 	c        *Client
 	password string
 	code     AskCode
+	granted  string // in place of all these: what a RestoreGrant permits
 
 	mu    sync.Mutex
 	token Token
+}
+
+// Granted reads by a RestoreGrant's token what that permits.
+func (c *Client) Granted(token string) *User {
+	return &User{c: c, granted: token}
+}
+
+// BeginRestore permits this device to fetch what the computer had that it
+// replaced, also when the user is gone.
+func (u *User) BeginRestore(ctx context.Context) (RestoreGrant, error) {
+	token, err := u.current(ctx)
+	if err != nil {
+		return RestoreGrant{}, err
+	}
+	return u.c.BeginRestore(ctx, token)
 }
 
 // AskCode asks the user for a code of their second factor. why is the server's
@@ -89,6 +105,9 @@ func (c *Client) Login(ctx context.Context, password string, code AskCode) (*Use
 }
 
 func (u *User) current(ctx context.Context) (string, error) {
+	if u.granted != "" {
+		return u.granted, nil
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.token.Token != "" && u.c.cfg.Now().Before(u.token.ExpiresAt.Add(-renewAhead)) {

@@ -35,6 +35,8 @@ type Device struct {
 	UserCert    []byte      `json:"user_cert"`
 	OrgRecord   []byte      `json:"org_record"`
 	System      bool        `json:"system"` // backs up with the system's rights
+	// Offer names the computer whose files may come back here; empty: none.
+	Offer string `json:"offer,omitempty"`
 
 	Signing       ed25519.PrivateKey `json:"-"` // DSK
 	ScopeSecret   backup.Key         `json:"-"` // S
@@ -113,6 +115,7 @@ type Pending struct {
 	// once that is said. An administrator may have to approve it.
 	Begun  *wire.Activation       `json:"begun,omitempty"`
 	Choice *wire.FinishActivation `json:"choice,omitempty"`
+	Maps   []PathMap              `json:"maps,omitempty"` // with Choice
 
 	// Root is the fingerprint of the organisation's root key that a deployment
 	// token names, "" without one.

@@ -8,6 +8,9 @@
 //	registration.json        an account that waits for its code
 //	connection.json          the proxies on the way to the server
 //	notices.json             what the user was told of the backups
+//	restore.json             what comes back from the computer that this one replaced
+//	restore-asked.json       what a command wants of that
+//	restore-report.jsonl     what of it is not as it was
 //	sets/ID/head             the newest snapshot of a set, and the root of its catalog
 //	sets/ID/catalog-ROOT     its catalog pages, sealed, and its references
 //	sets/ID/large.json       when large files were read, as long as that matters

@@ -138,7 +138,7 @@ func (r *run) manifest(result *archive.Result, status snapshot.Status, refsID ba
 	}
 	private := &snapshot.Private{
 		RootKey: result.Root.Key, RootLen: result.Root.Len,
-		Host: r.Host, SetName: d.Name, Client: version.Number(), Policy: r.Policy, Roots: r.Folders,
+		Host: r.Host, SetName: d.Name, Client: version.Number(), Policy: r.Policy, Roots: slices.Concat(r.Folders, r.KeptRoots),
 	}
 	for _, p := range result.Problems {
 		private.Errors = append(private.Errors, snapshot.Problem{Path: p.Path, Reason: p.Err.Error()})

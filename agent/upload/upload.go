@@ -43,8 +43,12 @@ type Config struct {
 	Walk     []string               // those to read now; all when empty, the others are carried over
 	Excluded func(path string) bool // what the profile leaves out, may be nil
 	Large    Large                  // which files are read more rarely than the others
-	Policy   backup.Hash            // SHA-256 of the profile's settings
-	Host     string                 // what this computer calls itself; asked of the system when empty
+	// Keep makes, for each walk, what archive.Config.Keep is; KeptRoots are the
+	// folders that it keeps something of. Both may be nil.
+	Keep      func(ctx context.Context) (func(*catalog.Entry) (bool, error), error)
+	KeptRoots []string
+	Policy    backup.Hash // SHA-256 of the profile's settings
+	Host      string      // what this computer calls itself; asked of the system when empty
 
 	Interval time.Duration // between partial snapshots, ten minutes when 0
 	PutBytes int           // of one put, 16 MiB when 0
@@ -261,9 +265,16 @@ func (r *run) archive(previous *catalog.Reader, since time.Time, walk []string) 
 		}
 	}
 	r.resetProgress()
+	var keep func(*catalog.Entry) (bool, error)
+	if r.Keep != nil && previous != nil {
+		var err error
+		if keep, err = r.Keep(r.sender.ctx); err != nil {
+			return nil, err
+		}
+	}
 	result, err := archive.Run(r.sender.ctx, archive.Config{
 		Source: w, Sink: r.sender, Sealer: r.sealer, Secret: r.Device.ChunkerSecret,
-		Previous: previous, Since: since, Walked: walked, Carried: carried, Renew: r.renew, Defer: r.large.wait,
+		Previous: previous, Since: since, Walked: walked, Carried: carried, Keep: keep, Renew: r.renew, Defer: r.large.wait,
 		Interval: r.Interval, Partial: r.partial,
 		Progress: r.progress, Now: r.Now,
 	})

@@ -130,6 +130,11 @@ type Config struct {
 	// and that are carried over from the previous catalog. Where one is inside
 	// another, the walked one counts. Everything else is dropped.
 	Walked, Carried []string
+	// Keep reports old entries that stay as they are, whatever Source finds at
+	// their paths: their files are still to come back to this computer. It keeps
+	// the folders above them too. It is asked in catalog order, and an error of it
+	// ends the run. It may be nil.
+	Keep func(old *catalog.Entry) (bool, error)
 	// Renew holds ids that must not be relied upon, because the vault lost them
 	// or because little of them is still in use: what needs them is read again.
 	Renew map[backup.ID]bool

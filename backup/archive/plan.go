@@ -18,6 +18,7 @@ type planner struct {
 	old    *catalog.Cursor // nil without a previous catalog
 	since  catalog.Time
 	lost   []string // paths at and below which nothing is known, or only below
+	hidden []string // folders in the place of something else that is kept
 	inodes map[inode]*twins
 }
 
@@ -122,9 +123,19 @@ func (i *Item) compare(e *catalog.Entry) int {
 
 // item decides about something that the source found.
 func (p *planner) item(i *Item, old *catalog.Entry) error {
+	kept, err := p.keep(old)
 	switch {
+	case err != nil:
+		return err
 	case i.Entry == nil:
 		return p.unknown(i, old)
+	case inside(p.hidden, i.Entry.Path()):
+		return nil
+	case kept:
+		if i.Entry.Type == catalog.Folder && old.Type != catalog.Folder {
+			p.hidden = append(p.hidden, i.Entry.Path())
+		}
+		return p.carry(old)
 	case old == nil || !p.unchanged(i.Entry, old):
 		if p.deferred(i.Entry, old) {
 			_, err := p.slot(later, old, old)
@@ -136,6 +147,25 @@ func (p *planner) item(i *Item, old *catalog.Entry) error {
 	if err == nil && old.Type == catalog.File && old.Nlink > 1 {
 		p.remember(s, i.Entry)
 	}
+	return err
+}
+
+// keep reports whether an old entry, or nil, stays whatever was found.
+func (p *planner) keep(old *catalog.Entry) (bool, error) {
+	if old == nil || p.Keep == nil {
+		return false, nil
+	}
+	return p.Keep(old)
+}
+
+// carry makes the slot of an old entry that stays. What the vault has lost of it
+// is nowhere else.
+func (p *planner) carry(old *catalog.Entry) error {
+	work := carry
+	if p.renewed(old) {
+		work = lost
+	}
+	_, err := p.slot(work, old, old)
 	return err
 }
 
@@ -158,6 +188,12 @@ func (p *planner) unknown(i *Item, old *catalog.Entry) error {
 // deleted.
 func (p *planner) oldOnly(old *catalog.Entry) error {
 	path := old.Path()
+	if kept, err := p.keep(old); err != nil || kept {
+		if err == nil {
+			err = p.carry(old)
+		}
+		return err
+	}
 	if inside(p.lost, path) {
 		_, err := p.slot(lost, old, old)
 		return err

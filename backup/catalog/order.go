@@ -28,6 +28,13 @@ func Inside(folder, path string) bool {
 	return strings.HasPrefix(path, folder) && (len(path) == len(folder) || path[len(folder)] == '/')
 }
 
+// Follows reports whether something in folder, or below it, may come after path
+// in catalog order.
+func Follows(folder, path string) bool {
+	at, name := Split(path)
+	return Inside(folder, at) || Compare(at, name, folder, "") < 0
+}
+
 // Compare is catalog order: by folder, then by name.
 func Compare(folderA, nameA, folderB, nameB string) int {
 	if c := compareFolders(folderA, folderB); c != 0 {

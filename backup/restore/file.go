@@ -80,7 +80,7 @@ func (f *fileWriter) pieces(ctx context.Context, win *window, o *op) error {
 }
 
 func (f *fileWriter) create() (err error) {
-	f.temp = tempName()
+	f.temp = f.r.tempName()
 	f.file, err = f.in.root.OpenFile(f.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("creating the file: %w", err)

@@ -14,7 +14,7 @@ import (
 
 // folder is an open folder below the target.
 type folder struct {
-	path   string // in the snapshot; "/" for the target itself
+	path   string // in the snapshot; Config.Base for the target itself
 	parent *folder
 	root   *os.Root // what is done by name is done through this
 	dir    *os.File // the same folder, for what os.Root lacks
@@ -102,7 +102,7 @@ func (f *folder) empty() (bool, error) {
 // walk opens the folder at path of the snapshot, from the top.
 func (r *restorer) walk(path string) (*folder, error) {
 	at := r.top
-	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+	for name := range strings.SplitSeq(strings.Trim(strings.TrimPrefix(path, r.top.path), "/"), "/") {
 		if name == "" {
 			continue
 		}
@@ -135,6 +135,9 @@ func (w *writer) enter(path string) (*folder, error) {
 			child.close()
 			return nil, fmt.Errorf("listing folder %q: %w", child.path, err)
 		}
+		if w.r.cfg.Name != "" && w.r.cfg.After != "" && !child.fresh {
+			child.sweep(tempPrefix + w.r.cfg.Name)
+		}
 		child.inherits()
 		if odd, ok := w.r.odd[child.path]; ok {
 			child.odd = &odd
@@ -146,6 +149,27 @@ func (w *writer) enter(path string) (*folder, error) {
 		w.in = child
 	}
 	return w.in, nil
+}
+
+// sweep takes away files that an earlier run did not finish. One that cannot be
+// taken away is no reason to stop.
+func (f *folder) sweep(prefix string) {
+	d, err := f.root.Open(".")
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	for {
+		names, err := d.Readdirnames(1024)
+		for _, name := range names {
+			if strings.HasPrefix(name, prefix) {
+				f.root.Remove(name)
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // leave goes up to the parent.

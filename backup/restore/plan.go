@@ -37,6 +37,7 @@ type op struct {
 	last   bool // and ends here
 	pieces []piece
 	kept   bool       // it is there already
+	before bool       // since an earlier restore: other names of it may come
 	group  *linkGroup // of hard links
 	leader bool       // the name of the group that is written; the others are linked to it
 	attrs  []catalog.Attr
@@ -109,14 +110,24 @@ func (p *planner) flush() error {
 }
 
 func (p *planner) entry(e *catalog.Entry) error {
+	if p.r.cfg.Skip != nil && p.r.cfg.Skip(e.Path()) {
+		return nil
+	}
+	before := p.before(e)
+	if before && (e.Type != catalog.File || e.Nlink == 1 || !p.present(e)) {
+		return nil
+	}
 	if len(p.w.ops) >= windowOps {
 		if err := p.flush(); err != nil {
 			return err
 		}
 	}
-	o := op{e: e, first: true, last: true, attrs: e.Attrs}
+	o := op{e: e, first: true, last: true, attrs: e.Attrs, before: before}
 	if e.Nlink > 1 && e.Type != catalog.Folder {
 		p.group(&o)
+	}
+	if before && !o.leader {
+		return nil
 	}
 	if e.AttrsRef != nil {
 		if err := p.largeAttrs(&o); err != nil {
@@ -127,11 +138,21 @@ func (p *planner) entry(e *catalog.Entry) error {
 		p.w.ops = append(p.w.ops, o)
 		return nil
 	}
-	if o.kept = p.present(e); o.kept {
+	if o.kept = before || p.present(e); o.kept {
 		p.w.ops = append(p.w.ops, o)
 		return nil
 	}
 	return p.content(o)
+}
+
+// before reports whether an earlier restore has done the entry. Folders that it
+// had not come to the end of may lack their metadata.
+func (p *planner) before(e *catalog.Entry) bool {
+	after := p.r.cfg.After
+	if after == "" || catalog.ComparePaths(e.Path(), after) > 0 {
+		return false
+	}
+	return e.Type != catalog.Folder || !catalog.Follows(e.Path(), after)
 }
 
 // group finds the other names of the file (R19). The first one selected is

@@ -40,6 +40,24 @@ type Config struct {
 	Target  string           // folder; it is made when it is not there
 	Paths   []string         // absolute paths in the snapshot, of files or folders; none means everything
 
+	// Base is the folder of the snapshot whose place Target takes: what is in it
+	// is written into Target, what is not is left out, and so is its own metadata.
+	// Empty is "/".
+	Base string
+	// Skip reports a path that is left out, as it must all paths below it; may be nil.
+	Skip func(path string) bool
+
+	// Name is this restore's own, when it may be killed and begun again: what it
+	// left of files that it had not finished is taken away. There must be one at a
+	// time of that name.
+	Name string
+	// After is where an earlier restore to this target ended: all up to this path,
+	// in catalog order, is done, and does not come back if somebody removed it.
+	After string
+	// Checkpoint is told every few seconds, and at the end, up to which path all is
+	// done or failed, and is on the disk (Linux). An error ends the restore. It may be nil.
+	Checkpoint func(done string, r Result) error
+
 	// Privileged is for a restore that an administrator asked for, with the
 	// rights to do it: owners, devices, capabilities and other attributes
 	// of the system are restored, and setuid bits with them (R22). Without,
@@ -104,7 +122,10 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	r := &restorer{cfg: cfg, result: &Result{}, links: map[linkKey]*linkGroup{}, odd: map[string]oddFolder{}}
+	if cfg.Base == "" {
+		cfg.Base = "/"
+	}
+	r := &restorer{cfg: cfg, result: &Result{}, links: map[linkKey]*linkGroup{}, odd: map[string]oddFolder{}, reached: cfg.After}
 	r.suffix = " (before restore " + cfg.Now().Format("2006-01-02 15.04.05") + ")"
 	paths, err := selection(ctx, cfg.Catalog, cfg.Paths)
 	if err != nil {
@@ -121,6 +142,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		return r.result, fmt.Errorf("opening the folder to restore to: %w", err)
 	}
 	defer r.top.close()
+	r.top.path = cfg.Base
 	return r.result, r.run(ctx, paths)
 }
 
@@ -131,6 +153,9 @@ type restorer struct {
 	top    *folder
 	links  map[linkKey]*linkGroup // owned by the planner; groups by the writer
 	odd    map[string]oddFolder   // by path; owned by the writer
+
+	reached string    // all up to this path is done; owned by the writer
+	checked time.Time // when Checkpoint was last called
 
 	mu     sync.Mutex
 	result *Result

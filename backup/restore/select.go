@@ -42,13 +42,14 @@ func selection(ctx context.Context, c *catalog.Reader, paths []string) ([]string
 // each calls do for every selected entry, a folder always before what is in it:
 // for everything in catalog order, for paths with the folders above them.
 func (r *restorer) each(ctx context.Context, paths []string, do func(*catalog.Entry) error) error {
+	base := r.cfg.Base
 	if len(paths) == 0 {
-		return r.within(ctx, "", "/", do)
+		return r.within(ctx, base, do)
 	}
 	above := "" // the last path whose ancestors are done
 	for _, p := range paths {
 		for i := 1; i < len(p); i++ {
-			if p[i] != '/' || catalog.Inside(p[:i], above) {
+			if p[i] != '/' || catalog.Inside(p[:i], above) || catalog.Inside(p[:i], base) {
 				continue
 			}
 			if err := r.one(ctx, p[:i], do); err != nil {
@@ -66,8 +67,7 @@ func (r *restorer) each(ctx context.Context, paths []string, do func(*catalog.En
 		if e.Type != catalog.Folder {
 			continue
 		}
-		// No name is so small: the first entry in p, or after it.
-		if err := r.within(ctx, catalog.Join(p, "\x00"), p, do); err != nil {
+		if err := r.within(ctx, p, do); err != nil {
 			return err
 		}
 	}
@@ -82,10 +82,11 @@ func (r *restorer) one(ctx context.Context, p string, do func(*catalog.Entry) er
 	return do(e)
 }
 
-// within calls do for the entries from a path on as long as they lie in folder
-// or below it: in catalog order they stand together.
-func (r *restorer) within(ctx context.Context, from, folder string, do func(*catalog.Entry) error) error {
-	c := r.cfg.Catalog.Cursor(ctx, from)
+// within calls do for the entries in folder or below it: in catalog order they
+// stand together.
+func (r *restorer) within(ctx context.Context, folder string, do func(*catalog.Entry) error) error {
+	// No name is so small: the first entry in the folder, or after it.
+	c := r.cfg.Catalog.Cursor(ctx, catalog.Join(folder, "\x00"))
 	defer c.Close()
 	for {
 		e, err := c.Next()

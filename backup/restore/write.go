@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/backstay/backstay/backup/catalog"
 	"github.com/backstay/backstay/errs"
@@ -55,11 +57,35 @@ func (r *restorer) write(ctx context.Context, in <-chan *window, arenas chan<- [
 	defer w.pending.Wait()
 	for win := range in {
 		if err := w.window(ctx, win); err != nil {
-			return err
+			return errors.Join(err, r.checkpoint())
+		}
+		if now := r.cfg.Now(); now.Sub(r.checked) >= checkpointEvery {
+			if err := r.checkpoint(); err != nil {
+				return err
+			}
 		}
 		arenas <- win.arena
 	}
-	return r.stopped(ctx)
+	return errors.Join(r.stopped(ctx), r.checkpoint())
+}
+
+// checkpointEvery bounds what checkpoints cost: each brings all that was written
+// onto the disk.
+const checkpointEvery = 2 * time.Second
+
+// checkpoint tells how far the restore is, once that is sure.
+func (r *restorer) checkpoint() error {
+	if r.cfg.Checkpoint == nil || r.reached == r.cfg.After && r.checked.IsZero() {
+		return nil
+	}
+	if err := syncAll(r.top.dir); err != nil {
+		return fmt.Errorf("bringing what was restored onto the disk: %w", localError(err))
+	}
+	r.checked = r.cfg.Now()
+	r.mu.Lock()
+	now := *r.result
+	r.mu.Unlock()
+	return r.cfg.Checkpoint(r.reached, now)
 }
 
 // abort gives up what was begun and not ended.
@@ -85,6 +111,15 @@ func (w *writer) window(ctx context.Context, win *window) error {
 		w.r.release(l.in)
 	}
 	w.linked = w.linked[:0]
+	if err := w.r.stopped(ctx); err != nil {
+		return err // what failed may have failed for that
+	}
+	for i := len(win.ops) - 1; i >= 0; i-- {
+		if o := &win.ops[i]; o.last && !o.before {
+			w.r.reached = o.e.Path()
+			break
+		}
+	}
 	return nil
 }
 
@@ -152,6 +187,10 @@ func (w *writer) folder(path string) (*folder, error) {
 
 // file gives a file, or its beginning, to the workers.
 func (w *writer) file(ctx context.Context, win *window, f *folder, o *op) {
+	if o.before {
+		o.group.restored(f, o.e)
+		return
+	}
 	if o.kept {
 		w.r.keep(f, o)
 		return
@@ -237,10 +276,20 @@ func (r *restorer) moveAside(f *folder, name, path string) error {
 // maxNameBytes is how long names can be on the file systems we know.
 const maxNameBytes = 255
 
-func tempName() string {
+// tempPrefix begins the name of every file that is not finished.
+const tempPrefix = ".backstay-restore-"
+
+func (r *restorer) tempName() string {
 	var b [16]byte
 	rand.Read(b[:])
-	return ".backstay-restore-" + hex.EncodeToString(b[:])
+	return tempPrefix + r.cfg.Name + hex.EncodeToString(b[:])
+}
+
+// Unfinished reports whether a path is that of a file which a restore has not
+// finished.
+func Unfinished(path string) bool {
+	_, name := catalog.Split(path)
+	return strings.HasPrefix(name, tempPrefix)
 }
 
 var errName = errs.New(errs.Local, "restore.name.bad")

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +28,9 @@ type activating struct {
 	replace      string // the id or name of a device
 	reactivate   bool
 	keepUnlinked bool
+	restore      string   // nothing or files, empty: not said
+	maps         []string // OLD=NEW
+	places       []state.PathMap
 }
 
 func (a *app) activateCommand() *cobra.Command {
@@ -44,6 +48,12 @@ func (a *app) activateCommand() *cobra.Command {
 		}
 		if in.add && in.reactivate || in.replace != "" && (in.add || in.reactivate) {
 			return usageError(cmd, errs.New(errs.Invalid, "cli.activate.flags"))
+		}
+		if in.places, err = pathMaps(in.maps); err == nil && !slices.Contains([]string{"", sayNothing, sayFiles}, in.restore) {
+			err = errs.New(errs.Invalid, "cli.activate.restore.invalid", "value", safe(in.restore))
+		}
+		if err != nil {
+			return usageError(cmd, err)
 		}
 		if err := server.check(cmd); err != nil {
 			return err
@@ -72,6 +82,8 @@ func (a *app) activateCommand() *cobra.Command {
 	flags.BoolVar(&in.add, "add", false, a.say.T("cli.activate.flag.add"))
 	flags.StringVar(&in.replace, "replace", "", a.say.T("cli.activate.flag.replace"))
 	flags.BoolVar(&in.reactivate, "reactivate", false, a.say.T("cli.activate.flag.reactivate"))
+	flags.StringVar(&in.restore, "restore", "", a.say.T("cli.activate.flag.restore"))
+	flags.StringArrayVar(&in.maps, "map", nil, a.say.T("cli.flag.map"))
 	flags.BoolVar(&in.keepUnlinked, "keep-unlinked", false, a.say.T("cli.activate.flag.keep_unlinked"))
 	return a.withJSON(cmd)
 }
@@ -100,18 +112,14 @@ func (a *app) activate(ctx context.Context, st *state.State, cfg wire.Config, in
 		return err
 	}
 	defer client.Close()
-	if in.keyFile != "" {
-		if in.Key, err = a.secretFrom(in.keyFile); err != nil {
-			return err
-		}
-	} else if in.Password == "" {
-		if in.Password, err = a.password(ctx, in.passwordFile, in.Username); err != nil {
-			return err
-		}
-	}
-	offer, err := a.beginActivation(ctx, st, client, &in)
+	offer, err := a.goOn(ctx, st, client, in)
 	if err != nil {
 		return err
+	}
+	if offer == nil {
+		if offer, err = a.proveUser(ctx, st, client, &in); err != nil {
+			return err
+		}
 	}
 	choice, err := a.chooseDevice(ctx, offer, in)
 	if err != nil {
@@ -127,6 +135,39 @@ func (a *app) activate(ctx context.Context, st *state.State, cfg wire.Config, in
 		return err
 	}
 	return a.showActivated(device, hello, offer, choice)
+}
+
+// goOn is the activation that was begun here and not ended, within its day: who
+// it is for was proved then. It is nil when there is none, when the server knows
+// it no longer, and where another proof is given.
+func (a *app) goOn(ctx context.Context, st *state.State, client *wire.Client, in activating) (*wire.Activation, error) {
+	p, err := agent.Begun(st, a.now())
+	if err != nil || p == nil || p.Server != in.Server || p.Username != in.Username || p.System != in.System ||
+		in.keyFile != "" || in.passwordFile != "" || in.Password != "" {
+		return nil, err
+	}
+	_, err = agent.PreviewChoice(ctx, st, client, wire.Add, "")
+	if e := errs.Find(err); e != nil && e.Key == "device.activation.over" {
+		return nil, nil
+	}
+	if err == nil {
+		fmt.Fprintln(a.errOut, a.say.T("cli.activate.goes_on", "user", safe(p.Begun.Username)))
+	}
+	return p.Begun, err
+}
+
+// proveUser asks who the computer is for.
+func (a *app) proveUser(ctx context.Context, st *state.State, client *wire.Client, in *activating) (*wire.Activation, error) {
+	var err error
+	if in.keyFile != "" {
+		in.Key, err = a.secretFrom(in.keyFile)
+	} else if in.Password == "" {
+		in.Password, err = a.password(ctx, in.passwordFile, in.Username)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.beginActivation(ctx, st, client, in)
 }
 
 // beginActivation proves who the computer is for, and does on the way what the
@@ -204,7 +245,10 @@ func (a *app) showActivated(d *state.Device, hello wire.Hello, offer *wire.Activ
 	if d.Name != wanted {
 		fmt.Fprintln(a.out, a.say.T("cli.activate.renamed", "wanted", safe(wanted), "name", safe(d.Name)))
 	}
-	if choice.Choice == wire.Replace {
+	switch {
+	case choice.Choice == wire.Replace && choice.Restore == wire.RestoreFiles:
+		fmt.Fprintln(a.out, a.say.T("cli.activate.restore.begins"))
+	case choice.Choice == wire.Replace:
 		fmt.Fprintln(a.out, a.say.T("cli.activate.restore"))
 	}
 	fmt.Fprintln(a.out, a.say.T("cli.activate.next"))

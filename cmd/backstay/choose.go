@@ -118,11 +118,15 @@ func (a *app) askReplaced(ctx context.Context, offer *wire.Activation, in activa
 
 // pick lets somebody choose one of a list by its number; the first is usual.
 func (a *app) pick(ctx context.Context, question string, list []string) (int, error) {
+	return a.pickUsual(ctx, question, list, 0)
+}
+
+func (a *app) pickUsual(ctx context.Context, question string, list []string, usual int) (int, error) {
 	for i, item := range list {
 		fmt.Fprintf(a.errOut, "  %d  %s\n", i+1, item)
 	}
 	for {
-		answer, err := a.ask(ctx, question, "1")
+		answer, err := a.ask(ctx, question, strconv.Itoa(usual+1))
 		if err != nil {
 			return 0, err
 		}
@@ -152,6 +156,9 @@ func (a *app) previewChoice(ctx context.Context, st *state.State, client *wire.C
 		return err
 	}
 	choice.KeepUnlinked = in.keepUnlinked || p.Overflows
+	if choice.Choice == wire.Replace && in.restore == sayFiles {
+		choice.Restore, choice.Maps = wire.RestoreFiles, in.places
+	}
 	if a.json {
 		return nil
 	}
@@ -173,6 +180,9 @@ func (a *app) previewChoice(ctx context.Context, st *state.State, client *wire.C
 		say("cli.activate.preview.setting."+s.Name, "old", safe(agent.SettingText(a.say, s.Name, s.Old)), "new", safe(agent.SettingText(a.say, s.Name, s.New)))
 	}
 	if err := a.previewFolders(ctx, p, choice); err != nil {
+		return err
+	}
+	if err := a.chooseRestore(ctx, p, card, in, choice); err != nil {
 		return err
 	}
 	if choice.Choice != wire.Replace || in.replace != "" || !a.asks() {

@@ -18,7 +18,11 @@ import (
 func (a *app) restoreCommand() *cobra.Command {
 	var r reading
 	var target string
+	var b beside
 	cmd := a.command("restore --target DIR [PATH...]", "cli.restore.", func(cmd *cobra.Command, args []string) (err error) {
+		if b.asked() {
+			return b.do(a, cmd, r)
+		}
 		if target == "" {
 			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", "target"))
 		}
@@ -39,6 +43,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	})
 	r.flags(a, cmd)
 	cmd.Flags().StringVar(&target, "target", "", a.say.T("cli.restore.flag.target"))
+	b.flags(a, cmd)
 	return a.withJSON(cmd)
 }
 

@@ -45,6 +45,7 @@ type deviceStatus struct {
 	serves       bool            // this computer has the service
 	kept         *osservice.Kept // what it does about this state folder, nil when nothing
 	settings     profile.Effective
+	restore      *state.Restore // what comes back, or came back last, nil when nothing does
 	protectedFor time.Duration
 	now          time.Time
 }
@@ -62,6 +63,9 @@ func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
 		return s, err
 	}
 	if s.run, s.ran, err = st.LastRun(); err != nil {
+		return s, err
+	}
+	if s.restore, err = st.Restore(); err != nil {
 		return s, err
 	}
 	s.settings = agent.InForce(st)
@@ -170,6 +174,11 @@ func (a *app) showStatus(s deviceStatus) error {
 	}
 	if s.ran {
 		add("last", a.runText(s))
+	}
+	if s.restore != nil {
+		add("restore", a.besideText(s.restore))
+	} else if s.device.Offer != "" {
+		add("restore", a.say.T("cli.restore.beside.offered", "name", safe(s.device.Offer)))
 	}
 	switch {
 	case s.live == nil && s.kept != nil:
@@ -283,6 +292,8 @@ func (s deviceStatus) json() any {
 		Paused       *time.Time `json:"paused_until,omitempty"`
 		Blocked      []string   `json:"blocked_by,omitempty"`
 		Progress     *progress  `json:"progress,omitempty"`
+		Restore      any        `json:"restore,omitempty"`
+		Offer        string     `json:"restore_offered_from,omitempty"`
 	}{
 		Protected: s.protected(), Running: s.running(), AgentRunning: s.live != nil,
 		DeviceID: s.device.ID.String(), DeviceName: s.device.Name, Username: s.device.Username, Server: s.device.Server,
@@ -291,6 +302,10 @@ func (s deviceStatus) json() any {
 	for _, folder := range s.folders {
 		out.Folders = append(out.Folders, toJSON(folder))
 	}
+	if s.restore != nil {
+		out.Restore = besideOf(s.restore)
+	}
+	out.Offer = s.device.Offer
 	if !s.run.LastDone.IsZero() {
 		out.LastDone = &s.run.LastDone
 	}

@@ -55,6 +55,7 @@ type Caller struct {
 	IP        string
 	RequestID string
 	Session   string // the login session's id, never its token
+	Snapshot  string // hash of the one that may be opened and read; empty: all that the rights allow
 }
 
 // ID is the identifier of the caller itself, empty for the system and for

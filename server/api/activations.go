@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/signin"
+	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -119,6 +120,11 @@ func (a *API) activated(ctx context.Context, activate func(*db.Tx) (devices.Acti
 			return err
 		}
 		waits = done.Device.State == devices.Waiting
+		if done.Choice == wire.Replace {
+			if err := vault.Abandon(ctx, tx, done.Device.ID); err != nil {
+				return err
+			}
+		}
 		out, err = a.describe(ctx, tx, done)
 		return err
 	})
@@ -146,7 +152,7 @@ func (a *API) describe(ctx context.Context, tx *db.Tx, done devices.Activated) (
 		UserID: string(u.ID), Username: u.Username, OrgID: string(u.Org), StoreID: a.Vault.StoreID().Hex(),
 		KeyGen: u.Keys.Gen, Epoch: done.Epoch, ScopeID: string(u.ID), UserKey: u.Keys.PublicKey,
 		SealedSecrets: done.Secrets, DeviceCert: d.Cert, UserCert: u.Keys.Cert, OrgRecord: org.Record,
-		Choice: done.Choice, RootEpoch: d.RootEpoch,
+		Choice: done.Choice, RootEpoch: d.RootEpoch, Restore: done.Restore, OldOS: done.Before.OS, OldHome: done.Before.OSHome,
 	}
 	if d.Choices != nil {
 		out.Choices = d.Choices.Encode()

@@ -109,6 +109,7 @@ func (a *API) routes() {
 
 	a.handle(access.AnyDevice, "POST user-token", a.unlocked(a.userToken))
 	a.handle(access.AnyDevice, "POST password/change", a.unlocked(a.changePassword))
+	a.handle(access.PresentUser, "POST restores", a.beginRestore)
 	a.handle(access.PresentUser, "POST snapshots/{hash}/open", a.openSnapshot)
 	a.handle(access.PresentUser, "POST read", a.readObjects)
 

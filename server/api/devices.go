@@ -41,7 +41,12 @@ func (a *API) user(c call) call {
 	return a.device(func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
 		device := by
 		err := a.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
-			by, err = accounts.FindToken(r.Context(), tx, r.Header.Get(wire.HeaderUserToken), device.Device, device)
+			token := r.Header.Get(wire.HeaderUserToken)
+			if strings.HasPrefix(token, devices.RestorePrefix) {
+				by, err = devices.FindGrant(r.Context(), tx, token, device)
+			} else {
+				by, err = accounts.FindToken(r.Context(), tx, token, device.Device, device)
+			}
 			return err
 		})
 		if err != nil {
@@ -232,13 +237,24 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by access.Caller) e
 			return err
 		}
 		out.ProfileVersion = p.Version
-		out.Locked, err = devices.Locked(r.Context(), tx, by.Device)
-		return err
+		return devices.Told(r.Context(), tx, by, &out)
 	})
 	if err != nil {
 		return err
 	}
 	return answer(w, http.StatusOK, out)
+}
+
+func (a *API) beginRestore(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	var out wire.RestoreGrant
+	err := a.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
+		out, err = devices.BeginRestore(r.Context(), tx, by)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusCreated, out)
 }
 
 func (a *API) outcome(w http.ResponseWriter, r *http.Request, by access.Caller) error {

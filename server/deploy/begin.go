@@ -161,7 +161,7 @@ func (r *redemption) first(ctx context.Context, tx *db.Tx) (accounts.ID, devices
 		err = audit.Record(ctx, tx, by, audit.Event{Action: access.Activate, Org: r.token.Org, Owner: c.user.ID, Object: object(r.token.ID), Outcome: audit.Done,
 			Details: []audit.Detail{audit.Note("token", r.token.Name), audit.Note("user", c.user.Username), audit.Note("found_by", c.how), audit.Note("hostname", tidy(h.Hostname))}})
 	}
-	return c.user.ID, devices.Beginning{Choice: c.choice, Target: c.target, Waits: c.waits}, err
+	return c.user.ID, devices.Beginning{Choice: c.choice, Target: c.target, Waits: c.waits, Brings: c.brings}, err
 }
 
 // system is who acts on behalf of a token.

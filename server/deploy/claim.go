@@ -31,6 +31,7 @@ type claim struct {
 	choice string
 	target devices.ID
 	waits  bool
+	brings string    // of target: DATA, ALL, SYSTEM or nothing
 	rows   []Mapping // that are used up
 }
 
@@ -103,7 +104,7 @@ func (r *redemption) ofMap(ctx context.Context, tx *db.Tx) (claim, error) {
 	}
 	c.target, err = r.predecessor(ctx, tx, u, best.OldDevice)
 	if c.target != "" {
-		c.choice = devices.Succeed
+		c.choice, c.brings = devices.Succeed, best.Restore
 	}
 	return c, err
 }

@@ -38,6 +38,7 @@ type Activation struct {
 
 	waits    bool // for an administrator
 	replaces ID   // the device that this one is to succeed
+	brings   bool // what the computer had that it replaces
 }
 
 // Activated is a device and what it needs to write.
@@ -47,7 +48,9 @@ type Activated struct {
 	Choice  string // wire.Add, wire.Replace or wire.Reactivate; empty for a repeated one
 	Set     string
 	Epoch   uint64
-	Secrets []byte // sealed to the enrolment key, docs/format.md 8; nil while the device waits
+	Secrets []byte             // sealed to the enrolment key, docs/format.md 8; nil while the device waits
+	Before  wire.Hardware      // the computer that was replaced
+	Restore *wire.RestoreGrant // of its files, when they come back
 }
 
 // Activate makes a computer a device of u, who has just proved to be u; by is

@@ -74,6 +74,10 @@ type Beginning struct {
 	Choice string
 	Target ID
 	Waits  bool
+
+	// Brings is what an administrator wants to come back from Target: DATA, ALL,
+	// SYSTEM or nothing.
+	Brings string
 }
 
 // activation is a row of the table.
@@ -92,6 +96,7 @@ type activation struct {
 	choice     string
 	target     ID
 	waits      bool
+	brings     string
 	device     ID
 	expires    time.Time
 }
@@ -106,7 +111,7 @@ func Begin(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u 
 		return wire.Activation{}, err
 	}
 	a := activation{org: u.Org, user: u.ID, requestID: b.RequestID, signingKey: b.SigningKey, hardware: b.Hardware, system: b.System,
-		version: b.ClientVersion, proof: b.Proof, credential: b.Credential, choice: b.Choice, target: b.Target, waits: b.Waits}
+		version: b.ClientVersion, proof: b.Proof, credential: b.Credential, choice: b.Choice, target: b.Target, waits: b.Waits, brings: b.Brings}
 	if err := a.check(); err != nil {
 		return wire.Activation{}, err
 	}
@@ -277,10 +282,10 @@ func (a *activation) write(ctx context.Context, tx *db.Tx, token []byte) error {
 		}
 		a.id = id.String()
 		_, err = tx.Exec(ctx, `INSERT INTO activations (id, token, org, user_id, request_id, signing_key, hardware, is_system, client_version, previous,
-				proof, credential, choice, target, waits, device, created_at, expires_at, ended_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, '', $16, $17, 0)`,
+				proof, credential, choice, target, waits, brings, device, created_at, expires_at, ended_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, '', $17, $18, 0)`,
 			a.id, token, a.org, a.user, a.requestID, a.signingKey, string(hardware), a.system, a.version, a.previous,
-			a.proof, a.credential, a.choice, a.target, a.waits, db.Micros(tx.Now()), db.Micros(a.expires))
+			a.proof, a.credential, a.choice, a.target, a.waits, a.brings, db.Micros(tx.Now()), db.Micros(a.expires))
 		if err != nil {
 			return fmt.Errorf("beginning an activation: %w", err)
 		}
@@ -292,8 +297,8 @@ func (a *activation) write(ctx context.Context, tx *db.Tx, token []byte) error {
 	}
 	a.id, a.device = old.id, old.device
 	_, err = tx.Exec(ctx, `UPDATE activations SET token = $2, hardware = $3, is_system = $4, client_version = $5, previous = $6, proof = $7,
-			credential = $8, choice = $9, target = $10, waits = $11, expires_at = $12 WHERE id = $1`,
-		a.id, token, string(hardware), a.system, a.version, a.previous, a.proof, a.credential, a.choice, a.target, a.waits, db.Micros(a.expires))
+			credential = $8, choice = $9, target = $10, waits = $11, expires_at = $12, brings = $13 WHERE id = $1`,
+		a.id, token, string(hardware), a.system, a.version, a.previous, a.proof, a.credential, a.choice, a.target, a.waits, db.Micros(a.expires), a.brings)
 	if err != nil {
 		return fmt.Errorf("beginning activation %s again: %w", a.id, err)
 	}
@@ -304,9 +309,9 @@ func findActivation(ctx context.Context, tx *db.Tx, where string, args ...any) (
 	var hardware string
 	var expires int64
 	err = tx.QueryRow(ctx, `SELECT id, org, user_id, request_id, signing_key, hardware, is_system, client_version, previous, proof, credential,
-			choice, target, waits, device, expires_at FROM activations WHERE `+where, args...).
+			choice, target, waits, brings, device, expires_at FROM activations WHERE `+where, args...).
 		Scan(&a.id, &a.org, &a.user, &a.requestID, &a.signingKey, &hardware, &a.system, &a.version, &a.previous, &a.proof, &a.credential,
-			&a.choice, &a.target, &a.waits, &a.device, &expires)
+			&a.choice, &a.target, &a.waits, &a.brings, &a.device, &expires)
 	if err != nil {
 		return activation{}, err
 	}
@@ -373,8 +378,10 @@ func Preview(ctx context.Context, tx *db.Tx, from access.Caller, in wire.Preview
 	}
 	if in.Choice == wire.Reactivate {
 		out.Returning, out.Settings = changes(p.Settings, d)
+		return out, nil
 	}
-	return out, nil
+	out.Restore, err = a.restorable(ctx, tx, d)
+	return out, err
 }
 
 // Finish makes the computer of an activation a device: one more, the one it was
@@ -390,7 +397,7 @@ func Finish(ctx context.Context, tx *db.Tx, from access.Caller, ring *keys.Ring,
 		return Activated{}, errs.New(errs.Forbidden, "device.proof.wrong")
 	}
 	c := Activation{RequestID: a.requestID, Name: in.Name, RenameIfTaken: in.RenameIfTaken, Hardware: a.hardware, ClientVersion: a.version,
-		System: a.system, SigningKey: a.signingKey, EnrolmentKey: in.EnrolmentKey}
+		System: a.system, SigningKey: a.signingKey, EnrolmentKey: in.EnrolmentKey, brings: in.Restore == wire.RestoreFiles}
 	if c.Name == "" {
 		c.Name = HostName(a.hardware)
 	}
@@ -402,7 +409,11 @@ func Finish(ctx context.Context, tx *db.Tx, from access.Caller, ring *keys.Ring,
 		if err != nil {
 			return Activated{}, err
 		}
-		return again(ctx, tx, ring, u, d, c)
+		done, err := again(ctx, tx, ring, u, d, c)
+		if err == nil {
+			done.Restore, err = a.regrant(ctx, tx, by, done.Device)
+		}
+		return done, err
 	}
 	if a.proof == ByKey {
 		if err := useKey(ctx, tx, a.credential); err != nil {
@@ -411,6 +422,9 @@ func Finish(ctx context.Context, tx *db.Tx, from access.Caller, ring *keys.Ring,
 	}
 	done, err := a.finish(ctx, tx, by, ring, u, c, in)
 	if err != nil {
+		return Activated{}, err
+	}
+	if done.Restore, err = a.bring(ctx, tx, by, done, in.Restore); err != nil {
 		return Activated{}, err
 	}
 	_, err = tx.Exec(ctx, "UPDATE activations SET device = $2, ended_at = $3 WHERE id = $1", a.id, done.Device.ID, db.Micros(tx.Now()))

@@ -199,6 +199,9 @@ func revoke(ctx context.Context, tx *db.Tx, id ID, to State) error {
 	if err := accounts.EndTokens(ctx, tx, id); err != nil {
 		return err
 	}
+	if err := endGrants(ctx, tx, id); err != nil {
+		return err
+	}
 	if to != Active {
 		return nil
 	}

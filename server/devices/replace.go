@@ -43,8 +43,8 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 		d.Named = d.Named || named
 		d.remember(old.Name)
 		d.Choices = carried(p.Settings, d)
-		if c.Hardware.OS != d.Hardware.OS {
-			d.RootEpoch++
+		if c.Hardware.OS != d.Hardware.OS || !c.brings && !sameComputer(c.Hardware, d.Hardware) {
+			d.RootEpoch++ // what its first backup lacks, nobody has deleted
 		}
 	} else if d.Choices != nil {
 		kept := d.Choices.Reactivated(keepUnlinked(p.Settings, keep))
@@ -72,7 +72,11 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 		return Activated{}, err
 	}
 	if choice == wire.Replace {
+		done.Before = old.Hardware
 		if err := cancelRequests(ctx, tx, d.ID); err != nil {
+			return Activated{}, err
+		}
+		if err := endRestores(ctx, tx, d.ID); err != nil {
 			return Activated{}, err
 		}
 		// A lock was for the old computer.

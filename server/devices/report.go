@@ -54,6 +54,11 @@ func Report(ctx context.Context, d *db.DB, by access.Caller, s wire.Status) erro
 	if err != nil {
 		return err
 	}
+	if s.Restore != nil {
+		if err := noteRestore(ctx, d, by, *s.Restore); err != nil {
+			return err
+		}
+	}
 	updated := old.reported(s, by.IP)
 	if choices != nil {
 		updated.Choices = choices

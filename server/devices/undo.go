@@ -158,6 +158,9 @@ func giveBack(ctx context.Context, tx *db.Tx, by access.Caller, d Device, old id
 	if err := cancelRequests(ctx, tx, d.ID); err != nil {
 		return err
 	}
+	if err := endRestores(ctx, tx, d.ID); err != nil {
+		return err
+	}
 	if err := revoke(ctx, tx, d.ID, Active); err != nil {
 		return err
 	}
@@ -235,5 +238,11 @@ func succeed(ctx context.Context, tx *db.Tx, id ID) error {
 	if _, err := tx.Exec(ctx, "UPDATE devices SET successor = $2 WHERE id = $1", d.ID, id); err != nil {
 		return fmt.Errorf("noting the successor of device %s: %w", d.ID, err)
 	}
-	return relist(ctx, tx, d.ID, id, "seq > $2", 0)
+	if err := endRestores(ctx, tx, d.ID); err != nil {
+		return err
+	}
+	if err := relist(ctx, tx, d.ID, id, "seq > $2", 0); err != nil {
+		return err
+	}
+	return offerRestore(ctx, tx, n)
 }

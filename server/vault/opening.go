@@ -120,6 +120,9 @@ func (v *Vault) opening(ctx context.Context, by access.Caller, hash backup.Hash)
 		if s, err = v.byHash(ctx, tx, by, hash); err != nil {
 			return err
 		}
+		if by.Snapshot != "" && by.Snapshot != hash.String() {
+			return errs.Of(errs.NoSuchSnapshot, "what", hash.Short())
+		}
 		return accounts.MayOpen(ctx, tx, by, s.User, "snapshot/"+hash.String())
 	})
 	if err != nil {

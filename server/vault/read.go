@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/RoaringBitmap/roaring/v2"
+
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/crypt"
 	"github.com/backstay/backstay/backup/pack"
@@ -29,8 +31,9 @@ type piece struct {
 }
 
 // locatePieces finds those of ids that the user's live snapshots need, in the
-// order in which they are read best. The others are not among them.
-func (v *Vault) locatePieces(ctx context.Context, org access.OrgID, user access.UserID, ids []backup.ID) ([]piece, error) {
+// order in which they are read best. The others are not among them, nor those
+// that the one snapshot only does not need, where it is named.
+func (v *Vault) locatePieces(ctx context.Context, org access.OrgID, user access.UserID, only string, ids []backup.ID) ([]piece, error) {
 	type place struct {
 		piece
 		pack int64
@@ -45,6 +48,11 @@ func (v *Vault) locatePieces(ctx context.Context, org access.OrgID, user access.
 		mine, err := v.live(ctx, tx, user)
 		if err != nil {
 			return err
+		}
+		if only != "" {
+			if mine, err = within(ctx, tx, mine, only); err != nil {
+				return err
+			}
 		}
 		rows := make(map[backup.ID]row, len(ids))
 		err = lookup(ctx, tx, number, ids, func(id backup.ID, r row) {
@@ -75,6 +83,21 @@ func (v *Vault) locatePieces(ctx context.Context, org access.OrgID, user access.
 		return cmp.Or(cmp.Compare(a.pack, b.pack), cmp.Compare(a.off, b.off), cmp.Compare(a.i, b.i))
 	})
 	return pieces, nil
+}
+
+// within are those of a user's objects that one snapshot needs. It need not be
+// live any more: a newer one of its session may have taken its place.
+func within(ctx context.Context, tx *db.Tx, mine *roaring.Bitmap, snapshot string) (*roaring.Bitmap, error) {
+	hash, err := backup.ParseHash(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	needed := roaring.New()
+	err = unite(ctx, tx, needed, "SELECT r.refs FROM snapshots s JOIN snapshot_refs r ON r.snapshot = s.number WHERE s.hash = $1", hash[:])
+	if err != nil {
+		return nil, err
+	}
+	return roaring.And(mine, needed), nil
 }
 
 func packNames(ctx context.Context, tx *db.Tx, packs map[int64]string) error {
@@ -200,7 +223,7 @@ func (v *Vault) readRun(ctx context.Context, b blob.Blob, pieces []piece, size i
 // read. One that the user's live snapshots do not need, or that is lost, is
 // written as a record of kind 0.
 func (v *Vault) Read(ctx context.Context, by access.Caller, ids []backup.ID, w io.Writer) error {
-	pieces, err := v.locatePieces(ctx, by.Org, by.User, ids)
+	pieces, err := v.locatePieces(ctx, by.Org, by.User, by.Snapshot, ids)
 	if err != nil {
 		return err
 	}
@@ -258,7 +281,7 @@ func (v *Vault) fetch(ctx context.Context, org access.OrgID, user access.UserID,
 	for i := range refs {
 		ids[i] = refs[i].ID
 	}
-	pieces, err := v.locatePieces(ctx, org, user, ids)
+	pieces, err := v.locatePieces(ctx, org, user, "", ids)
 	if err != nil {
 		return err
 	}

@@ -147,6 +147,21 @@ func end(ctx context.Context, tx *db.Tx, id, state string) error {
 	return nil
 }
 
+// Abandon ends the session of a device that another computer is now: what that
+// one commits takes no place of what the one before had not finished.
+func Abandon(ctx context.Context, tx *db.Tx, device access.DeviceID) error {
+	open, err := db.All(ctx, tx, db.Column[string], `SELECT id FROM backup_sessions WHERE state = 'open' AND device = $1`, string(device))
+	if err != nil {
+		return fmt.Errorf("looking for the backup session of device %s: %w", device, err)
+	}
+	for _, id := range open {
+		if err := end(ctx, tx, id, "expired"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Expire ends sessions that are over their time, so that what they pinned can be
 // collected, and returns how many. A few at a time are enough for a job that
 // runs every hour.

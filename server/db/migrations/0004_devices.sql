@@ -8,9 +8,10 @@ ALTER TABLE devices ADD COLUMN named BOOLEAN NOT NULL DEFAULT FALSE;      -- som
 ALTER TABLE devices ADD COLUMN names TEXT NOT NULL DEFAULT '';            -- those it had, one a line; the search finds them
 ALTER TABLE devices ADD COLUMN locked_at BIGINT NOT NULL DEFAULT 0;       -- backups go on, nothing is shown or restored there
 ALTER TABLE devices ADD COLUMN choices TEXT NOT NULL DEFAULT '';          -- JSON of profile.Choices, as the device reports
-ALTER TABLE devices ADD COLUMN root_epoch BIGINT NOT NULL DEFAULT 1;      -- one more when a computer of another system goes on with the set
+ALTER TABLE devices ADD COLUMN root_epoch BIGINT NOT NULL DEFAULT 1;      -- one more when a computer goes on with the set that does not know what was in it
 ALTER TABLE devices ADD COLUMN replaces TEXT NOT NULL DEFAULT '';         -- the device that this one takes over with its first complete backup
 ALTER TABLE devices ADD COLUMN successor TEXT NOT NULL DEFAULT '';        -- of a replaced device
+ALTER TABLE devices ADD COLUMN brings TEXT NOT NULL DEFAULT '';           -- of the device that it replaces: what is to come back to it, DATA, ALL, SYSTEM or nothing
 ALTER TABLE devices ADD COLUMN token TEXT NOT NULL DEFAULT '';            -- the deployment token that it came by
 ALTER TABLE devices ADD COLUMN inactive_at BIGINT NOT NULL DEFAULT 0;     -- since when it counts as inactive, 0: it does not
 ALTER TABLE devices ADD COLUMN noted_at BIGINT NOT NULL DEFAULT 0;        -- last warning before an inactive device is deleted
@@ -84,6 +85,7 @@ CREATE TABLE activations (
 	choice         TEXT NOT NULL,            -- that the credential leaves, empty: any
 	target         TEXT NOT NULL,            -- the device of that choice
 	waits          BOOLEAN NOT NULL,         -- an administrator has to approve a device that is added
+	brings         TEXT NOT NULL,            -- as of devices
 	device         TEXT NOT NULL,            -- what came of it, empty: nothing yet
 	created_at     BIGINT NOT NULL,
 	expires_at     BIGINT NOT NULL,
@@ -91,6 +93,24 @@ CREATE TABLE activations (
 	UNIQUE (user_id, request_id)
 );
 CREATE INDEX activations_expires ON activations (expires_at);
+
+-- What comes back to a computer from the one that it replaced, beside its
+-- backups. The token opens that one snapshot, from that device alone.
+CREATE TABLE restores (
+	id         TEXT PRIMARY KEY,
+	org        TEXT NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
+	user_id    TEXT NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+	device     TEXT NOT NULL REFERENCES devices(id) ON DELETE CASCADE,
+	token      {{blob}} UNIQUE,              -- SHA-256, NULL: none, the user has to begin it, or to go on with it
+	snapshot   {{blob}} NOT NULL,            -- hash of its manifest
+	state      TEXT NOT NULL,                -- offered, running, waiting, failed, done, cancelled, replaced
+	code       TEXT NOT NULL,                -- why it waits or failed
+	progress   TEXT NOT NULL,                -- JSON of wire.Progress
+	created_at BIGINT NOT NULL,
+	expires_at BIGINT NOT NULL,              -- of the token
+	ended_at   BIGINT NOT NULL               -- 0: not yet
+);
+CREATE INDEX restores_device ON restores (device, ended_at);
 
 -- One-time secrets by which an administrator lets a computer activate itself
 -- for a user.
