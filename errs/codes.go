@@ -107,6 +107,8 @@ func text(e *Error) string {
 		return "error.E1208.deleted"
 	case e.Code == DeviceDeactivated && e.Args["replaced_at"] != nil:
 		return "error.E1208.replaced"
+	case e.Code == DeviceDeactivated && e.Args["reset_at"] != nil:
+		return "error.E1208.reset"
 	}
 	return "error." + string(e.Code)
 }

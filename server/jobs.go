@@ -16,6 +16,7 @@ import (
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/server/resets"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
@@ -86,7 +87,7 @@ func (s *Server) carryOutOnce(ctx context.Context) error {
 		_, failed := s.Desk.CarryOut(ctx, s.DB, id)
 		err = errors.Join(err, failed)
 	}
-	return err
+	return errors.Join(err, resets.Run(ctx, s.DB, s.Keys))
 }
 
 func (s *Server) remindOnce(ctx context.Context) error {

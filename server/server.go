@@ -28,6 +28,7 @@ import (
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/passwords"
 	"github.com/backstay/backstay/server/portal"
+	"github.com/backstay/backstay/server/resets"
 	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
@@ -115,7 +116,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if s.cfg.AdminListen != "" {
 		s.Gate.Console, s.Gate.Factors.Console = s.consoleURL, s.consoleURL
 	}
-	s.Desk = approvals.New(s.Keys, s.consoleURL, devices.PurgeKinds()...)
+	s.Desk = approvals.New(s.Keys, s.consoleURL, append(devices.PurgeKinds(), resets.Kind())...)
 	s.Vault, err = vault.Open(ctx, vault.Config{DB: s.DB, Blobs: s.blobs, Keys: s.Keys, Log: s.cfg.Log})
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func DeviceIcon(system bool) string {
 var stateColours = map[string]string{
 	"active": "green", "complete": "green", "done": "green", "sent": "green",
 	"invited": "azure", "pending": "azure", "waiting": "azure", "sending": "azure", "deleted": "red",
-	"approved": "azure", "running": "azure", "paused": "orange", "expired": "secondary", "disabled": "orange", "partial": "orange", "failed": "orange", "awaiting_approval": "orange", "suspicious": "red", "refused": "red", "denied": "red",
+	"approved": "azure", "running": "azure", "paused": "orange", "expired": "secondary", "disabled": "orange", "partial": "orange", "failed": "orange", "awaiting_approval": "orange", "revoked": "azure", "suspicious": "red", "refused": "red", "denied": "red",
 }
 
 // State is the word for a state, whose key begins with prefix.

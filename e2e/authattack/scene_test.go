@@ -18,6 +18,7 @@ import (
 	"github.com/backstay/backstay/server/factors/factorstest"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/server/resets"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -97,6 +98,11 @@ func (w *world) victim() map[string]string {
 		a, err := w.Desk.Ask(ctx, tx, caller(w.Admin), approvals.Request{Kind: devices.PurgeDevice, Org: w.Org.ID, Data: map[string]string{"id": device.DeviceID},
 			Summary: map[string]any{"name": "laptop", "user": "user", "n": 1}, Reason: "because it must be"})
 		values["approval"] = a.ID
+		if err != nil {
+			return err
+		}
+		r, err := resets.Ask(ctx, tx, caller(w.Admin), w.Desk, resets.New{Org: w.Org.ID, Name: "Reset", Reason: "because it must be", Expect: 1})
+		values["reset"] = r.ID
 		return err
 	})
 	for name, query := range map[string]string{
@@ -136,7 +142,7 @@ func (w *world) strangers() []person {
 func (w *world) dump() (lines []string) {
 	w.Helper()
 	lines = w.rows("orgs", "users", "devices", "profiles", "licences", "settings", "totp", "passkeys", "recovery_codes",
-		"one_time_secrets", "user_imports", "account_requests", "approvals", "outbox", "(SELECT id, user_id, stage FROM login_sessions) AS sessions")
+		"one_time_secrets", "user_imports", "account_requests", "approvals", "resets", "reset_devices", "outbox", "(SELECT id, user_id, stage FROM login_sessions) AS sessions")
 	slices.Sort(lines)
 	return lines
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/backstay/backstay/server/factors/factorstest"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/server/resets"
 	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web/webtest"
@@ -37,6 +38,7 @@ var notPages = map[string]string{
 	"GET /admin":                                       "leads to the console",
 	"GET /admin/deployment/map/sample":                 "a file",
 	"GET /admin/deployment/rollout/laggards":           "a file",
+	"GET /admin/resets/{reset}/laggards":               "a file",
 	"GET /admin/imports/{import}/failed":               "a file",
 	"GET /admin/settings/licences/{licence}/users.csv": "a file",
 	"GET /admin/users/export":                          "a file",
@@ -134,6 +136,11 @@ func newScene(t *testing.T) *scene {
 		a, err := x.Desk.Ask(ctx, tx, x.Admin.Caller(access.Caller{}), approvals.Request{Kind: devices.PurgeDevice, Org: x.Org.ID,
 			Data: map[string]string{"id": device}, Summary: map[string]any{"name": "ATELIER-07", "user": "user", "n": 1}, Reason: "the laptop was stolen"})
 		x.ids["approval"] = a.ID
+		if err != nil {
+			return err
+		}
+		r, err := resets.Ask(ctx, tx, x.Admin.Caller(access.Caller{}), x.Desk, resets.New{Org: x.Org.ID, Name: "November", Reason: "the old server was broken into", Expect: 1})
+		x.ids["reset"] = r.ID
 		return err
 	})
 	return x

@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
+	"github.com/backstay/backstay/server/resets"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web"
 )
@@ -73,7 +74,7 @@ func about(a approvals.Approval) string {
 	var what struct {
 		ID string `json:"id"`
 	}
-	pages := map[string]string{devices.PurgeUser: "/admin/users/", devices.PurgeDevice: "/admin/devices/"}
+	pages := map[string]string{devices.PurgeUser: "/admin/users/", devices.PurgeDevice: "/admin/devices/", resets.Act: atResets + "/"}
 	if a.Read(&what) != nil || what.ID == "" || pages[a.Kind] == "" {
 		return ""
 	}

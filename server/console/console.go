@@ -62,6 +62,7 @@ func New(cfg entry.Config) (*entry.Door, error) {
 	c.writeRoutes(mux)
 	c.deploymentRoutes(mux)
 	c.approvalRoutes(mux)
+	c.resetRoutes(mux)
 	mux.HandleFunc("GET /admin/devices", c.admin(c.devices))
 	mux.HandleFunc("GET /admin/devices/{device}", c.admin(c.device))
 	mux.HandleFunc("POST /admin/devices/{device}/backup", c.admin(c.backupDevice))
@@ -121,7 +122,8 @@ func (c *console) frame(w http.ResponseWriter, r *http.Request, v *visit, key st
 			continue
 		}
 		l.Active = r.URL.Path == l.Href || l.Href != "/admin/" && strings.HasPrefix(r.URL.Path, l.Href+"/") ||
-			l.Href == "/admin/users" && strings.HasPrefix(r.URL.Path, "/admin/imports/")
+			l.Href == "/admin/users" && strings.HasPrefix(r.URL.Path, "/admin/imports/") ||
+			l.Href == "/admin/devices" && strings.HasPrefix(r.URL.Path, atResets)
 		f.Nav = append(f.Nav, l)
 	}
 	return f

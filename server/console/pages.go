@@ -9,6 +9,7 @@ import (
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/factors"
+	"github.com/backstay/backstay/server/resets"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web"
 )
@@ -506,9 +507,12 @@ type administratorPage struct {
 type writePage struct {
 	web.Frame
 	Form                         web.Form
+	Reset                        string // those of a security reset that are not back; "": chosen by the next two
+	Back                         string // where it was come from
 	Affected                     bool   // only users with a device that was deactivated
 	Profile                      string // only those of this one
 	Window, Since, Link, Contact string
+	Note                         string
 	Profiles                     []profileItem
 	Count, Without               int64 // who gets it, and who has no address
 	Previews                     []preview
@@ -554,4 +558,44 @@ type twoRulesPage struct {
 	Set    settings.Approvals
 	Kinds  []kindItem
 	Reason string
+}
+
+// resetItem is a security reset and how far it is.
+type resetItem struct {
+	resets.Reset
+	Progress resets.Progress
+	Href     string
+	Shown    web.State
+	Bar      []bar
+}
+
+type resetsPage struct {
+	web.Frame
+	Resets    []resetItem
+	CanManage bool
+}
+
+// newResetPage is the form of a reset, and then what it would do.
+type newResetPage struct {
+	web.Frame
+	Form                       web.Form
+	Name, Reason, Users, Batch string
+	Profile, OS, Token         string
+	ActivatedBefore, SeenSince string
+	Distrust                   bool
+	Profiles, Systems, Tokens  []option
+	New                        resets.New
+	Choice                     resets.Choice
+	Devices                    []device // the first
+	Parts                      []count  // by operating system
+}
+
+type resetPage struct {
+	web.Frame
+	Form        web.Form
+	Reset       resetItem
+	Missing     []resets.Device // the first that are not back
+	First, More []button
+	CanManage   bool
+	Moving      bool // it changes while it is looked at
 }

@@ -3,12 +3,12 @@ package console
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
@@ -18,6 +18,7 @@ import (
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/profiles"
+	"github.com/backstay/backstay/server/resets"
 	"github.com/backstay/backstay/web"
 )
 
@@ -32,17 +33,38 @@ func (c *console) writePage(w http.ResponseWriter, r *http.Request, v *visit) {
 	if !c.fresh(w, r, v) { // it brings a link to many
 		return
 	}
-	page := writePage{Affected: true, Since: c.DB.Now().Format(day), Link: c.portal(r) + "/", Contact: v.user.Email}
+	page := writePage{Affected: true, Since: c.DB.Now().Format(day), Link: c.portal(r) + "/", Contact: v.user.Email, Reset: r.FormValue("reset")}
 	if r.URL.Query().Has("window") { // back from the preview
-		page, _ = readWrite(r)
+		page, _, _ = readWrite(r)
+	} else if page.Reset != "" {
+		if err := c.fillWrite(w, r, v, &page); err != nil {
+			c.fail(w, r, v.caller, err)
+			return
+		}
 	}
 	c.showWrite(w, r, v, http.StatusOK, page, nil)
 }
 
+// fillWrite puts into the form what a reset knows: when it was.
+func (c *console) fillWrite(w http.ResponseWriter, r *http.Request, v *visit, page *writePage) error {
+	f := c.site.Frame(w, r)
+	return c.DB.Read(r.Context(), func(tx *db.Tx) error {
+		x, err := resets.View(r.Context(), tx, v.caller, page.Reset)
+		if at := x.StartedAt.In(f.Zone()); !x.StartedAt.IsZero() {
+			page.Window, page.Since = f.Printer().Exact(at), at.Format(day)
+		}
+		return err
+	})
+}
+
 func (c *console) showWrite(w http.ResponseWriter, r *http.Request, v *visit, status int, page writePage, failure error) {
 	page.Frame = c.frame(w, r, v, "write.title")
+	page.Back = "/admin/devices"
+	if page.Reset != "" {
+		page.Back = atResets + "/" + url.PathEscape(page.Reset)
+	}
 	err := audit.See(v.caller, access.ManageUsers, v.org(), "", "users")
-	if err == nil && failure != nil && !refused(&page.Form, page.Printer(), failure, map[string]string{"write.window": "window", "write.since": "since", "write.link": "link", "write.contact": "contact"}) {
+	if err == nil && failure != nil && !refused(&page.Form, page.Printer(), failure, map[string]string{"write.window": "window", "write.since": "since", "write.link": "link", "write.contact": "contact", "write.note.": "note"}) {
 		err = failure
 	}
 	if err == nil {
@@ -63,29 +85,13 @@ func (c *console) showWrite(w http.ResponseWriter, r *http.Request, v *visit, st
 }
 
 // readWrite reads the form, and refuses what makes no mail.
-func readWrite(r *http.Request) (page writePage, err error) {
+func readWrite(r *http.Request) (page writePage, l resets.Letter, err error) {
 	text := func(name string) string { return strings.TrimSpace(r.FormValue(name)) }
-	page = writePage{Affected: r.FormValue("affected") == "on", Profile: r.FormValue("profile"),
-		Window: text("window"), Since: text("since"), Link: text("link"), Contact: text("contact")}
-	_, bad := time.Parse(day, page.Since)
-	switch {
-	case page.Window == "" || len(page.Window) > 200:
-		err = errs.New(errs.Invalid, "write.window.empty")
-	case bad != nil:
-		err = errs.New(errs.Invalid, "write.since.invalid")
-	case !strings.HasPrefix(page.Link, "https://") || len(page.Link) > 500:
-		err = errs.New(errs.Invalid, "write.link.invalid")
-	case page.Contact == "" || len(page.Contact) > 200:
-		err = errs.New(errs.Invalid, "write.contact.empty")
-	}
-	return page, err
-}
-
-// mail is the mail to one user.
-func (page *writePage) mail(u accounts.User) mail.Mail {
-	since, _ := time.Parse(day, page.Since) // was read before
-	return mail.Mail{To: u.Email, Language: u.Language, User: u.ID, Org: u.Org, Template: mail.SecurityReset, Values: map[string]string{
-		"username": u.Username, "window": page.Window, "since": since.Format(time.RFC3339), "link": page.Link, "contact": page.Contact}}
+	page = writePage{Reset: r.FormValue("reset"), Affected: r.FormValue("affected") == "on", Profile: r.FormValue("profile"),
+		Window: text("window"), Since: text("since"), Link: text("link"), Contact: text("contact"), Note: text("note")}
+	l = resets.Letter{Window: page.Window, Link: page.Link, Contact: page.Contact, Note: page.Note}
+	l.Since, _ = time.Parse(day, page.Since) // zero is refused
+	return page, l, l.Check()
 }
 
 // recipients calls each with the active users who are written to, part by
@@ -145,22 +151,28 @@ func deactivated(ctx context.Context, tx *db.Tx, v *visit) (map[accounts.ID]bool
 
 // previewMail shows what would be sent, and to how many.
 func (c *console) previewMail(w http.ResponseWriter, r *http.Request, v *visit) {
-	page, err := readWrite(r)
+	page, l, err := readWrite(r)
 	if err == nil {
 		err = audit.See(v.caller, access.ManageUsers, v.org(), "", "users")
 	}
-	if err == nil {
+	if err == nil && page.Reset != "" {
+		err = c.DB.Read(r.Context(), func(tx *db.Tx) error {
+			users, without, err := resets.Affected(r.Context(), tx, v.caller, page.Reset)
+			page.Count, page.Without = int64(users), int64(without)
+			return err
+		})
+	} else if err == nil {
 		page.Without, err = c.recipients(r.Context(), v, page, func(list []accounts.User) error {
 			page.Count += int64(len(list))
 			return nil
 		})
 	}
-	for _, l := range locale.Langs() {
+	for _, lang := range locale.Langs() {
 		if err != nil {
 			break
 		}
-		m := page.mail(accounts.User{Username: "marie.curie", Language: string(l)})
-		x := preview{Language: l.Name(), Code: string(l)}
+		m := l.Mail(accounts.User{Username: "marie.curie", Language: string(lang)}, false)
+		x := preview{Language: lang.Name(), Code: string(lang)}
 		x.Subject, x.Text, err = mail.Preview(m, c.Gate.Factors.Name, c.portal(r))
 		page.Previews = append(page.Previews, x)
 	}
@@ -178,7 +190,7 @@ func (c *console) previewMail(w http.ResponseWriter, r *http.Request, v *visit) 
 // and writes to nobody again.
 func (c *console) sendMails(w http.ResponseWriter, r *http.Request, v *visit) {
 	ctx := r.Context()
-	page, err := readWrite(r)
+	page, l, err := readWrite(r)
 	if err == nil {
 		err = audit.See(v.caller, access.ManageUsers, v.org(), "", "users")
 	}
@@ -189,6 +201,10 @@ func (c *console) sendMails(w http.ResponseWriter, r *http.Request, v *visit) {
 	if !c.fresh(w, r, v) {
 		return
 	}
+	if page.Reset != "" {
+		c.tellReset(w, r, v, page.Reset, l)
+		return
+	}
 	var began time.Time
 	var first bool
 	err = c.DB.Write(ctx, func(tx *db.Tx) (err error) {
@@ -196,7 +212,7 @@ func (c *console) sendMails(w http.ResponseWriter, r *http.Request, v *visit) {
 		return err
 	})
 	if err == nil && first {
-		err = c.queueMails(ctx, v, page)
+		err = c.queueMails(ctx, v, page, l)
 	}
 	if err != nil {
 		c.fail(w, r, v.caller, err)
@@ -205,12 +221,23 @@ func (c *console) sendMails(w http.ResponseWriter, r *http.Request, v *visit) {
 	c.site.Redirect(w, r, "/admin/devices/write/sent?at="+strconv.FormatInt(began.UnixMicro(), 10))
 }
 
+// tellReset has the mails of a reset sent, and shows its page, which says how
+// far they are. Nobody gets two, however often it is sent.
+func (c *console) tellReset(w http.ResponseWriter, r *http.Request, v *visit, id string, l resets.Letter) {
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) error { return resets.Tell(r.Context(), tx, v.caller, id, l) })
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.site.Done(w, r, atResets+"/"+url.PathEscape(id), web.Flash{Key: "resets.tell.done"})
+}
+
 // queueMails writes to all who are meant, part by part.
-func (c *console) queueMails(ctx context.Context, v *visit, page writePage) error {
+func (c *console) queueMails(ctx context.Context, v *visit, page writePage, l resets.Letter) error {
 	_, err := c.recipients(ctx, v, page, func(list []accounts.User) error {
 		var mails []mail.Mail
 		for _, u := range list {
-			mails = append(mails, page.mail(u))
+			mails = append(mails, l.Mail(u, false))
 		}
 		if len(mails) == 0 {
 			return nil

@@ -57,9 +57,12 @@ func (r *redemption) unknown() error {
 }
 
 // ofKey is the claim of a computer that holds the key of a device of the
-// organisation: it is that device again, whatever else is said of it.
+// organisation: it is that device again, whatever else is said of it. A key that
+// a security reset distrusts may be in other hands: then an administrator looks
+// first, and the device goes on unharmed until the computer that comes with it
+// has a complete backup.
 func (r *redemption) ofKey(ctx context.Context, tx *db.Tx) (claim, error) {
-	d, held, err := devices.Holder(ctx, tx, r.token.Org, r.in.Previous, r.in.RequestID, r.in.SigningKey)
+	d, held, trusted, err := devices.Holder(ctx, tx, r.token.Org, r.in.Previous, r.in.RequestID, r.in.SigningKey)
 	if err != nil || !held {
 		return claim{}, err
 	}
@@ -69,6 +72,12 @@ func (r *redemption) ofKey(ctx context.Context, tx *db.Tx) (claim, error) {
 	}
 	if u.State != accounts.Active {
 		return claim{}, errs.Of(errs.DeviceDeactivated)
+	}
+	if !trusted && u.PrivacyOn {
+		return claim{}, nil // the user signs in
+	}
+	if !trusted {
+		return claim{how: byKey, user: u, choice: devices.Succeed, target: d.ID, waits: true}, nil
 	}
 	return claim{how: byKey, user: u, choice: wire.Reactivate, target: d.ID}, nil
 }

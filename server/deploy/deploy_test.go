@@ -18,6 +18,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/accounts/accountstest"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/devices"
@@ -405,6 +406,52 @@ func TestKey(t *testing.T) {
 	back, err := w.enrol(again)
 	if err != nil || back.ID != d.ID || back.State != devices.Active {
 		t.Errorf("with the key: %+v, %v", back, err)
+	}
+}
+
+// After a reset that distrusts old keys, one of them says which device a
+// computer claims to be and no more: an administrator looks first, and what the
+// device had stays with it until the computer has a complete backup.
+func TestDistrustedKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, secret := w.create(deploy.Rules{CreateUsers: true, Domains: []string{"example.org"}, Prompt: true})
+	old := w.computer("one", secret, "email:una@example.org")
+	d, err := w.enrol(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Move(time.Minute)
+	w.Write(func(tx *db.Tx) error {
+		return devices.Reset(t.Context(), tx, accountstest.System, []devices.ID{d.ID}, "the old server was broken into", true, audit.Note("reset", "r"))
+	})
+	w.Move(time.Minute)
+	w.Write(func(tx *db.Tx) error { return deploy.SetFirstDeviceOnly(t.Context(), tx, w.admin, w.Org.ID, true) })
+	again := w.computer("one", secret, "auto")
+	id, err := backup.ParseUUID(string(d.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := backup.ParseUUID(again.RequestID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Previous = &wire.Previous{DeviceID: string(d.ID), Signature: wire.SignPrevious(old.signing, id, request, again.SigningKey)}
+	back, err := w.enrol(again)
+	if err != nil || back.ID == d.ID || back.State != devices.Waiting || back.Replaces != d.ID {
+		t.Fatalf("with the distrusted key: %s, %s, in the place of %s; %v", back.ID, back.State, back.Replaces, err)
+	}
+	// A user who keeps administrators out signs in.
+	w.Write(func(tx *db.Tx) error {
+		return accounts.SetPrivacy(t.Context(), tx, access.Caller{Kind: access.UserKind, User: d.User, Org: w.Org.ID}, true)
+	})
+	again.RequestID = uuid.NewString()
+	if request, err = backup.ParseUUID(again.RequestID); err != nil {
+		t.Fatal(err)
+	}
+	again.Previous.Signature = wire.SignPrevious(old.signing, id, request, again.SigningKey)
+	if _, err := w.begin(again); errs.Find(err) == nil || errs.Find(err).Key != "deploy.prompt" {
+		t.Errorf("of a private user: %v", err)
 	}
 }
 

@@ -75,11 +75,11 @@ func Activate(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 	if !errors.Is(err, sql.ErrNoRows) {
 		return Activated{}, fmt.Errorf("looking for activation %s: %w", a.RequestID, err)
 	}
-	held, err := keyHolder(ctx, tx, u.ID, a.Previous, a.RequestID, a.SigningKey)
+	held, trusted, err := keyHolder(ctx, tx, u.ID, a.Previous, a.RequestID, a.SigningKey)
 	if err != nil {
 		return Activated{}, err
 	}
-	if held != "" {
+	if held != "" && trusted {
 		d, err := activation{user: u.ID, hardware: a.Hardware, system: a.System, previous: held}.chosen(ctx, tx, wire.Reactivate, held)
 		if err != nil {
 			return Activated{}, err
@@ -284,7 +284,7 @@ func again(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User, d D
 		return Activated{}, errs.New(errs.Conflict, "device.request.used")
 	}
 	if d.State != Active && d.State != Waiting {
-		return Activated{}, verdict(d.State, accounts.Active)
+		return Activated{}, verdict(d.State, d.ResetAt, accounts.Active)
 	}
 	done, err := certify(ring, u, d, a.EnrolmentKey)
 	if err != nil {

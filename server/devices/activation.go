@@ -115,8 +115,12 @@ func Begin(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u 
 	if err := a.check(); err != nil {
 		return wire.Activation{}, err
 	}
-	if a.previous, err = keyHolder(ctx, tx, u.ID, b.Previous, b.RequestID, b.SigningKey); err != nil {
+	held, trusted, err := keyHolder(ctx, tx, u.ID, b.Previous, b.RequestID, b.SigningKey)
+	if err != nil {
 		return wire.Activation{}, err
+	}
+	if trusted {
+		a.previous = held
 	}
 	token, hash := accounts.NewToken(ActivationPrefix)
 	a.expires = tx.Now().Add(activationLife)
@@ -234,38 +238,40 @@ func card(d Device) wire.DeviceCard {
 
 // keyHolder is the user's device whose key a computer proved to hold, "" when it
 // proved nothing. A key that the same device had before counts; that of a
-// computer which another one replaced does not.
-func keyHolder(ctx context.Context, tx *db.Tx, user accounts.ID, p *wire.Previous, requestID string, signingKey []byte) (ID, error) {
+// computer which another one replaced does not. A key is not trusted that was
+// the device's before a reset which distrusts those.
+func keyHolder(ctx context.Context, tx *db.Tx, user accounts.ID, p *wire.Previous, requestID string, signingKey []byte) (id ID, trusted bool, err error) {
 	if p == nil {
-		return "", nil
+		return "", false, nil
 	}
 	device, err := backup.ParseUUID(p.DeviceID)
 	if err != nil {
-		return "", nil
+		return "", false, nil
 	}
 	request, err := backup.ParseUUID(requestID)
 	if err != nil {
-		return "", nil
+		return "", false, nil
 	}
 	type held struct {
-		device ID
-		key    []byte
+		device                ID
+		key                   []byte
+		activated, distrusted int64
 	}
 	all, err := db.All(ctx, tx, func(row db.Row) (h held, err error) {
-		err = row.Scan(&h.device, &h.key)
+		err = row.Scan(&h.device, &h.key, &h.activated, &h.distrusted)
 		return h, err
-	}, `SELECT d.id, d.signing_key FROM devices d WHERE d.user_id = $1 AND `+live+`
-		UNION ALL SELECT d.id, i.signing_key FROM device_identities i JOIN devices d ON d.id = i.device
+	}, `SELECT d.id, d.signing_key, d.activated_at, d.distrusted_at FROM devices d WHERE d.user_id = $1 AND `+live+`
+		UNION ALL SELECT d.id, i.signing_key, i.activated_at, d.distrusted_at FROM device_identities i JOIN devices d ON d.id = i.device
 		WHERE d.user_id = $1 AND i.ended_why = 'reactivated' AND `+live, user)
 	if err != nil {
-		return "", fmt.Errorf("looking for the device of a key: %w", err)
+		return "", false, fmt.Errorf("looking for the device of a key: %w", err)
 	}
 	for _, h := range all {
 		if wire.VerifyPrevious(h.key, device, request, signingKey, p.Signature) == nil {
-			return h.device, nil
+			return h.device, h.activated > h.distrusted, nil
 		}
 	}
-	return "", nil
+	return "", false, nil
 }
 
 func (a *activation) write(ctx context.Context, tx *db.Tx, token []byte) error {

@@ -14,21 +14,22 @@ import (
 )
 
 // Holder is the live device of an organisation whose key a computer proved to
-// hold, false when it proved nothing. requestID and signingKey are those of the
-// activation that the proof is for.
-func Holder(ctx context.Context, tx *db.Tx, org orgs.ID, p *wire.Previous, requestID string, signingKey []byte) (Device, bool, error) {
+// hold, false when it proved nothing; a reset may have ended the trust in that
+// key. requestID and signingKey are those of the activation that the proof is
+// for.
+func Holder(ctx context.Context, tx *db.Tx, org orgs.ID, p *wire.Previous, requestID string, signingKey []byte) (d Device, holds, trusted bool, err error) {
 	if p == nil {
-		return Device{}, false, nil
+		return Device{}, false, false, nil
 	}
-	d, err := findWhere(ctx, tx, "d.id = $1 AND d.org = $2 AND "+live, p.DeviceID, org)
+	d, err = findWhere(ctx, tx, "d.id = $1 AND d.org = $2 AND "+live, p.DeviceID, org)
 	if errors.Is(err, sql.ErrNoRows) {
-		return Device{}, false, nil
+		return Device{}, false, false, nil
 	}
 	if err != nil {
-		return Device{}, false, fmt.Errorf("looking for the device of a key: %w", err)
+		return Device{}, false, false, fmt.Errorf("looking for the device of a key: %w", err)
 	}
-	held, err := keyHolder(ctx, tx, d.User, p, requestID, signingKey)
-	return d, held == d.ID, err
+	held, trusted, err := keyHolder(ctx, tx, d.User, p, requestID, signingKey)
+	return d, held == d.ID, trusted, err
 }
 
 // LiveOf are a user's live devices by name. It asks nobody's permission.

@@ -63,6 +63,7 @@ type Device struct {
 	StateBefore State          // of a deleted device: what Undelete returns to
 	PurgeAt     time.Time      // of a deleted device: when its window ends
 	LockedAt    time.Time      // since when nothing is shown or restored there; zero: it is
+	ResetAt     time.Time      // when a security reset deactivated it; zero: none did
 	InactiveAt  time.Time      // since when it counts as inactive; zero: it does not
 	NotedAt     time.Time      // last warning before an inactive device is deleted
 	Owner       accounts.State // of the user: while it is not active, the device is refused

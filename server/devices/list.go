@@ -19,9 +19,18 @@ type Filter struct {
 	User   accounts.ID // empty: every user that is not deleted, for those who may
 	State  State       // empty: those that are live
 	Marked Mark        // only those with this mark
-	Search string      // in the device's names and its user's
-	After  string      // where the page before ended
-	Limit  int         // 0 means 50, at most 500
+
+	Users           []accounts.ID    // only theirs; empty: whosever
+	Profile         access.ProfileID // of their users
+	Default         bool             // with Profile: also of users who have none of their own
+	OS              string           // such as linux
+	Token           string           // the deployment token that they came, or came back, by
+	ActivatedBefore time.Time
+	SeenSince       time.Time
+
+	Search string // in the device's names and its user's
+	After  string // where the page before ended
+	Limit  int    // 0 means 50, at most 500
 }
 
 // Mark is something that a device can be besides its state.
@@ -60,6 +69,29 @@ func (f Filter) where() (string, []any) {
 		add("d.state = $", f.State)
 	} else {
 		where = append(where, live)
+	}
+	if len(f.Users) > 0 {
+		where = append(where, "d.user_id IN ("+db.In(len(f.Users), len(args)+1)+")")
+		for _, u := range f.Users {
+			args = append(args, string(u))
+		}
+	}
+	if f.Profile != "" && f.Default {
+		add("(u.profile = $ OR u.profile IS NULL)", f.Profile)
+	} else if f.Profile != "" {
+		add("u.profile = $", f.Profile)
+	}
+	if f.OS != "" {
+		add("d.os = $", f.OS)
+	}
+	if f.Token != "" {
+		add("d.token = $", f.Token)
+	}
+	if !f.ActivatedBefore.IsZero() {
+		add("d.activated_at < $", db.Micros(f.ActivatedBefore))
+	}
+	if !f.SeenSince.IsZero() {
+		add("d.last_seen_at >= $", db.Micros(f.SeenSince))
 	}
 	switch f.Marked {
 	case MarkedInactive:
@@ -134,6 +166,33 @@ func Count(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) (int, err
 		return 0, fmt.Errorf("counting devices: %w", err)
 	}
 	return n, nil
+}
+
+// Chosen is a device that a filter chooses, as those need it who do something to
+// many.
+type Chosen struct {
+	ID     ID
+	User   accounts.ID
+	OS     string
+	Mailed bool // its user has an address
+}
+
+// Choose returns all devices that a filter chooses, by id, on one page.
+func Choose(ctx context.Context, tx *db.Tx, by access.Caller, f Filter) ([]Chosen, error) {
+	if err := f.see(by); err != nil {
+		return nil, err
+	}
+	where, args := f.where()
+	list, err := db.All(ctx, tx, func(row db.Row) (c Chosen, err error) {
+		var email string
+		err = row.Scan(&c.ID, &c.User, &c.OS, &email)
+		c.Mailed = email != ""
+		return c, err
+	}, "SELECT d.id, d.user_id, d.os, u.email"+joined+where+" ORDER BY d.id", args...)
+	if err != nil {
+		return nil, fmt.Errorf("choosing devices: %w", err)
+	}
+	return list, nil
 }
 
 // Summary is what a list of users says of the live devices of one.

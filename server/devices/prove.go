@@ -173,16 +173,23 @@ func allowed(ctx context.Context, tx *db.Tx, d Device) (refused, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return verdict(d.State, u.State), nil
+	return verdict(d.State, d.ResetAt, u.State), nil
 }
 
-func verdict(device State, user accounts.State) error {
+// verdict says why a device may not work, nil when it may; reset is when a
+// security reset deactivated it.
+func verdict(device State, reset time.Time, user accounts.State) error {
 	switch device {
 	case Active:
 	case Disabled:
 		return errs.New(errs.Forbidden, "device.disabled")
 	case Enrolling, Waiting:
 		return errs.New(errs.Forbidden, "device.waiting")
+	case Deactivated:
+		if !reset.IsZero() {
+			return errs.Of(errs.DeviceDeactivated, "reset_at", reset, "state", string(device))
+		}
+		fallthrough
 	default:
 		return errs.Of(errs.DeviceDeactivated, "state", string(device))
 	}
@@ -210,11 +217,12 @@ func Verify(ctx context.Context, tx *db.Tx, token string, from access.Caller) (a
 	}
 	c := access.Caller{Kind: access.DeviceKind, IP: from.IP, RequestID: from.RequestID}
 	var device State
+	var reset time.Time
 	var user accounts.State
-	err := tx.QueryRow(ctx, `SELECT d.id, d.user_id, d.org, d.name, d.state, u.state
+	err := tx.QueryRow(ctx, `SELECT d.id, d.user_id, d.org, d.name, d.state, d.reset_at, u.state
 		FROM device_tokens t JOIN devices d ON d.id = t.device JOIN users u ON u.id = d.user_id
 		WHERE t.token = $1 AND t.expires_at > $2`, hash, db.Micros(tx.Now())).
-		Scan(&c.Device, &c.User, &c.Org, &c.Name, &device, &user)
+		Scan(&c.Device, &c.User, &c.Org, &c.Name, &device, instant{&reset}, &user)
 	if errors.Is(err, sql.ErrNoRows) {
 		return access.Caller{}, ended
 	}
@@ -222,7 +230,7 @@ func Verify(ctx context.Context, tx *db.Tx, token string, from access.Caller) (a
 		return access.Caller{}, fmt.Errorf("looking for a device token: %w", err)
 	}
 	// The caller is known even when it is refused: the record names it.
-	return c, verdict(device, user)
+	return c, verdict(device, reset, user)
 }
 
 // Expire deletes challenges, tokens and activations that are over, and keys and requests that ended

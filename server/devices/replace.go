@@ -265,7 +265,7 @@ func nextSerial(ctx context.Context, tx *db.Tx, id ID) (uint64, error) {
 // writeIdentity writes who the device is now.
 func (d Device) writeIdentity(ctx context.Context, tx *db.Tx) error {
 	h := d.Hardware
-	_, err := tx.Exec(ctx, `UPDATE devices SET request_id = $2, state = $3, state_at = $4, state_reason = '', name = $5, name_key = $6, named = $7,
+	_, err := tx.Exec(ctx, `UPDATE devices SET request_id = $2, state = $3, state_at = $4, state_reason = '', reset_at = 0, name = $5, name_key = $6, named = $7,
 			search = $8, machine_id = $9, serial = $10, hostname = $11, os = $12, os_version = $13, arch = $14, os_user = $15, os_home = $16,
 			is_system = $17, client_version = $18, signing_key = $19, cert_serial = $20, cert = $21, last_seen_at = $4, last_ip = $22,
 			status = '', status_code = '', progress = '', next_run_at = 0, profile_version = 0, changed_at = $4, activated_at = $23,

@@ -95,7 +95,7 @@ func write(ctx context.Context, tx *db.Tx, d Device, to State, reason string, pu
 		before = d.State
 	}
 	_, err := tx.Exec(ctx, `UPDATE devices SET state = $2, state_at = $3, state_reason = $4, state_before = $5, purge_at = $6, changed_at = $3,
-		inactive_at = 0, noted_at = 0 WHERE id = $1`, d.ID, to, db.Micros(tx.Now()), reason, before, db.Micros(purgeAt))
+		inactive_at = 0, noted_at = 0, reset_at = 0 WHERE id = $1`, d.ID, to, db.Micros(tx.Now()), reason, before, db.Micros(purgeAt))
 	if err != nil {
 		return fmt.Errorf("changing the state of device %s: %w", d.ID, err)
 	}

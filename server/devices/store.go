@@ -16,7 +16,7 @@ import (
 )
 
 const columns = `d.id, d.org, d.user_id, d.request_id, d.state, d.state_at, d.state_reason, d.name, d.machine_id, d.serial, d.hostname,
-	d.state_before, d.names, d.purge_at, d.locked_at, d.inactive_at, d.noted_at, d.complete_at,
+	d.state_before, d.names, d.purge_at, d.locked_at, d.reset_at, d.inactive_at, d.noted_at, d.complete_at,
 	d.os, d.os_version, d.arch, d.os_user, d.is_system, d.client_version, d.signing_key, d.cert_serial, d.cert, d.folders, d.last_seen_at,
 	d.last_ip, d.status, d.status_code, d.progress, d.next_run_at, d.last_backup_at, d.last_snapshot, d.last_status, d.stored_bytes,
 	d.stored_files, d.profile_version, d.changed_at, d.created_at, d.activated_at, d.os_home, d.named, d.choices, d.root_epoch, d.replaces,
@@ -30,7 +30,7 @@ func scan(row db.Row, more ...any) (d Device, err error) {
 	var folders, progress, choices string
 	h := &d.Hardware
 	err = row.Scan(append([]any{&d.ID, &d.Org, &d.User, &d.requestID, &d.State, &state, &d.StateReason, &d.Name, &h.MachineID, &h.Serial, &h.Hostname,
-		&d.StateBefore, &d.Names, instant{&d.PurgeAt}, instant{&d.LockedAt}, instant{&d.InactiveAt}, instant{&d.NotedAt}, instant{&d.CompleteAt},
+		&d.StateBefore, &d.Names, instant{&d.PurgeAt}, instant{&d.LockedAt}, instant{&d.ResetAt}, instant{&d.InactiveAt}, instant{&d.NotedAt}, instant{&d.CompleteAt},
 		&h.OS, &h.OSVersion, &h.Arch, &h.OSUser, &d.System, &d.ClientVersion, &d.SigningKey, &d.CertSerial, &d.Cert, &folders, &seen,
 		&d.LastIP, &d.Status, &d.StatusCode, &progress, &next, &backup, &d.LastSnapshot, &d.LastStatus, &d.StoredBytes,
 		&d.StoredFiles, &d.ProfileVersion, &changed, &created, &activated, &h.OSHome, &d.Named, &choices, &d.RootEpoch, &d.Replaces,
