@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -230,7 +231,12 @@ func (x *scene) deployment() {
 		return err
 	})
 	x.write(func(tx *db.Tx) error {
-		_, err := deploy.ImportMap(x.Context(), tx, by, x.Org.ID, strings.NewReader("email,device_id,id_type,username\nuser,4c4c4544-0042-3510,uuid,marie\n"))
+		_, err := deploy.ImportMap(x.Context(), tx, by, x.Keys, x.Org.ID, strings.NewReader("email,device_id,id_type,username\nuser,4c4c4544-0042-3510,uuid,marie\n"))
+		if err != nil {
+			return err
+		}
+		rows, _, err := deploy.Mappings(x.Context(), tx, by, x.Org.ID, 1)
+		x.ids["number"] = strconv.FormatInt(rows[0].Number, 10)
 		return err
 	})
 	for name, email := range map[string]string{"lab-1": "new.hire@example.org", "lab-2": "who@elsewhere.example", "office": ""} {

@@ -45,6 +45,19 @@ func TakeSeat(ctx context.Context, tx *db.Tx, ring *keys.Ring, id ID) error {
 	return recount(ctx, tx, u.Licence)
 }
 
+// AskSeat reports, as TakeSeat would, that an account can have no seat.
+func AskSeat(ctx context.Context, tx *db.Tx, ring *keys.Ring, id ID) error {
+	u, err := Find(ctx, tx, id)
+	if err != nil || u.Seat == ActiveSeat {
+		return err
+	}
+	s, err := settings.Load(ctx, tx)
+	if err != nil {
+		return err
+	}
+	return takeSeat(ctx, tx, ring, &u, s)
+}
+
 // takeSeat asks for the seat. Who calls it writes u and counts again.
 func takeSeat(ctx context.Context, tx *db.Tx, ring *keys.Ring, u *User, s settings.Settings) error {
 	grace := time.Duration(s.Licences.GraceDays) * 24 * time.Hour

@@ -1,7 +1,9 @@
 package console
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
@@ -206,7 +209,15 @@ func (c *console) deployToken(w http.ResponseWriter, r *http.Request, v *visit) 
 		for _, d := range list {
 			listed = append(listed, devices.Listed{Device: d})
 		}
-		page.Quarantined, err = deviceRows(ctx, tx, page.Frame, listed)
+		if page.Quarantined, err = deviceRows(ctx, tx, page.Frame, listed); err != nil {
+			return err
+		}
+		page.describe(t)
+		enrolled, err := deploy.Rollout(ctx, tx, v.caller, t.Org, t.ID, tx.Now().AddDate(0, 0, -rolloutDays))
+		page.Stages = nil
+		if len(enrolled) > 0 {
+			page.Stages, _ = stagesOf(page.Printer(), enrolled)
+		}
 		return err
 	})
 	if err != nil {
@@ -214,6 +225,57 @@ func (c *console) deployToken(w http.ResponseWriter, r *http.Request, v *visit) 
 		return
 	}
 	c.site.Render(w, r, http.StatusOK, "deploy-token", page)
+}
+
+// describe says a token's figures, and in sentences whom it lets in and what
+// becomes of them.
+func (page *tokenPage) describe(t deploy.Token) {
+	p := page.Printer()
+	ends := p.T("deploy.forever")
+	if !t.ExpiresAt.IsZero() {
+		ends = p.Date(t.ExpiresAt.In(page.Zone()))
+	}
+	used := "–"
+	if !t.LastUsedAt.IsZero() {
+		used = p.Time(t.LastUsedAt.In(page.Zone()), page.Now())
+	}
+	page.Figures = []count{{Icon: "devices", Text: p.T("deploy.uses"), Value: page.Token.Limit()}, {Icon: "clock", Text: p.T("deploy.last_used"), Value: used},
+		{Icon: "ban", Text: p.T("deploy.failures"), Value: p.Number(t.Failures)}, {Icon: "hourglass", Text: p.T("deploy.expires"), Value: ends}}
+	if t.Failures > 0 {
+		page.Figures[2].Href = deployment + "/knocking"
+	}
+	page.Rules = nil
+	say := func(sign, icon, key string, args ...any) {
+		page.Rules = append(page.Rules, web.Sign{Sign: sign, Icon: icon, Text: p.T("deploy.rule."+key, args...)})
+	}
+	bounded := func(key, icon string, list []string) {
+		if len(list) == 0 {
+			say("idle", icon, key+".any")
+			return
+		}
+		say("good", icon, key, "list", web.Visible(strings.Join(list, ", ")))
+	}
+	bounded("systems", "device-laptop", page.Systems)
+	bounded("networks", "world", t.Networks)
+	bounded("hosts", "filter", t.Hosts)
+	if t.Approve {
+		say("good", "circle-check", "approve")
+	} else {
+		say("warn", "alert-triangle", "approve.not")
+	}
+	if t.CreateUsers {
+		say("good", "user-plus", "users", "list", web.Visible(strings.Join(t.Domains, ", ")))
+	} else {
+		say("idle", "user-off", "users.not")
+	}
+	if page.Profile != "" {
+		say("good", "adjustments", "profile", "profile", web.Visible(page.Profile))
+	}
+	if t.Prompt {
+		say("idle", "user-question", "ask")
+	} else {
+		say("idle", "user-x", "ask.not")
+	}
 }
 
 func (c *console) askRevokeToken(w http.ResponseWriter, r *http.Request, v *visit) {
@@ -417,7 +479,8 @@ func (c *console) rollout(w http.ResponseWriter, r *http.Request, v *visit) {
 	c.site.Render(w, r, http.StatusOK, "deploy-rollout", page)
 }
 
-// laggards sends those that are not protected yet as a file.
+// laggards sends those that are not protected yet as a file: all, or of one
+// group of the page.
 func (c *console) laggards(w http.ResponseWriter, r *http.Request, v *visit) {
 	var list []deploy.Enrolment
 	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
@@ -428,6 +491,9 @@ func (c *console) laggards(w http.ResponseWriter, r *http.Request, v *visit) {
 			list, err = deploy.Rollout(r.Context(), tx, v.caller, v.org(), r.FormValue("token"), tx.Now().AddDate(0, 0, -rolloutDays))
 			return err
 		})
+	}
+	if group := r.FormValue("group"); group != "" {
+		list = slices.DeleteFunc(list, func(e deploy.Enrolment) bool { return groupOf(e, r.FormValue("by")) != group })
 	}
 	var b strings.Builder
 	if err == nil {
@@ -440,48 +506,44 @@ func (c *console) laggards(w http.ResponseWriter, r *http.Request, v *visit) {
 	sendCSV(w, "laggards.csv", []byte(b.String()))
 }
 
+// groupOf is the group in which a computer is counted.
+func groupOf(e deploy.Enrolment, by string) string {
+	name := e.TokenName
+	switch by {
+	case "os":
+		name = web.System(e.OS, "", "")
+	case "version":
+		name = e.Version
+	}
+	return cmp.Or(name, "–")
+}
+
 // fill counts how far computers are, all of them and in groups.
 func (page *rolloutPage) fill(list []deploy.Enrolment) {
 	p := page.Printer()
-	page.Groups, page.Laggards = nil, 0
-	total := funnel{Name: p.T("deploy.rollout.total"), Counts: make([]int64, len(deploy.Stages()))}
 	groups := map[string]*funnel{}
+	page.Stages, page.Laggards = stagesOf(p, list)
+	export := func(group string) string {
+		return deployment + "/rollout/laggards?" + url.Values{"token": {page.Token}, "by": {page.By}, "group": {group}}.Encode()
+	}
 	for _, e := range list {
-		name := e.TokenName
-		switch page.By {
-		case "os":
-			name = web.System(e.OS, "", "")
-		case "version":
-			name = e.Version
-		}
-		if name == "" {
-			name = "–"
-		}
+		name := groupOf(e, page.By)
 		g := groups[name]
 		if g == nil {
-			g = &funnel{Name: name, Counts: make([]int64, len(total.Counts))}
+			g = &funnel{Name: name, Counts: make([]int64, len(page.Stages)), Export: export(name)}
 			groups[name] = g
 		}
 		for n := 0; n <= slices.Index(deploy.Stages(), e.Stage); n++ {
-			total.Counts[n]++
 			g.Counts[n]++
 		}
 		if e.Stage != deploy.StageProtected {
-			page.Laggards++
+			g.Laggards++
 		}
 	}
-	page.Stages = nil
-	for n, s := range deploy.Stages() {
-		x := stageItem{Text: p.T("deploy.stage." + string(s)), Count: total.Counts[n]}
-		if total.Counts[0] > 0 {
-			x.Bar = spread([]bar{{Class: "good", Width: x.Count}, {Class: "rest", Width: total.Counts[0] - x.Count}})
-		}
-		page.Stages = append(page.Stages, x)
+	page.Groups = nil
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		page.Groups = append(page.Groups, *groups[name])
 	}
-	for _, g := range groups {
-		page.Groups = append(page.Groups, *g)
-	}
-	slices.SortFunc(page.Groups, func(a, b funnel) int { return strings.Compare(a.Name, b.Name) })
 	page.Bys = nil
 	for _, by := range []string{"token", "os", "version"} {
 		q := url.Values{"by": {by}}
@@ -490,7 +552,28 @@ func (page *rolloutPage) fill(list []deploy.Enrolment) {
 		}
 		page.Bys = append(page.Bys, choice{Text: p.T("deploy.rollout.by." + by), Href: deployment + "/rollout?" + q.Encode(), Active: page.By == by || page.By == "" && by == "token"})
 	}
-	page.Export = deployment + "/rollout/laggards?token=" + url.QueryEscape(page.Token)
+	page.Export = export("")
+}
+
+// stagesOf counts how far computers are, and those that are not protected yet.
+func stagesOf(p *locale.Printer, list []deploy.Enrolment) (stages []stageItem, laggards int64) {
+	counts := make([]int64, len(deploy.Stages()))
+	for _, e := range list {
+		for n := 0; n <= slices.Index(deploy.Stages(), e.Stage); n++ {
+			counts[n]++
+		}
+		if e.Stage != deploy.StageProtected {
+			laggards++
+		}
+	}
+	for n, s := range deploy.Stages() {
+		x := stageItem{Text: p.T("deploy.stage." + string(s)), Count: counts[n]}
+		if counts[0] > 0 {
+			x.Bar = spread([]bar{{Class: "good", Width: x.Count}, {Class: "rest", Width: counts[0] - x.Count}})
+		}
+		stages = append(stages, x)
+	}
+	return stages, laggards
 }
 
 // Limit is said of a token's uses.

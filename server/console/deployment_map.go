@@ -3,12 +3,15 @@ package console
 import (
 	"bytes"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/entry"
@@ -23,7 +26,87 @@ func (c *console) mapRoutes(mux *entry.Mux) {
 	mux.HandleFunc("POST "+deviceMap+"/import", c.admin(c.importMap))
 	mux.HandleFunc("POST "+deviceMap+"/failed", c.admin(c.failedMap))
 	mux.HandleFunc("GET "+deviceMap+"/sample", c.admin(c.sampleMap))
+	mux.HandleFunc("GET "+deviceMap+"/new", c.admin(c.askMapping))
+	mux.HandleFunc("POST "+deviceMap+"/new", c.admin(c.saveMapping))
+	mux.HandleFunc("GET "+deviceMap+"/{number}", c.admin(c.askMapping))
+	mux.HandleFunc("POST "+deviceMap+"/{number}", c.admin(c.saveMapping))
 	mux.HandleFunc("POST "+deviceMap+"/{number}/remove", c.admin(c.unmap))
+}
+
+// mapFields are the fields that the keys of what is wrong with a row name.
+var mapFields = map[string]string{"deploy.map.user": "email", "deploy.map.state": "email", "error.E1207": "email", "deploy.map.id": "device_id", "deploy.map.taken": "device_id",
+	"deploy.map.type": "id_type", "deploy.map.characters": "username", "deploy.map.old": "old_device_name", "deploy.map.expires": "expires"}
+
+// mapNumber is the row that the address names, 0 for a new one.
+func mapNumber(r *http.Request) (int64, error) {
+	text := r.PathValue("number")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n <= 0 {
+		return 0, errs.New(errs.NotFound, "access.not.found")
+	}
+	return n, nil
+}
+
+// askMapping shows a row of the map, to be changed, or an empty one.
+func (c *console) askMapping(w http.ResponseWriter, r *http.Request, v *visit) {
+	n, err := mapNumber(r)
+	m := deploy.Mapping{Type: deploy.ByUUID}
+	if err == nil {
+		err = c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+			if n == 0 {
+				return audit.See(v.caller, access.Deploy, v.org(), "", "device-map")
+			}
+			m, err = deploy.FindMapping(r.Context(), tx, v.caller, n)
+			return err
+		})
+	}
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	c.showMapping(w, r, v, http.StatusOK, m.Values(), nil)
+}
+
+func (c *console) showMapping(w http.ResponseWriter, r *http.Request, v *visit, status int, values map[string]string, failure error) {
+	title := "deploy.map.change"
+	if r.PathValue("number") == "" {
+		title = "deploy.map.add"
+	}
+	page := mappingPage{deployFrame: c.deployFrame(w, r, v, title), Action: r.URL.Path, Values: values}
+	if failure != nil {
+		e := errs.Find(failure)
+		if e == nil || !strings.HasPrefix(e.Key, "deploy.map.") && !errs.Is(failure, errs.AmbiguousAccount) || !page.Form.AddTo(page.Printer(), failure, mapFields) {
+			c.fail(w, r, v.caller, failure)
+			return
+		}
+	}
+	p := page.Printer()
+	for _, t := range []string{deploy.ByUUID, deploy.BySerial, deploy.ByHostname} {
+		page.Types = append(page.Types, option{t, p.T("deploy.map.type." + t)})
+	}
+	page.Restores = []option{{"", p.T("deploy.map.restore.none")}, {"DATA", p.T("deploy.map.restore.data")}, {"SYSTEM", p.T("deploy.map.restore.system")}, {"ALL", p.T("deploy.map.restore.all")}}
+	c.site.Render(w, r, status, "deploy-mapping", page)
+}
+
+func (c *console) saveMapping(w http.ResponseWriter, r *http.Request, v *visit) {
+	n, err := mapNumber(r)
+	values := map[string]string{}
+	for _, name := range deploy.MapColumns() {
+		values[name] = r.PostFormValue(name)
+	}
+	if err == nil {
+		err = c.DB.Write(r.Context(), func(tx *db.Tx) error {
+			return deploy.Map(r.Context(), tx, v.caller, c.Keys, v.org(), n, maps.Clone(values))
+		})
+	}
+	if err != nil {
+		c.showMapping(w, r, v, web.Status(w, err), values, err)
+		return
+	}
+	c.site.Done(w, r, deviceMap, web.Flash{Key: "form.saved"})
 }
 
 // mapShown is how many rows of the map are listed.
@@ -90,7 +173,7 @@ func (c *console) checkMap(w http.ResponseWriter, r *http.Request, v *visit) {
 func (c *console) importMap(w http.ResponseWriter, r *http.Request, v *visit) {
 	var f deploy.MapFile
 	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		f, err = deploy.ImportMap(r.Context(), tx, v.caller, v.org(), strings.NewReader(r.PostFormValue("text")))
+		f, err = deploy.ImportMap(r.Context(), tx, v.caller, c.Keys, v.org(), strings.NewReader(r.PostFormValue("text")))
 		return err
 	})
 	if err != nil {
@@ -119,12 +202,10 @@ func (c *console) failedMap(w http.ResponseWriter, r *http.Request, v *visit) {
 }
 
 func (c *console) unmap(w http.ResponseWriter, r *http.Request, v *visit) {
-	n, err := strconv.ParseInt(r.PathValue("number"), 10, 64)
-	if err != nil {
-		c.fail(w, r, v.caller, errs.New(errs.NotFound, "access.not.found"))
-		return
+	n, err := mapNumber(r)
+	if err == nil {
+		err = c.DB.Write(r.Context(), func(tx *db.Tx) error { return deploy.Unmap(r.Context(), tx, v.caller, n) })
 	}
-	err = c.DB.Write(r.Context(), func(tx *db.Tx) error { return deploy.Unmap(r.Context(), tx, v.caller, n) })
 	if err != nil {
 		c.fail(w, r, v.caller, err)
 		return

@@ -57,6 +57,9 @@ type tokenPage struct {
 	Token       tokenItem
 	Profile     string
 	Systems     []string
+	Figures     []count
+	Rules       []web.Sign
+	Stages      []stageItem
 	Quarantined []device
 }
 
@@ -100,8 +103,10 @@ type stageItem struct {
 }
 
 type funnel struct {
-	Name   string
-	Counts []int64
+	Name     string
+	Counts   []int64
+	Laggards int64
+	Export   string // where they are had as a file
 }
 
 type rolloutPage struct {
@@ -120,6 +125,16 @@ type mapPage struct {
 	Form  web.Form
 	Rows  []deploy.Mapping
 	Total int64
+}
+
+// mappingPage is one row of the map.
+type mappingPage struct {
+	deployFrame
+	Form     web.Form
+	Action   string
+	Values   map[string]string // by the columns of a file
+	Types    []option
+	Restores []option
 }
 
 type mapRow struct {

@@ -67,11 +67,18 @@ func TestDeployment(t *testing.T) {
 	admin.done(admin.post("/admin/deployment/approvals", "act", "refuse", "device", first), "Devices refused: 1.")
 	admin.done(admin.post("/admin/deployment/approvals", "act", "approve-all", "q", "two"), "Devices approved: 1.")
 	admin.get("/admin/deployment/rollout?by=os").want(t, http.StatusOK, "Linux", "Token used", "3 laggards")
+	if rows := admin.get("/admin/deployment/rollout/laggards?by=os&group=Linux").table(t); len(rows) != 4 {
+		t.Errorf("laggards on Linux: %v", rows)
+	}
+	if rows := admin.get("/admin/deployment/rollout/laggards?by=os&group=Windows").table(t); len(rows) != 1 {
+		t.Errorf("laggards on Windows: %v", rows)
+	}
 	if rows := admin.get("/admin/deployment/rollout/laggards").table(t); len(rows) != 4 || rows[1][0] != "three" {
 		t.Errorf("laggards: %v", rows)
 	}
 	id := strings.Split(token, ".")[1]
 	at := "/admin/deployment/tokens/" + id
+	admin.get(at).want(t, http.StatusOK, "3 / 3", "Systems: Linux", "Any network", "An administrator approves each device.", "new addresses in example.org", "First backup started")
 	admin.get(at+"/revoke").want(t, http.StatusOK, "1 device is active")
 	admin.post(at+"/revoke", "what", "quarantine", "since", "").want(t, http.StatusBadRequest, "Give a day.")
 	gone := admin.done(admin.post(at+"/revoke", "what", "quarantine", "since", "2020-01-01"), "Devices in quarantine: 1.", "Revoked", "In quarantine", "two")
@@ -128,4 +135,22 @@ func TestDeviceMap(t *testing.T) {
 		t.Error(err)
 	}
 	admin.get("/admin/deployment/map").want(t, http.StatusOK, "The device map is empty")
+}
+
+// A row of the device map is made and changed by a form, by the rules of a file.
+func TestMapRow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	admin := w.as("orgadmin")
+	w.as("viewer").get("/admin/deployment/map/new").want(t, http.StatusForbidden)
+	admin.get("/admin/deployment/map/new").want(t, http.StatusOK, "Machine id")
+	admin.get("/admin/deployment/map/77").want(t, http.StatusNotFound)
+	admin.get("/admin/deployment/map/x").want(t, http.StatusNotFound)
+	admin.post("/admin/deployment/map/new", "email", "nobody", "device_id", "4c4c-1", "id_type", "uuid").want(t, http.StatusNotFound, "Nobody has the address", `value="4c4c-1"`)
+	admin.done(admin.post("/admin/deployment/map/new", "email", "user", "device_id", "4c4c-1", "id_type", "uuid", "username", "una"), "4c4c-1", "1 computer in the map")
+	row := regexp.MustCompile(`/admin/deployment/map/[0-9]+`).FindString(admin.get("/admin/deployment/map").body)
+	admin.get(row).want(t, http.StatusOK, `value="una"`, `value="4c4c-1"`)
+	admin.post(row, "email", "user", "device_id", "4c4c-1", "id_type", "uuid", "expires", "2001-01-01").want(t, http.StatusBadRequest, "no day to come")
+	admin.done(admin.post(row, "email", "user", "device_id", "4c4c-2", "id_type", "serial-number"), "4c4c-2", "Serial number").lacks(t, "4c4c-1")
+	admin.done(admin.post(row+"/remove"), "The device map is empty")
 }

@@ -185,7 +185,7 @@ func TestWhyNotProtected(t *testing.T) {
 	w := newWorld(t)
 	d := w.NewDevice(w.User, "LAPTOP")
 	admin, at := w.as("admin"), "/admin/devices/"+d.DeviceID
-	admin.get(at).want(t, http.StatusOK, "Why is it not protected?", "It has not begun a backup yet.", at+"/backup", "Settings in force", "Every 4 h", "Default", "User may change")
+	admin.get(at).want(t, http.StatusOK, "Why is it not protected?", "It has not begun a backup yet.", at+"/backup", "Settings in force", "Every 4 h", "Default", "Can be changed there")
 	admin.done(admin.post(at+"/deactivate", "confirm", "LAPTOP"), "It was deactivated", "choice=reactivate")
 	w.as("viewer").get(at).want(t, http.StatusOK, "It was deactivated").lacks(t, "choice=reactivate")
 }

@@ -146,6 +146,12 @@ func (r *redemption) first(ctx context.Context, tx *db.Tx) (accounts.ID, devices
 	if c.user, err = accounts.BeginDeployed(ctx, tx, by, c.user); err != nil {
 		return "", devices.Beginning{}, err
 	}
+	// Without a seat for whoever has no device yet nothing would come of it.
+	if c.choice == devices.First || c.choice == wire.Add {
+		if err := accounts.AskSeat(ctx, tx, r.ring, c.user.ID); err != nil {
+			return "", devices.Beginning{}, err
+		}
+	}
 	h := r.in.Hardware
 	used, err := r.token.use(ctx, tx, use{request: r.in.RequestID, ip: r.from.IP, hostname: tidy(h.Hostname), os: tidy(h.OS), how: c.how})
 	if err == nil && !used {

@@ -49,11 +49,17 @@ func (r *redemption) resolve(ctx context.Context, tx *db.Tx) (claim, error) {
 
 // unknown refuses a computer that is nobody's: its user is to sign in, or not.
 func (r *redemption) unknown() error {
+	email, _ := r.email()
+	return r.ask(email)
+}
+
+// ask refuses a computer whose user is to sign in, with the name that they may
+// have, where the token lets users be asked.
+func (r *redemption) ask(name string) error {
 	if !r.token.Prompt {
 		return errs.Of(errs.NoDeviceMapping)
 	}
-	email, _ := r.email()
-	return errs.New(errs.Forbidden, "deploy.prompt", "email", email)
+	return errs.New(errs.Forbidden, "deploy.prompt", "email", name)
 }
 
 // ofKey is the claim of a computer that holds the key of a device of the
@@ -99,7 +105,10 @@ func (r *redemption) ofMap(ctx context.Context, tx *db.Tx) (claim, error) {
 	if err != nil {
 		return claim{}, err
 	}
-	if !deployable(u) {
+	switch {
+	case works(u) && u.PrivacyOn:
+		return claim{}, r.ask(u.Username)
+	case !works(u):
 		return claim{}, r.unknown()
 	}
 	had, err := devices.Had(ctx, tx, u.ID)
@@ -173,7 +182,12 @@ func (r *redemption) ofEmail(ctx context.Context, tx *db.Tx) (claim, error) {
 // deployable reports whether a computer may become a device of u though u did
 // not sign in: who keeps administrators out is asked.
 func deployable(u accounts.User) bool {
-	return (u.State == accounts.Active || u.State == accounts.Invited) && !u.PrivacyOn && u.Kind == access.UserKind
+	return works(u) && !u.PrivacyOn
+}
+
+// works reports whether u can have devices.
+func works(u accounts.User) bool {
+	return (u.State == accounts.Active || u.State == accounts.Invited) && u.Kind == access.UserKind
 }
 
 // email is the address that the computer claims: as its management says, or the

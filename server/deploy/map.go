@@ -27,8 +27,10 @@ var idTypes = []string{ByUUID, BySerial, ByHostname}
 // when it was used.
 type Mapping struct {
 	Number    int64
+	Org       orgs.ID
 	User      accounts.ID
 	Username  string
+	Private   bool   // the user keeps administrators out, and has to sign in at the computer
 	Type      string // ByUUID, BySerial or ByHostname
 	Value     string // folded
 	OSUser    string // "" for any
@@ -39,11 +41,11 @@ type Mapping struct {
 	ExpiresAt time.Time // zero: never
 }
 
-const mapColumns = `m.number, m.user_id, u.username, m.id_type, m.id_value, m.os_user, m.old_device, m.restore, m.created_by, m.created_at, m.expires_at`
+const mapColumns = `m.number, m.org, m.user_id, u.username, u.privacy_on, m.id_type, m.id_value, m.os_user, m.old_device, m.restore, m.created_by, m.created_at, m.expires_at`
 
 func scanMapping(row db.Row) (m Mapping, err error) {
 	var created, expires int64
-	err = row.Scan(&m.Number, &m.User, &m.Username, &m.Type, &m.Value, &m.OSUser, &m.OldDevice, &m.Restore, &m.CreatedBy, &created, &expires)
+	err = row.Scan(&m.Number, &m.Org, &m.User, &m.Username, &m.Private, &m.Type, &m.Value, &m.OSUser, &m.OldDevice, &m.Restore, &m.CreatedBy, &created, &expires)
 	m.CreatedAt, m.ExpiresAt = db.Time(created), db.Time(expires)
 	return m, err
 }

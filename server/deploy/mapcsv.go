@@ -2,8 +2,6 @@ package deploy
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -16,6 +14,7 @@ import (
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/orgs"
 )
 
@@ -57,7 +56,7 @@ func CheckMap(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, fil
 		return MapFile{}, err
 	}
 	var f MapFile
-	taken := map[string]MapRow{}
+	taken := map[string]int{} // lines
 	for _, record := range records {
 		r := MapRow{Line: record.Line, Values: record.Values, Status: RowGood}
 		if record.Extra {
@@ -66,7 +65,13 @@ func CheckMap(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, fil
 			r.mapping, err = mappingOf(ctx, tx, org, record.Values)
 		}
 		if err == nil {
-			r.Status, err = r.mapping.beside(ctx, tx, org, taken, r)
+			key := r.mapping.key()
+			if first, twice := taken[key]; twice {
+				err = errs.New(errs.Conflict, "import.row.twice", "line", first)
+			} else {
+				taken[key] = r.Line
+				r.Status, err = r.mapping.beside(ctx, tx, org)
+			}
 		}
 		if errs.Find(err) != nil {
 			r.Status, r.Reason, err = RowBad, err, nil
@@ -92,8 +97,9 @@ func (f *MapFile) add(r MapRow) {
 }
 
 // ImportMap puts the good rows of a file into the device map, as they are by
-// now.
-func ImportMap(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, file io.Reader) (MapFile, error) {
+// now. Users who keep administrators out are told whose computers are said to be
+// theirs, and so are the administrators.
+func ImportMap(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, org orgs.ID, file io.Reader) (MapFile, error) {
 	f, err := CheckMap(ctx, tx, by, org, file)
 	if err != nil {
 		return f, err
@@ -102,19 +108,17 @@ func ImportMap(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, fi
 	if err != nil {
 		return f, err
 	}
+	var added []Mapping
 	for _, r := range f.Rows {
 		if r.Status != RowGood {
 			continue
 		}
-		m := r.mapping
-		_, err := tx.Exec(ctx, `INSERT INTO device_map (org, user_id, id_type, id_value, os_user, old_device, restore, created_by, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			org, m.User, m.Type, m.Value, m.OSUser, m.OldDevice, m.Restore, by.Name, db.Micros(tx.Now()), db.Micros(m.ExpiresAt))
-		if err != nil {
-			return f, fmt.Errorf("adding to the device map: %w", err)
+		if err := r.mapping.insert(ctx, tx, by, org); err != nil {
+			return f, err
 		}
+		added = append(added, r.mapping)
 	}
-	return f, nil
+	return f, tell(ctx, tx, by, ring, org, added)
 }
 
 // mappingOf reads one row.
@@ -160,12 +164,10 @@ func (m *Mapping) findUser(ctx context.Context, tx *db.Tx, org orgs.ID, email st
 		return errs.New(errs.NotFound, "deploy.map.user", "email", email)
 	case len(found) > 1:
 		return errs.Of(errs.AmbiguousAccount)
-	case found[0].PrivacyOn:
-		return errs.New(errs.Forbidden, "deploy.map.private", "username", found[0].Username)
-	case !deployable(found[0]):
+	case !works(found[0]):
 		return errs.New(errs.Conflict, "deploy.map.state", "username", found[0].Username)
 	}
-	m.User, m.Username = found[0].ID, found[0].Username
+	m.User, m.Username, m.Private = found[0].ID, found[0].Username, found[0].PrivacyOn
 	if m.OldDevice == "" {
 		return nil
 	}
@@ -179,14 +181,11 @@ func (m *Mapping) findUser(ctx context.Context, tx *db.Tx, org orgs.ID, email st
 	return nil
 }
 
-// beside compares a row with those of the map, and of the file, for the same
-// computer.
-func (m Mapping) beside(ctx context.Context, tx *db.Tx, org orgs.ID, taken map[string]MapRow, r MapRow) (string, error) {
-	key := m.Type + "\n" + m.Value + "\n" + orgs.Fold(m.OSUser)
-	if first, twice := taken[key]; twice {
-		return "", errs.New(errs.Conflict, "import.row.twice", "line", first.Line)
-	}
-	taken[key] = r
+// key is the same for rows that mean the same computer.
+func (m Mapping) key() string { return m.Type + "\n" + m.Value + "\n" + orgs.Fold(m.OSUser) }
+
+// beside compares a row with the others of the map for the same computer.
+func (m Mapping) beside(ctx context.Context, tx *db.Tx, org orgs.ID) (string, error) {
 	there, err := db.All(ctx, tx, scanMapping, "SELECT "+mapColumns+` FROM device_map m JOIN users u ON u.id = m.user_id
 		WHERE m.org = $1 AND m.id_type = $2 AND m.id_value = $3 AND (m.expires_at = 0 OR m.expires_at > $4)`, org, m.Type, m.Value, db.Micros(tx.Now()))
 	if err != nil {
@@ -194,7 +193,7 @@ func (m Mapping) beside(ctx context.Context, tx *db.Tx, org orgs.ID, taken map[s
 	}
 	for _, o := range there {
 		switch {
-		case orgs.Fold(o.OSUser) != orgs.Fold(m.OSUser):
+		case orgs.Fold(o.OSUser) != orgs.Fold(m.OSUser), o.Number == m.Number:
 		case o.User == m.User:
 			return RowExists, nil
 		default:
@@ -239,23 +238,4 @@ func Mappings(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, lim
 		return nil, 0, fmt.Errorf("listing the device map: %w", err)
 	}
 	return list, total, nil
-}
-
-// Unmap deletes a row of a device map.
-func Unmap(ctx context.Context, tx *db.Tx, by access.Caller, number int64) error {
-	var org orgs.ID
-	err := tx.QueryRow(ctx, "SELECT org FROM device_map WHERE number = $1", number).Scan(&org)
-	if errors.Is(err, sql.ErrNoRows) {
-		return errs.New(errs.NotFound, "access.not.found")
-	}
-	if err != nil {
-		return fmt.Errorf("looking into the device map: %w", err)
-	}
-	if err := audit.Check(ctx, tx, by, access.Deploy, org, "", "device-map", audit.Note("removed", number)); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, "DELETE FROM device_map WHERE number = $1", number); err != nil {
-		return fmt.Errorf("deleting from the device map: %w", err)
-	}
-	return nil
 }
