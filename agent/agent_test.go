@@ -390,12 +390,17 @@ func TestCommandsHandTheirWorkOver(t *testing.T) {
 	f := newFake(t)
 	st := device(t, f)
 	extra := t.TempDir()
+	shown, third := make(chan struct{}), make(chan struct{})
 	r := &runs{do: func(ctx context.Context, n int, progress func(wire.Progress)) error {
 		if n == 1 {
 			progress(wire.Progress{Files: 1, Folder: "/secret"})
-			time.Sleep(300 * time.Millisecond)
+			select {
+			case <-shown:
+			case <-ctx.Done():
+			}
 		}
 		if n == 3 {
+			close(third)
 			<-ctx.Done()
 			return ctx.Err()
 		}
@@ -406,8 +411,12 @@ func TestCommandsHandTheirWorkOver(t *testing.T) {
 	eventually(t, "the first backup runs", func() bool { return a.Live().Progress != nil })
 	// Asked for in the middle of another: that one's progress, then ours.
 	var seen []int64
+	show := sync.OnceFunc(func() { close(shown) })
 	answer, err := control.Ask(t.Context(), st.Dir(), control.Request{Do: control.Backup, Folders: [][]byte{[]byte(extra)}},
-		func(p wire.Progress) { seen = append(seen, p.Files) })
+		func(p wire.Progress) {
+			seen = append(seen, p.Files)
+			show()
+		})
 	if err != nil || answer.Result.Snapshot != "snapshot 2" || len(seen) == 0 {
 		t.Errorf("Ask = %+v, %v, progress %v", answer, err, seen)
 	}
@@ -424,8 +433,12 @@ func TestCommandsHandTheirWorkOver(t *testing.T) {
 	}
 	f.mu.Unlock()
 	// The asker goes away.
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	go func() {
+		<-third
+		cancel(context.DeadlineExceeded)
+	}()
 	if _, err := control.Ask(ctx, st.Dir(), control.Request{Do: control.Backup}, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Ask = %v", err)
 	}

@@ -75,18 +75,21 @@ func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, pr
 // it runs. The caller holds the state folder's lock.
 func (a *Agent) Once(ctx context.Context, folders []string, progress func(wire.Progress)) (*control.Result, error) {
 	beating, stop := context.WithCancel(ctx)
+	sending, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.beat(beating)
+		a.beat(beating, sending)
 	}()
 	result, err := a.Backup(ctx, folders, progress)
 	stop()
+	// A heartbeat that is on its way is waited for: cut off it may arrive yet,
+	// after the last, and this device seem to back up for ever.
+	defer time.AfterFunc(lastWord, giveUp).Stop()
 	<-done
-	if ctx.Err() == nil && a.Live().Online {
-		last, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		a.client.PutStatus(last, a.status())
+	if sending.Err() == nil && a.Live().Online {
+		a.client.PutStatus(sending, a.status())
 	}
 	return result, err
 }

@@ -17,6 +17,7 @@ import (
 const (
 	heartbeat        = time.Minute
 	runningHeartbeat = 5 * time.Second
+	lastWord         = 5 * time.Second  // for what a command still has to tell the server
 	pollWait         = 55 * time.Second // under what proxies and load balancers cut
 	firstPause       = 5 * time.Second  // after a failed poll, doubled each time
 	lastPause        = 5 * time.Minute
@@ -45,7 +46,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			cancel()
 		}
 	})
-	wg.Go(func() { a.beat(ctx) })
+	wg.Go(func() { a.beat(ctx, ctx) })
 	wg.Go(func() { a.poll(ctx) })
 	wg.Go(func() { a.keepConnection(ctx) })
 	wg.Go(func() { a.keepInformed(ctx) })
@@ -76,12 +77,14 @@ func (a *Agent) after(d time.Duration) <-chan time.Time {
 // about is d, up to a fifth more or less.
 func about(d time.Duration) time.Duration { return d*4/5 + rand.N(d*2/5) }
 
-// beat sends heartbeats, oftener while a backup runs.
-func (a *Agent) beat(ctx context.Context) {
+// beat sends heartbeats until ctx ends, oftener while a backup runs. One that is
+// on its way then ends with sending.
+func (a *Agent) beat(ctx, sending context.Context) {
 	for {
 		status := a.status()
-		said, err := a.client.PutStatus(ctx, status)
+		said, err := a.client.PutStatus(sending, status)
 		a.heardOf(status, err)
+
 		if a.heard(err) == nil {
 			a.setLocked(said.Locked)
 			a.learn(said)
