@@ -298,7 +298,7 @@ func TestFloodIsOfOneHost(t *testing.T) {
 		t.Errorf("from elsewhere: %v", err)
 	}
 	close(end)
-	w.stop()
+	w.g.Wait()
 }
 
 func TestSendReset(t *testing.T) {
