@@ -18,6 +18,7 @@ import (
 	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server"
+	"github.com/backstay/backstay/web"
 )
 
 // firstListen is where a quickstart listens, and then ever again: its device
@@ -204,7 +205,7 @@ func (q *quickstart) start(ctx context.Context) (_ context.Context, stop func() 
 	}
 	cfg := server.Config{Data: q.data, Listen: l.Addr().String(), Hasher: q.hasher, Log: slog.New(slog.NewTextHandler(logs, nil))}
 	if q.server, err = server.New(ctx, cfg); err != nil {
-		return nil, nil, errors.Join(err, l.Close(), logs.Close())
+		return nil, nil, errors.Join(q.outdated(err), l.Close(), logs.Close())
 	}
 	q.url = cfg.URL(l.Addr())
 	// Ctrl-C ends the work first, and the server only then: the client's last
@@ -224,6 +225,21 @@ func (q *quickstart) start(ctx context.Context) (_ context.Context, stop func() 
 		return nil, nil, errors.Join(err, stop())
 	}
 	return ctx, stop, nil
+}
+
+// outdated says of a database of another version which folder it is in: nobody
+// named that folder who just ran make quickstart again.
+func (q *quickstart) outdated(err error) error {
+	e := errs.Find(err)
+	if e == nil || e.Code != errs.SchemaVersion {
+		return err
+	}
+	about := errs.Of(errs.SchemaVersion, "a", e.Args["a"], "b", e.Args["b"], "data", web.Quote(q.data))
+	about.Key = "quickstart.newer"
+	if e.Key == "error.E1602.older" {
+		about.Key = "quickstart.older"
+	}
+	return about
 }
 
 // address is where to listen: where the device of an earlier run looks, else

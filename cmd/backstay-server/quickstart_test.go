@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/servertest"
 )
 
@@ -101,6 +102,29 @@ func (w *watched) Write(p []byte) (int, error) {
 		close(w.came)
 	}
 	return len(p), nil
+}
+
+// What an earlier release left is changed only when somebody says so, and they
+// are told how.
+func TestQuickstartOnOldData(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ statement, says string }{
+		"older": {`DELETE FROM goose_db_version WHERE version_id = $1`, "backstay-server migrate --data "},
+		"newer": {`UPDATE goose_db_version SET version_id = version_id + 1 WHERE version_id = $1`, "Remove the folder "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := newTry(t, ":", ":")
+			if status, out, err := q.run(t.Context(), q.folder); status != 0 {
+				t.Fatalf("status %d: %s%s", status, out, err)
+			}
+			edit(t, "sqlite:"+filepath.Join(q.data, "backstay.db"), c.statement, db.Target())
+			status, _, err := q.run(t.Context(), q.folder)
+			if status != 1 || !strings.Contains(err, "E1602") || !strings.Contains(err, c.says+q.data) {
+				t.Errorf("status %d: %s; want %q", status, err, c.says+q.data)
+			}
+		})
+	}
 }
 
 func TestQuickstartJudges(t *testing.T) {
