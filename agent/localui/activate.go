@@ -73,7 +73,11 @@ func (w *Window) activate(rw http.ResponseWriter, r *http.Request) {
 	p := &activatePage{page: w.step(rw, r, "window.activate", 1, ""), Chosen: r.PostFormValue("edition"),
 		Server: strings.TrimSpace(r.PostFormValue("server")), Fingerprint: strings.TrimSpace(r.PostFormValue("fingerprint")),
 		User: strings.TrimSpace(r.PostFormValue("user"))}
-	f, err := p.read(w)
+	then := r.PostFormValue("then")
+	if then != "/register" && then != "/forgot" {
+		then = "/password"
+	}
+	f, err := p.read(w, then)
 	if err != nil {
 		w.shows(rw, r, "activate", &p.page, p, err, map[string]string{"server.url": "server", "server.fingerprint": "fingerprint"})
 		return
@@ -86,8 +90,10 @@ func (w *Window) activate(rw http.ResponseWriter, r *http.Request) {
 	w.to(rw, r, "/connect")
 }
 
-// read is what the form says.
-func (p *activatePage) read(w *Window) (f flow, err error) {
+// read is what the form says. Who wants an account, or a new password, says who
+// they are on the next page.
+func (p *activatePage) read(w *Window, then string) (f flow, err error) {
+	f.then = then
 	if p.Editions, err = connection.Editions(w.cfg.Getenv); err != nil {
 		return f, err
 	}
@@ -110,7 +116,7 @@ func (p *activatePage) read(w *Window) (f flow, err error) {
 			}
 		}
 	}
-	if f.user == "" {
+	if f.user == "" && then == "/password" {
 		return f, errs.New(errs.Invalid, "window.user.missing", "field", "user")
 	}
 	return f, nil
@@ -141,7 +147,7 @@ func (w *Window) connectPage(rw http.ResponseWriter, r *http.Request) {
 	}
 	t := f.trial.now()
 	if t.passed() {
-		w.to(rw, r, "/password")
+		w.to(rw, r, f.then)
 		return
 	}
 	p := &connectPage{page: w.step(rw, r, "window.connect", 1, "/activate"), Running: !t.Done}
@@ -201,10 +207,20 @@ func (w *Window) reached(rw http.ResponseWriter, r *http.Request) (flow, trialed
 	return f, t, t.passed()
 }
 
+// reachedBy is reached, for what concerns somebody who said who they are.
+func (w *Window) reachedBy(rw http.ResponseWriter, r *http.Request) (flow, trialed, bool) {
+	f, t, ok := w.reached(rw, r)
+	if ok && f.user == "" {
+		w.to(rw, r, "/activate")
+		return f, t, false
+	}
+	return f, t, ok
+}
+
 func (w *Window) passwordPage(rw http.ResponseWriter, r *http.Request) { w.showPassword(rw, r, nil) }
 
 func (w *Window) showPassword(rw http.ResponseWriter, r *http.Request, err error) {
-	f, t, ok := w.reached(rw, r)
+	f, t, ok := w.reachedBy(rw, r)
 	if !ok {
 		return
 	}
@@ -221,7 +237,7 @@ func (w *Window) password(rw http.ResponseWriter, r *http.Request) {
 // proves begins the activation with what was typed, and goes on to what the
 // server asks for. show shows a failure where it was typed.
 func (w *Window) proves(rw http.ResponseWriter, r *http.Request, code string, show func(http.ResponseWriter, *http.Request, error)) {
-	f, _, ok := w.reached(rw, r)
+	f, _, ok := w.reachedBy(rw, r)
 	if !ok {
 		return
 	}
@@ -258,7 +274,7 @@ func (w *Window) codePage(rw http.ResponseWriter, r *http.Request) { w.showCode(
 
 // showCode asks for the code of a second factor.
 func (w *Window) showCode(rw http.ResponseWriter, r *http.Request, err error) {
-	f, _, ok := w.reached(rw, r)
+	f, _, ok := w.reachedBy(rw, r)
 	if !ok {
 		return
 	}
@@ -272,16 +288,13 @@ func (w *Window) showCode(rw http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (w *Window) code(rw http.ResponseWriter, r *http.Request) {
-	code := plainCode(r.PostFormValue("code"))
+	code := agent.PlainCode(r.PostFormValue("code"))
 	if f := w.now(); f.fresh != "" {
 		w.replaces(rw, r, f.fresh, code, w.showCode)
 		return
 	}
 	w.proves(rw, r, code, w.showCode)
 }
-
-// plainCode is a code without what people put between its digits.
-func plainCode(s string) string { return strings.NewReplacer(" ", "", "-", "").Replace(s) }
 
 type accountPage struct {
 	page
@@ -291,7 +304,7 @@ type accountPage struct {
 // accountPage lets somebody choose among the accounts that the password is right
 // for.
 func (w *Window) accountPage(rw http.ResponseWriter, r *http.Request) {
-	f, _, ok := w.reached(rw, r)
+	f, _, ok := w.reachedBy(rw, r)
 	if !ok {
 		return
 	}

@@ -3,6 +3,7 @@ package localui
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/backstay/backstay/agent"
 	"github.com/backstay/backstay/agent/connection"
@@ -16,6 +17,7 @@ import (
 type flow struct {
 	server, fingerprint string
 	user                string
+	then                string // the page after the server was reached
 	trial               *trial // the way to the server
 
 	password string
@@ -23,7 +25,9 @@ type flow struct {
 	methods  []string // of a second factor that is asked for
 	choice   []string // of the accounts that the password is right for
 
-	ready *ready
+	resend time.Time  // when another code of a registration may be asked for
+	tested wire.Proxy // settings that were tried and not kept
+	ready  *ready
 }
 
 // now is a copy of the flow as it stands.
@@ -138,7 +142,7 @@ func (w *Window) try(ctx context.Context) error {
 				return err
 			})
 		}
-		if report.Err() == nil && err == nil {
+		if report.Err() == nil && err == nil && f.then == "/password" {
 			err = agent.MayActivate(ctx, w.cfg.State, f.server)
 		}
 		t.mu.Lock()

@@ -25,7 +25,7 @@ func (w *Window) home(rw http.ResponseWriter, r *http.Request) {
 	case pending != nil:
 		w.to(rw, r, "/devices")
 	case errs.Is(err, errs.NotActivated):
-		w.to(rw, r, "/activate")
+		w.to(rw, r, w.first())
 	case err != nil:
 		w.fail(rw, r, err)
 	default:

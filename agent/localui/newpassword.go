@@ -84,7 +84,7 @@ func (w *Window) newPasswordPage(rw http.ResponseWriter, r *http.Request) {
 
 // showNewPassword asks for a password in place of one that must be changed.
 func (w *Window) showNewPassword(rw http.ResponseWriter, r *http.Request, err error) {
-	f, t, ok := w.reached(rw, r)
+	f, t, ok := w.reachedBy(rw, r)
 	if !ok {
 		return
 	}
@@ -122,7 +122,7 @@ func (w *Window) newPassword(rw http.ResponseWriter, r *http.Request) {
 // replaces sets a password of the user's own in place of the one that must be
 // changed, and goes on with it. show shows a failure where it was typed.
 func (w *Window) replaces(rw http.ResponseWriter, r *http.Request, password, code string, show func(http.ResponseWriter, *http.Request, error)) {
-	f, _, ok := w.reached(rw, r)
+	f, _, ok := w.reachedBy(rw, r)
 	if !ok {
 		return
 	}

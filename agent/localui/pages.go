@@ -38,6 +38,20 @@ func (w *Window) routes() *http.ServeMux {
 		"POST /waiting":      w.waiting,
 		"POST /cancel":       w.cancel,
 		"GET /ready":         w.readyPage,
+
+		"GET /register":         w.registerPage,
+		"POST /register":        w.register,
+		"GET /register/code":    w.registerCodePage,
+		"POST /register/code":   w.registerCode,
+		"POST /register/resend": w.resendCode,
+		"GET /forgot":           w.forgotPage,
+		"POST /forgot":          w.forgot,
+		"GET /forgot/sent":      w.forgotSent,
+		"GET /proxy":            w.proxyPage,
+		"POST /proxy":           w.proxy,
+		"POST /proxy/test":      w.testProxy,
+
+		"GET /alive": func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNoContent) },
 	} {
 		mux.HandleFunc(insert(pattern, w.base), handler)
 	}

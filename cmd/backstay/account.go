@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/backstay/backstay/agent"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/wire"
 )
@@ -120,7 +121,7 @@ func (a *app) changeCommand() *cobra.Command {
 		err = a.newPassword(cmd.Context(), newFile, offer.PasswordPolicy.Rules, func(password string) error {
 			in.NewPassword = password
 			return wire.WithCode(cmd.Context(), ask, func(code string) error {
-				in.SecondFactor = plainCode(code)
+				in.SecondFactor = agent.PlainCode(code)
 				return client.ChangePassword(cmd.Context(), in)
 			})
 		})

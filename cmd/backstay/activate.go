@@ -177,7 +177,7 @@ func (a *app) beginActivation(ctx context.Context, st *state.State, client *wire
 	ask := a.askCode(in.code)
 	for replaced := false; ; {
 		err := wire.WithCode(ctx, ask, func(code string) (err error) {
-			in.Code = plainCode(code)
+			in.Code = agent.PlainCode(code)
 			offer, err = agent.Begin(ctx, st, client, in.Activation)
 			return err
 		})
@@ -211,7 +211,7 @@ func (a *app) replacePassword(ctx context.Context, client *wire.Client, in *acti
 	return a.newPassword(ctx, in.newPasswordFile, offer.PasswordPolicy.Rules, func(password string) error {
 		err := wire.WithCode(ctx, ask, func(code string) error {
 			return client.ReplacePassword(ctx, wire.ReplacePassword{
-				Username: in.Username, Password: in.Password, NewPassword: password, SecondFactor: plainCode(code)})
+				Username: in.Username, Password: in.Password, NewPassword: password, SecondFactor: agent.PlainCode(code)})
 		})
 		if err == nil {
 			in.Password = password

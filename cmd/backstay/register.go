@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -80,7 +79,7 @@ func (a *app) register(cmd *cobra.Command, r *registering) error {
 	}
 	defer client.Close()
 	if r.resend {
-		if _, err := a.resend(cmd.Context(), st, client, waiting); err != nil {
+		if err := a.resend(cmd.Context(), st, client, waiting); err != nil {
 			return err
 		}
 	}
@@ -122,11 +121,13 @@ func (a *app) beginRegistration(cmd *cobra.Command, st *state.State, r *register
 		return nil, "", err
 	}
 	r.in.Language = string(a.say.Lang())
+	var waiting *state.Registration
 	var out wire.Registering
 	err = a.newPassword(cmd.Context(), r.passwordFile, offer.PasswordPolicy.Rules, func(password string) (err error) {
 		r.in.Password = password
 		for {
-			if out, err = client.Register(cmd.Context(), r.in); !errs.Is(err, errs.BadSerial) || !a.asks() {
+			waiting, out, err = agent.Register(cmd.Context(), st, client, r.server.fingerprint, r.in)
+			if !errs.Is(err, errs.BadSerial) || !a.asks() {
 				return err
 			}
 			a.complain(err)
@@ -138,12 +139,10 @@ func (a *app) beginRegistration(cmd *cobra.Command, st *state.State, r *register
 	if err != nil {
 		return nil, "", err
 	}
-	waiting := &state.Registration{Server: client.Server(), Fingerprint: r.server.fingerprint,
-		Username: r.in.Username, Email: r.in.Email, Pending: out.Pending}
 	if !a.json {
 		fmt.Fprintln(a.errOut, a.say.T("cli.register.mailed", "email", safe(waiting.Email), "n", int64(out.CodeMinutes)))
 	}
-	return waiting, r.in.Password, st.SetRegistration(waiting)
+	return waiting, r.in.Password, nil
 }
 
 // askFields asks for each field that no flag gave. The names may be left out.
@@ -183,24 +182,12 @@ func (a *app) askFields(cmd *cobra.Command, r *registering, offer wire.SignIn) e
 }
 
 // resend has another code mailed.
-func (a *app) resend(ctx context.Context, st *state.State, client *wire.Client, waiting *state.Registration) (wire.Registering, error) {
-	out, err := client.ResendCode(ctx, waiting.Pending)
-	if errs.Is(err, errs.LinkExpired) { // the server knows the registration no more
-		return out, cmp.Or(st.SetRegistration(nil), err)
-	}
-	if err != nil {
-		return out, err
-	}
-	if out.Pending != "" && out.Pending != waiting.Pending {
-		waiting.Pending = out.Pending
-		if err := st.SetRegistration(waiting); err != nil {
-			return out, err
-		}
-	}
-	if !a.json {
+func (a *app) resend(ctx context.Context, st *state.State, client *wire.Client, waiting *state.Registration) error {
+	out, err := agent.ResendCode(ctx, st, client, waiting)
+	if err == nil && !a.json {
 		fmt.Fprintln(a.errOut, a.say.T("cli.register.mailed", "email", safe(waiting.Email), "n", int64(out.CodeMinutes)))
 	}
-	return out, nil
+	return err
 }
 
 // confirmRegistration gives the code, or asks for it until it is right. Another
@@ -219,32 +206,22 @@ func (a *app) confirmRegistration(ctx context.Context, st *state.State, client *
 		case "":
 			continue
 		case "r":
-			if _, err := a.resend(ctx, st, client, waiting); err != nil && !errs.Is(err, errs.TooManyAttempts) {
+			if err := a.resend(ctx, st, client, waiting); err != nil && !errs.Is(err, errs.TooManyAttempts) {
 				return "", err
 			} else if err != nil {
 				a.complain(err)
 			}
 			continue
 		}
-		out, err := client.ConfirmRegistration(ctx, waiting.Pending, plainCode(code))
+		username, err := agent.ConfirmRegistration(ctx, st, client, waiting, code)
 		switch {
 		case err == nil:
-			return out.Username, st.SetRegistration(nil)
+			return username, nil
 		case given || !errs.Is(err, errs.WrongConfirmation) && !errs.Is(err, errs.LinkExpired):
 			return "", err
 		}
 		a.complain(err)
 	}
-}
-
-// plainCode is a code without what people put between its digits.
-func plainCode(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r == ' ' || r == '-' {
-			return -1
-		}
-		return r
-	}, s)
 }
 
 // registrationJSON is a registration in JSON output.

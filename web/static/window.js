@@ -3,6 +3,18 @@
 (() => {
   const all = (selector, root = document) => root.querySelectorAll(selector);
 
+  // An open page keeps the window's program running, and says so when it has
+  // ended all the same.
+  const main = document.querySelector('[data-alive]');
+  const ended = document.querySelector('[data-ended]');
+  setInterval(async () => {
+    try {
+      ended.hidden = (await fetch(main.dataset.alive)).ok;
+    } catch {
+      ended.hidden = false;
+    }
+  }, 60000);
+
   // A form that sends itself: at once, or after some seconds.
   for (const form of all('form[data-send]')) {
     setTimeout(() => form.requestSubmit(), 1000 * Number(form.dataset.send || 0));
