@@ -6,7 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/backup/catalog"
@@ -21,7 +23,7 @@ import (
 type keeping struct {
 	restore string // its id, empty when nothing is kept
 	parts   []state.RestorePart
-	outside []bool          // of each part: no folder of the backup holds its place
+	folders []string        // that the backup looks at
 	failed  map[string]bool // paths that could not come back, and the folders above them
 
 	local  *state.Previous // the other computer's catalog
@@ -63,10 +65,9 @@ func (a *Agent) kept(k *keeping) {
 }
 
 func newKeeping(r *state.Restore, folders []string) *keeping {
-	k := &keeping{restore: r.ID, failed: map[string]bool{}}
+	k := &keeping{restore: r.ID, folders: folders, failed: map[string]bool{}}
 	for _, p := range r.Parts {
 		k.parts = append(k.parts, p)
-		k.outside = append(k.outside, !covered(folders, p.Place()))
 		for _, f := range p.Failed {
 			for path := string(f); path != "/" && !k.failed[path]; path, _ = catalog.Split(path) {
 				k.failed[path] = true
@@ -152,8 +153,8 @@ func (k *keeping) missing(e *catalog.Entry) bool {
 	if e.Type != catalog.Folder {
 		return false
 	}
-	for i, p := range k.parts {
-		if catalog.Inside(path, p.Path()) && (k.outside[i] || !p.Done || len(p.Failed) > 0) {
+	for _, p := range k.parts {
+		if catalog.Inside(path, p.Path()) && (!covered(k.folders, p.Place()) || !p.Done || len(p.Failed) > 0) {
 			return true
 		}
 	}
@@ -162,7 +163,7 @@ func (k *keeping) missing(e *catalog.Entry) bool {
 
 func (k *keeping) missingIn(i int, path string, folder bool) bool {
 	switch p := k.parts[i]; {
-	case k.outside[i] || k.failed[path]:
+	case k.failed[path] || !covered(k.folders, placeOf(p, path)):
 		return true
 	case p.Done:
 		return false
@@ -173,10 +174,15 @@ func (k *keeping) missingIn(i int, path string, folder bool) bool {
 	}
 }
 
+// placeOf is where a path of a part is on this computer.
+func placeOf(p state.RestorePart, path string) string {
+	return filepath.Join(p.Place(), filepath.FromSlash(strings.TrimPrefix(path, p.Path())))
+}
+
 // roots are the folders of the other computer that stay in the snapshots.
 func (k *keeping) roots() (list []string) {
-	for i, p := range k.parts {
-		if k.outside[i] || !p.Done || len(p.Failed) > 0 {
+	for _, p := range k.parts {
+		if !covered(k.folders, p.Place()) || !p.Done || len(p.Failed) > 0 {
 			list = append(list, p.Path())
 		}
 	}

@@ -463,3 +463,50 @@ func TestDeferredIsNotKeptFromRenewal(t *testing.T) {
 	})
 	same(t, d, v, second)
 }
+
+// What is kept stays as it was, whatever is found in its place: the files of
+// another computer that are still to come.
+func TestKept(t *testing.T) {
+	d, v := newDisk(), newVault()
+	for _, path := range []string{"/old/1", "/old/sub/2", "/new/3", "/new/4", "/new/5"} {
+		d.file(path, []byte(path))
+	}
+	first := back(t, d, v, nil)
+	clear(d.opened)
+	for _, path := range []string{"/old/1", "/old/sub/2", "/new/3", "/new/5"} {
+		d.remove(path)
+	}
+	d.write("/new/4", []byte("another one of this computer"))
+	d.file("/new/5/in the way", []byte("of a file"))
+	d.file("/new/6", []byte("of this computer"))
+	d.roots = []string{"/new"}
+	keep := map[string]bool{"/old": true, "/old/1": true, "/old/sub": true, "/old/sub/2": true, "/new/3": true, "/new/4": true, "/new/5": true}
+	second := back(t, d, v, first, func(c *Config) {
+		c.Walked = []string{"/new"}
+		c.Keep = func(e *catalog.Entry) (bool, error) { return keep[e.Path()], nil }
+	})
+	got := v.entries(t, second.Root)
+	want := []string{"/new", "/new/3", "/new/4", "/new/5", "/new/6", "/old", "/old/1", "/old/sub", "/old/sub/2"}
+	if paths := slices.Sorted(maps.Keys(got)); !slices.Equal(paths, want) {
+		t.Errorf("the catalog has %q, want %q", paths, want)
+	}
+	if s := string(v.content(t, got["/new/4"])); s != "/new/4" {
+		t.Errorf("what is kept is %q", s)
+	}
+	if d.opened["/new/6"] != 1 || len(d.opened) != 1 {
+		t.Errorf("opened %v, want only what is of this computer", d.opened)
+	}
+	honest(t, v, second)
+
+	// Once it is back, what is found counts.
+	third := back(t, d, v, second, func(c *Config) { c.Walked = []string{"/new"} })
+	if paths, want := slices.Sorted(maps.Keys(v.entries(t, third.Root))), []string{"/new", "/new/4", "/new/5", "/new/5/in the way", "/new/6"}; !slices.Equal(paths, want) {
+		t.Errorf("afterwards the catalog has %q, want %q", paths, want)
+	}
+	broken := errors.New("broken")
+	cfg := config(d, v)
+	cfg.Previous, cfg.Keep = v.reader(second.Root), func(*catalog.Entry) (bool, error) { return false, broken }
+	if _, err := Run(t.Context(), cfg); !errors.Is(err, broken) {
+		t.Errorf("a failure to know what is kept: %v", err)
+	}
+}

@@ -1,0 +1,258 @@
+package api
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/backup/crypt"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/version"
+	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
+)
+
+// replaces has a computer take the place of a device, with its files.
+func (h *host) replaces(name, device string, change func(*wire.BeginActivation)) (*machine, *wire.RestoreGrant, error) {
+	h.t.Helper()
+	a, err := h.begins(wiretest.NewComputer(h.t), name, change)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	out, err := a.client.FinishActivation(h.t.Context(), wire.FinishActivation{Activation: a.begun.Activation, Choice: wire.Replace, DeviceID: device,
+		Restore: wire.RestoreFiles, EnrolmentKey: a.Enrolment, Signature: wire.SignFinish(a.Signing, a.begun.Activation, a.Enrolment)})
+	if err != nil {
+		return nil, nil, err
+	}
+	d := a.Computer.Device(h.t, out)
+	return &machine{Device: d, Client: h.client(d.DeviceID, d.Prove), h: h}, out.Restore, nil
+}
+
+// opensBy tries to open a snapshot at a device, and to read an object there.
+func (d *machine) opensBy(u *wire.User, hash string, object backup.Object) (opened, read error) {
+	d.h.t.Helper()
+	_, public, err := crypt.GenerateKey()
+	if err != nil {
+		d.h.t.Fatal(err)
+	}
+	_, opened = u.Open(d.h.t.Context(), hash, public)
+	read = u.Read(d.h.t.Context(), []backup.ID{object.Ref.ID}, func(kind backup.Kind, _ backup.ID, _ []byte) error {
+		if kind == backup.Missing {
+			return errs.Of(errs.NoSuchSnapshot, "what", "object")
+		}
+		return nil
+	})
+	return opened, read
+}
+
+func (d *machine) reports(r *wire.Restoring) wire.StatusAnswer {
+	d.h.t.Helper()
+	said, err := d.PutStatus(d.h.t.Context(), wire.Status{State: wire.StateIdle, ClientVersion: version.Number(), Restore: r,
+		Hardware: wire.Hardware{Hostname: "desk", OS: "linux", Arch: "amd64"}})
+	if err != nil {
+		d.h.t.Fatal(err)
+	}
+	return said
+}
+
+// D-03, D-04: the new computer may fetch what the old one's newest snapshot
+// needs, and nothing else, until that is done.
+func TestRestoreGrant(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.newUser("ann")
+	old := h.becomes("laptop", wire.Add, "", func(in *wire.BeginActivation) { in.Hardware.OSHome = "/home/old" })
+	first, _, before := old.backup("first")
+	newest, _, object := old.backup("second")
+	if _, err := old.OpenSession(t.Context(), old.SetID); err != nil { // it had not finished
+		t.Fatal(err)
+	}
+	next, grant, err := h.replaces("desk", old.DeviceID, plain)
+	if err != nil || grant == nil {
+		t.Fatalf("the grant is %+v, %v", grant, err)
+	}
+	if grant.Snapshot != newest.Hash || grant.Device != "laptop" || grant.Home != "/home/old" || next.RootEpoch != 1 {
+		t.Errorf("the grant is %+v, the epoch %d", grant, next.RootEpoch)
+	}
+	user := next.Granted(grant.Token)
+	if opened, read := next.opensBy(user, newest.Hash, object); opened != nil || read != nil {
+		t.Errorf("the snapshot that it is for: %v, %v", opened, read)
+	}
+	if opened, read := next.opensBy(user, first.Hash, before); !errs.Is(opened, errs.NoSuchSnapshot) || read == nil {
+		t.Errorf("another snapshot: %v, %v", opened, read)
+	}
+	other := h.becomes("other", wire.Add, "", plain)
+	if opened, read := other.opensBy(other.Granted(grant.Token), newest.Hash, object); errs.KindOf(opened) != errs.Unauthenticated || errs.KindOf(read) != errs.Unauthenticated {
+		t.Errorf("at another device: %v, %v", opened, read)
+	}
+	if _, err := user.BeginRestore(t.Context()); errs.KindOf(err) != errs.Forbidden {
+		t.Errorf("a grant by a grant: %v", err)
+	}
+	if s, err := next.OpenSession(t.Context(), next.SetID); err != nil || s.Resumed {
+		t.Errorf("the new computer goes on with the session of the old one: %+v, %v", s, err)
+	}
+
+	next.reports(&wire.Restoring{ID: grant.ID, State: wire.RestoreRunning, Progress: wire.Progress{Files: 1, TotalFiles: 2, Folder: "/home/old/secret"}})
+	shown := h.restoring(next)
+	if shown.State != wire.RestoreRunning || shown.From != "laptop" || shown.Progress.Files != 1 || shown.Progress.Folder != "" {
+		t.Errorf("the server shows %+v", shown)
+	}
+	next.reports(&wire.Restoring{ID: grant.ID, State: wire.RestoreDone})
+	if opened, read := next.opensBy(user, newest.Hash, object); errs.KindOf(opened) != errs.Unauthenticated || errs.KindOf(read) != errs.Unauthenticated {
+		t.Errorf("after its end: %v, %v", opened, read)
+	}
+}
+
+// restoring is what the server shows of a device's restore.
+func (h *host) restoring(d *machine) (r devices.Restore) {
+	h.t.Helper()
+	err := h.DB.Read(h.t.Context(), func(tx *db.Tx) (err error) {
+		r, _, err = devices.Restoring(h.t.Context(), tx, access.System("test"), devices.ID(d.DeviceID))
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return r
+}
+
+// What may be read without the user ends with the device, and with its time. The
+// user lets it go on.
+func TestRestoreGrantEnds(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.newUser("ann")
+	old := h.becomes("laptop", wire.Add, "", plain)
+	made, _, object := old.backup("all")
+	next, grant, err := h.replaces("desk", old.DeviceID, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := func(what string, g wire.RestoreGrant) {
+		t.Helper()
+		if opened, read := next.opensBy(next.Granted(g.Token), made.Hash, object); errs.KindOf(opened) != errs.Unauthenticated || errs.KindOf(read) != errs.Unauthenticated {
+			t.Errorf("%s: %v, %v", what, opened, read)
+		}
+	}
+	goesOn := func() wire.RestoreGrant {
+		t.Helper()
+		u, err := next.Login(t.Context(), password, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := u.BeginRestore(t.Context())
+		if err != nil || g.ID != grant.ID || g.Snapshot != made.Hash {
+			t.Fatalf("it goes on as %+v, %v", g, err)
+		}
+		if opened, read := next.opensBy(next.Granted(g.Token), made.Hash, object); opened != nil || read != nil {
+			t.Fatalf("going on: %v, %v", opened, read)
+		}
+		return g
+	}
+	h.setState(next.DeviceID, devices.Disabled)
+	h.setState(next.DeviceID, devices.Active)
+	ended("after the device was disabled", *grant)
+	second := goesOn()
+	ended("once there is another", *grant)
+	h.shift.Store(int64(15 * 24 * time.Hour))
+	ended("after 15 days", second)
+	third := goesOn()
+
+	// D-02: what was to come back to a computer that is replaced does not.
+	last, _, err := h.replaces("last", next.DeviceID, plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := next.Snapshots(t.Context()); !errs.Is(err, errs.DeviceDeactivated) {
+		t.Errorf("the replaced computer: %v", err)
+	}
+	if _, read := last.opensBy(last.Granted(third.Token), made.Hash, object); errs.KindOf(read) != errs.Unauthenticated {
+		t.Errorf("with the token of the computer before: %v", read)
+	}
+}
+
+// Whoever does not prove to be the user may not read, whatever they activate.
+func TestRestoreNeedsTheUser(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	ann := h.newUser("ann")
+	old := h.becomes("laptop", wire.Add, "", plain)
+	old.backup("all")
+	var key string
+	err := h.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
+		key, _, err = devices.IssueKey(t.Context(), tx, access.System("test"), h.Keys, "", ann.ID, wire.Replace, devices.ID(old.DeviceID))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	byKey := func(in *wire.BeginActivation) { in.Username, in.Password, in.ActivationKey = "", "", key }
+	if _, _, err := h.replaces("desk", old.DeviceID, byKey); errs.Status(err) != http.StatusForbidden || errs.Find(err).Key != "device.restore.proof" {
+		t.Errorf("files by an activation key: %v", err)
+	}
+	next := h.becomes("desk", wire.Replace, old.DeviceID, byKey)
+	if said := next.reports(nil); said.Offer != "laptop" || said.Name != "desk" {
+		t.Errorf("the device is told %+v", said)
+	}
+	if next.RootEpoch != 2 {
+		t.Errorf("the epoch of a computer that knows nothing of the old one is %d", next.RootEpoch)
+	}
+	u, err := next.Login(t.Context(), password, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g, err := u.BeginRestore(t.Context()); err != nil || g.Device != "laptop" {
+		t.Errorf("by the user, later: %+v, %v", g, err)
+	}
+	if said := next.reports(nil); said.Offer != "" {
+		t.Errorf("what was begun is still offered: %+v", said)
+	}
+}
+
+// D-06: the final delta is offered when the successor has its first backup, and
+// not before; what was never another computer's is not.
+func TestSuccessorIsOffered(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	ann := h.newUser("ann")
+	old := h.becomes("laptop", wire.Add, "", plain)
+	old.backup("all")
+	var key string
+	err := h.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
+		key, _, err = devices.IssueKey(t.Context(), tx, access.System("test"), h.Keys, "", ann.ID, devices.Succeed, devices.ID(old.DeviceID))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := h.becomes("desk", wire.Add, "", func(in *wire.BeginActivation) { in.Username, in.Password, in.ActivationKey = "", "", key })
+	user := func() *wire.User {
+		u, err := next.Login(t.Context(), password, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	if _, err := user().BeginRestore(t.Context()); errs.KindOf(err) != errs.NotFound {
+		t.Errorf("before its first backup: %v", err)
+	}
+	last, _, object := old.backup("the last of the old one")
+	if said := next.reports(nil); said.Offer != "" {
+		t.Errorf("offered before its first backup: %+v", said)
+	}
+	next.backup("its own")
+	if said := next.reports(nil); said.Offer != "laptop" {
+		t.Errorf("after its first backup it is told %+v", said)
+	}
+	g, err := user().BeginRestore(t.Context())
+	if err != nil || g.Snapshot != last.Hash {
+		t.Fatalf("the grant is %+v, %v; want the old one's newest snapshot", g, err)
+	}
+	if opened, read := next.opensBy(next.Granted(g.Token), last.Hash, object); opened != nil || read != nil {
+		t.Errorf("reading it: %v, %v", opened, read)
+	}
+}
