@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/wire"
 )
@@ -49,10 +48,10 @@ func OptionsOf(offer *wire.Activation, name string) Options {
 		found = []Option{{Choice: wire.Replace, Device: o.Card}}
 	}
 	o.List = found
-	if offer.Refusal == "" {
+	if refused := offer.Refused(); refused == nil {
 		o.List = append(o.List, add)
 	} else {
-		o.Refusal = errs.Of(errs.Code(offer.Refusal), "n", offer.Limit)
+		o.Refusal = refused
 	}
 	if o.By == wire.ByName && o.Card.State == "deactivated" {
 		o.List = append(o.List, Option{Choice: wire.Reactivate, Device: o.Card})

@@ -89,6 +89,7 @@ func (a *Agent) beat(ctx, sending context.Context) {
 			a.setLocked(said.Locked)
 			a.learn(said)
 			a.toldRestore(status.Restore)
+			a.setRetired(said.Retired)
 		}
 		var passed time.Duration
 		for wait := about(heartbeat); passed < wait; passed += runningHeartbeat {

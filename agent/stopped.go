@@ -109,3 +109,10 @@ func (a *Agent) learn(said wire.StatusAnswer) {
 		a.cfg.Log.Info("this device has another name now", "was", old.Name, "name", d.Name)
 	}
 }
+
+// setRetired notes whether devices of this kind are no longer offered.
+func (a *Agent) setRetired(is bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.live.Retired = is
+}

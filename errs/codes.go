@@ -103,6 +103,8 @@ func text(e *Error) string {
 		return "error.E1301.preserved"
 	case e.Code == NoFreeSeat && (e.Args["reason"] == "revoked" || e.Args["reason"] == "invalid"):
 		return "error.E1301.void"
+	case e.Code == AddDeviceNotAllowed && e.Args["reason"] == "retired":
+		return "error.E1202.retired"
 	case e.Code == DeviceDeactivated && (e.Args["state"] == "deleted" || e.Args["state"] == "purged"):
 		return "error.E1208.deleted"
 	case e.Code == DeviceDeactivated && e.Args["replaced_at"] != nil:

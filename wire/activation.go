@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/crypt"
+	"github.com/backstay/backstay/errs"
 )
 
 // The ways in which a computer becomes a device.
@@ -81,8 +82,22 @@ type Activation struct {
 	// Refusal is why a device cannot be added, E1202 or E1203; empty when it can.
 	Refusal string `json:"refusal,omitempty"`
 	Limit   int    `json:"limit"`
+	// Retired says that E1202 is about the kind of device, which nobody adds any
+	// more.
+	Retired bool `json:"retired,omitempty"`
 	// Waiting says that an administrator has to approve the device.
 	Waiting bool `json:"waiting,omitempty"`
+}
+
+// Refused is why a device cannot be added, nil when it can.
+func (a *Activation) Refused() *errs.Error {
+	switch {
+	case a.Refusal == "":
+		return nil
+	case a.Retired:
+		return errs.Of(errs.Code(a.Refusal), "reason", "retired")
+	}
+	return errs.Of(errs.Code(a.Refusal), "n", a.Limit)
 }
 
 // Match names a device and how it was found.

@@ -207,8 +207,9 @@ type Restoring struct {
 type StatusAnswer struct {
 	ProfileVersion int64     `json:"profile_version"`
 	ServerTime     time.Time `json:"server_time"`
-	Locked         bool      `json:"locked,omitempty"` // nothing is shown or restored here
-	Name           string    `json:"name"`             // of the device, which others may change
+	Locked         bool      `json:"locked,omitempty"`  // nothing is shown or restored here
+	Retired        bool      `json:"retired,omitempty"` // its kind is no longer offered
+	Name           string    `json:"name"`              // of the device, which others may change
 	// Offer names the computer whose files the user may have brought back here;
 	// empty: none.
 	Offer string `json:"offer,omitempty"`

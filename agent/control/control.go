@@ -100,6 +100,7 @@ type Live struct {
 	Online   bool           `json:"online"`            // the server was reached at the last try
 	Failure  *Failure       `json:"failure,omitempty"` // why not, or why it refuses this device
 	Locked   bool           `json:"locked,omitempty"`  // nothing is shown or restored here
+	Retired  bool           `json:"retired,omitempty"` // a device of its kind cannot be added again
 	Blocked  []Obstacle     `json:"blocked,omitempty"` // what keeps the next backup from beginning
 }
 

@@ -199,6 +199,9 @@ func (a *app) showStatus(s deviceStatus) error {
 	if s.live != nil && s.live.Locked {
 		add("locked", a.say.T("device.locked"))
 	}
+	if s.live != nil && s.live.Retired {
+		add("retired", a.say.T("device.retired"))
+	}
 	if s.live != nil && !s.live.Next.IsZero() && !s.live.Running {
 		add("next", a.say.Time(s.live.Next, s.now))
 		for i, o := range s.live.Blocked {

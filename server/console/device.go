@@ -80,6 +80,9 @@ func (page *devicePage) fill(r *http.Request, tx *db.Tx, v *visit, d devices.Dev
 	if err != nil {
 		return err
 	}
+	if page.Retired, err = devices.Retired(ctx, tx, d); err != nil {
+		return err
+	}
 	page.notice(d)
 	page.act(d, undoable)
 	if undoable {

@@ -34,6 +34,7 @@ type deviceStakes struct {
 	snapshots int64
 	last      bool                // the user has no other device
 	seat      bool                // which takes a seat of a licence
+	retired   bool                // there cannot be one like it again
 	until     time.Time           // when a deletion becomes final
 	undo      devices.Replacement // that can be taken back,
 	undoable  bool                // if there is one
@@ -78,14 +79,17 @@ func deactivateMeans(p *locale.Printer, _ devices.Device, x deviceStakes) []stri
 }
 
 func deleteDeviceMeans(p *locale.Printer, d devices.Device, x deviceStakes) []string {
-	data, seat := p.T("users.delete.nothing"), ""
+	data, seat, retired := p.T("users.delete.nothing"), "", ""
 	if x.snapshots > 0 {
 		data = p.N("users.delete.data", x.snapshots, "size", p.Bytes(d.StoredBytes))
 	}
 	if x.last && x.seat {
 		seat = p.T("devices.delete.seat")
 	}
-	return some(p.T("devices.delete.stop"), data, seat, p.T("devices.delete.until", "date", p.Date(x.until)), p.T("devices.delete.undo"))
+	if x.retired {
+		retired = p.T("devices.delete.retired")
+	}
+	return some(p.T("devices.delete.stop"), data, retired, seat, p.T("devices.delete.until", "date", p.Date(x.until)), p.T("devices.delete.undo"))
 }
 
 func purgeDeviceMeans(p *locale.Printer, _ devices.Device, x deviceStakes) []string {
@@ -144,6 +148,9 @@ func (c *console) deviceStakes(ctx context.Context, tx *db.Tx, v *visit, f web.F
 	}
 	n, err := devices.Count(ctx, tx, v.caller, devices.Filter{Org: d.Org, User: d.User})
 	if err != nil {
+		return x, err
+	}
+	if x.retired, err = devices.Retired(ctx, tx, d); err != nil {
 		return x, err
 	}
 	x.last, x.seat = n == 1, u.Seat == accounts.ActiveSeat && u.Licence != ""
@@ -268,6 +275,9 @@ func (page *devicePage) notice(d devices.Device) {
 	}
 	if !d.CloneAt.IsZero() {
 		say("bad", "copy", p.T("devices.notice.clone", "date", d.CloneAt), button{Text: p.T("devices.settle"), Icon: "check", Href: page.Home + "/settle", Post: true})
+	}
+	if page.Retired && d.State != devices.Deleted {
+		say("warn", "archive", p.T("devices.notice.retired"))
 	}
 	switch ends := page.Device.Ends; {
 	case !ends.IsZero():

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/profile"
@@ -229,6 +230,7 @@ type devicePage struct {
 	Profile          string
 	ProfileID        string
 	CanManage        bool
+	Retired          bool // its kind is no longer offered
 	Notices          []notice
 	First, More      []button
 	Why              []explainLine // it is not protected; empty: it is
@@ -402,10 +404,17 @@ type rulesPage struct {
 	settingsFrame
 	Form     web.Form
 	Set      settings.Settings
-	Domains  string // one on each line
+	Domains  string         // one on each line
+	Kinds    map[string]int // of devices, how many there are
 	Policies []policy
 	Cards    []limits
 }
+
+// DeviceKinds are the kinds of devices that can be retired.
+func (rulesPage) DeviceKinds() []string { return settings.DeviceKinds() }
+
+// IsRetired reports whether a kind is no longer offered.
+func (p rulesPage) IsRetired(kind string) bool { return slices.Contains(p.Set.Devices.Retired, kind) }
 
 // policy is a password policy and what it asks for.
 type policy struct {

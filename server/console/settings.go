@@ -25,6 +25,7 @@ var sections = []section{
 	{"licences", "certificate", access.ViewUsers},
 	{"administrators", "user-shield", access.ManageUsers},
 	{"users", "users-group", access.ManageSettings},
+	{"devices", "device-laptop", access.ManageSettings},
 	{"registration", "login", access.ManageSettings},
 	{"signin", "shield-lock", access.ManageSettings},
 	{"approvals", "circle-check", access.ManageSettings},

@@ -238,3 +238,22 @@ func TestOverviewAsks(t *testing.T) {
 	admin.done(admin.post(at+"/preserve", "confirm", "user"), "The profile Default deletes this user on")
 	admin.get("/admin/").want(t, http.StatusOK, "1 preserved user will be deleted within 30 days.")
 }
+
+// A kind of device that is no longer offered: its devices say so where people
+// look, and before they are deleted.
+func TestRetiredKindOfDevice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.NewDevice(w.User, "laptop")
+	admin := w.as("admin")
+	admin.get("/admin/devices/"+d.DeviceID).lacks(t, "no longer offered")
+	admin.get("/admin/settings/devices").want(t, http.StatusOK, "Computers backed up for one of their users", "1 device")
+	admin.done(admin.post("/admin/settings/devices", "retired_user", "on"), "Saved.")
+	if body := admin.get("/admin/settings/devices").body; !strings.Contains(body, `name="retired_user" value="on" checked`) {
+		t.Error("the page forgets what was set")
+	}
+	admin.get("/admin/devices/"+d.DeviceID).want(t, http.StatusOK, "Devices of this kind are no longer offered")
+	admin.get("/admin/devices/"+d.DeviceID+"/delete").want(t, http.StatusOK, "Have its user save first what is needed")
+	admin.done(admin.post("/admin/settings/devices"), "Saved.")
+	admin.get("/admin/devices/"+d.DeviceID).lacks(t, "no longer offered")
+}

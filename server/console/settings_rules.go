@@ -2,6 +2,7 @@ package console
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web"
@@ -24,6 +26,7 @@ type rules struct {
 
 var rulesPages = []rules{
 	{name: "users", edit: editUsers},
+	{name: "devices", edit: editDevices},
 	{name: "registration", edit: editRegistration},
 	{name: "signin", show: showSignIn, edit: editSignIn},
 }
@@ -50,7 +53,10 @@ func (c *console) showRules(w http.ResponseWriter, r *http.Request, v *visit, st
 	if err == nil {
 		err = c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
 			page.Locked = c.checkFresh(r.Context(), tx, v) != nil
-			page.Set, err = settings.Load(r.Context(), tx)
+			if page.Set, err = settings.Load(r.Context(), tx); err != nil {
+				return err
+			}
+			page.Kinds, err = devices.Kinds(r.Context(), tx, v.caller)
 			return err
 		})
 	}
@@ -123,6 +129,10 @@ func editUsers(r *http.Request, _ *visit, s *settings.Settings) {
 	if checked(r, "withdraw") {
 		s.Users.ShorterDays = 0
 	}
+}
+
+func editDevices(r *http.Request, _ *visit, s *settings.Settings) {
+	s.Devices.Retired = slices.DeleteFunc(settings.DeviceKinds(), func(kind string) bool { return !checked(r, "retired_"+kind) })
 }
 
 func editRegistration(r *http.Request, v *visit, s *settings.Settings) {

@@ -104,6 +104,9 @@ func add(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u ac
 	if taken && !ordered && p.Settings.SameName == profile.SameReplace && replaceable(other) {
 		return takeOver(ctx, tx, by, ring, u, other, a, wire.Replace, false, false)
 	}
+	if err := offered(ctx, tx, a.System, a.Hardware.OS); err != nil {
+		return Activated{}, err
+	}
 	if ordered {
 		err = accounts.TakeSeat(ctx, tx, ring, u.ID)
 	} else {

@@ -184,6 +184,12 @@ func (a activation) options(ctx context.Context, tx *db.Tx, by access.Caller, ri
 	if refused := refusal(p.Settings, have); refused != nil {
 		out.Refusal = string(refused.Code)
 	}
+	switch err := offered(ctx, tx, a.system, a.hardware.OS); {
+	case errs.Is(err, errs.AddDeviceNotAllowed):
+		out.Refusal, out.Retired = string(errs.AddDeviceNotAllowed), true
+	case err != nil:
+		return out, err
+	}
 	if a.choice != "" {
 		out.Suggest = a.choice
 		if a.target != "" {

@@ -350,6 +350,9 @@ func Told(ctx context.Context, tx *db.Tx, by access.Caller, out *wire.StatusAnsw
 		return err
 	}
 	out.Name, out.Locked = d.Name, !d.LockedAt.IsZero()
+	if out.Retired, err = Retired(ctx, tx, d); err != nil {
+		return err
+	}
 	id, begun, err := openRestore(ctx, tx, d.ID)
 	if err != nil || id == "" || begun {
 		return err

@@ -31,6 +31,9 @@ func (p *portal) device(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := devicePage{Frame: p.frame(w, r, v, web.Visible(d.Name))}
 	var x devices.Protection
 	err = p.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		if page.Retired, err = devices.Retired(r.Context(), tx, d); err != nil {
+			return err
+		}
 		x, err = new(devices.Judge).Protection(r.Context(), tx, d, page.Now())
 		return err
 	})

@@ -63,6 +63,7 @@ type keyPage struct {
 type devicePage struct {
 	web.Frame
 	Device    device
+	Retired   bool   // a device of its kind cannot be added again
 	Snapshot  string // the chosen one, "" when there is none
 	Calendar  calendar
 	Snapshots []snapshotLink // of the chosen day

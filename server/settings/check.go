@@ -24,7 +24,21 @@ func (s *Settings) normalise() error {
 	if err := s.checkTerms(); err != nil {
 		return err
 	}
+	if err := s.Devices.normalise(); err != nil {
+		return err
+	}
 	return s.Mail.normalise()
+}
+
+func (d *Devices) normalise() error {
+	for _, kind := range d.Retired {
+		if !slices.Contains(DeviceKinds(), kind) {
+			return errs.New(errs.Invalid, "settings.devices.kind")
+		}
+	}
+	slices.Sort(d.Retired)
+	d.Retired = slices.Compact(d.Retired)
+	return nil
 }
 
 var domain = regexp.MustCompile(`^([\pL\pN]([\pL\pN-]*[\pL\pN])?\.)+[\pL\pN]([\pL\pN-]*[\pL\pN])?$`)

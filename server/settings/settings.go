@@ -26,6 +26,7 @@ type Settings struct {
 	SignIn       SignIn
 	Users        Users
 	Licences     Licences
+	Devices      Devices
 	Approvals    Approvals
 	Mail         Mail
 }
@@ -107,6 +108,37 @@ type Licences struct {
 	ReserveOnInvite bool `json:"reserve_on_invite"` // an invitation takes a seat, not the first device
 }
 
+// The kinds of devices: of one account of a computer, or of the whole computer;
+// and by their systems.
+const (
+	UserDevices    = "user"
+	SystemDevices  = "system"
+	LinuxDevices   = "linux"
+	WindowsDevices = "windows"
+	MacDevices     = "darwin"
+)
+
+// DeviceKinds are the kinds of devices in the order in which they are shown.
+func DeviceKinds() []string {
+	return []string{UserDevices, SystemDevices, LinuxDevices, WindowsDevices, MacDevices}
+}
+
+// Devices says which kinds of devices are no longer offered. Nobody adds one of
+// them; those that there are work until they are deleted, and come back when
+// they are activated again.
+type Devices struct {
+	Retired []string `json:"retired,omitempty"`
+}
+
+// Retires reports whether a device is of a kind that is no longer offered.
+func (d Devices) Retires(system bool, os string) bool {
+	kind := UserDevices
+	if system {
+		kind = SystemDevices
+	}
+	return slices.Contains(d.Retired, kind) || slices.Contains(d.Retired, os)
+}
+
 // Approvals says which acts take two administrators: all that can, but those
 // named. Only the approval of two makes it less strict, see Change.
 type Approvals struct {
@@ -175,7 +207,7 @@ func defaults() Settings {
 func (s *Settings) sections() []section {
 	return []section{
 		{"registration", &s.Registration}, {"sign_in", &s.SignIn}, {"users", &s.Users},
-		{"licences", &s.Licences}, {"approvals", &s.Approvals}, {mailSection, &s.Mail},
+		{"licences", &s.Licences}, {"devices", &s.Devices}, {"approvals", &s.Approvals}, {mailSection, &s.Mail},
 	}
 }
 

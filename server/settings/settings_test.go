@@ -208,6 +208,7 @@ func TestRefused(t *testing.T) {
 		key  string
 		edit func(*settings.Settings)
 	}{
+		{"settings.devices.kind", func(s *settings.Settings) { s.Devices.Retired = []string{"abacus"} }},
 		{"settings.registration.mode", func(s *settings.Settings) { s.Registration.Mode = "all" }},
 		{"settings.registration.domain", func(s *settings.Settings) { s.Registration.Domains = []string{"a b"} }},
 		{"settings.registration.domain", func(s *settings.Settings) { s.Registration.Domains = []string{"org"} }},
