@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/desktop"
 	"github.com/backstay/backstay/agent/hooks"
+	"github.com/backstay/backstay/agent/scan"
 	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
@@ -52,15 +53,16 @@ type uploader func(ctx context.Context, a *Agent, job job, progress func(wire.Pr
 
 // Agent is one device of one server.
 type Agent struct {
-	cfg      Config
-	state    *state.State
-	device   atomic.Pointer[state.Device]
-	client   *wire.Client
-	say      *locale.Printer // the language of this computer
-	priority priority
-	slot     chan struct{} // holds a value while a backup runs
-	wake     chan struct{} // something changed that decides about the next backup
-	retry    chan struct{} // the server may be reached now by other ways
+	cfg       Config
+	state     *state.State
+	device    atomic.Pointer[state.Device]
+	client    *wire.Client
+	say       *locale.Printer // the language of this computer
+	priority  priority
+	slot      chan struct{} // holds a value while a backup runs
+	unchanged *scan.Watch   // what has not changed since the last backup; nil in a process that makes one
+	wake      chan struct{} // something changed that decides about the next backup
+	retry     chan struct{} // the server may be reached now by other ways
 
 	back     comingBack // what comes back beside the backups
 	adopting sync.Mutex

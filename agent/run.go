@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/scan"
 	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/wire"
@@ -37,6 +38,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	a.unchanged = scan.NewWatch()
+	defer a.unchanged.Forget()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	var failed error
@@ -249,6 +252,7 @@ func (a *Agent) woke(at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.facts.Woke = at
+	a.unchanged.Forget() // another system may have had the disk
 	a.cfg.Log.Info("this computer slept, or its clock was put on")
 }
 

@@ -14,8 +14,8 @@ import (
 
 // dir is an open folder.
 type dir struct {
-	fd  int
-	dev uint64
+	fd       int
+	dev, ino uint64
 }
 
 // openDir opens the folder at path, which must be the one seen. To look up
@@ -34,7 +34,7 @@ func openDir(path string, seen identity, lookOnly bool) (*dir, error) {
 		unix.Close(fd)
 		return nil, err
 	}
-	return &dir{fd, st.Dev}, nil
+	return &dir{fd, st.Dev, st.Ino}, nil
 }
 
 func (d *dir) Close() { unix.Close(d.fd) }

@@ -31,6 +31,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/backstay/backstay/backup/archive"
 	"github.com/backstay/backstay/backup/catalog"
@@ -46,6 +48,13 @@ type Config struct {
 	// down, by several goroutines. Nil leaves out nothing.
 	Excluded func(path string) bool
 
+	// Watch, if there is one, tells which folders have not changed since they were
+	// walked for the snapshot Base. They are not listed; see Walk.Unlisted. Without
+	// a Base all are. Scope says what else decides about what is found, such as what
+	// is excluded: with another one all are listed too.
+	Watch       *Watch
+	Base, Scope string
+
 	// Tests make them small.
 	maxAhead, batch int
 }
@@ -60,9 +69,16 @@ type Walk struct {
 	owners *owners
 	walker *walker
 	ahead  []archive.Item // taken from the walker
+
+	ways   map[string][]string // from folders that have not changed to those that may have; nil when all are listed
+	mu     sync.Mutex
+	listed map[string]bool // when not all are
 }
 
-var _ archive.Source = (*Walk)(nil)
+var (
+	_ archive.Source = (*Walk)(nil)
+	_ archive.Hints  = (*Walk)(nil)
+)
 
 // New begins a walk; it must be closed.
 func New(cfg Config) *Walk {
@@ -73,6 +89,11 @@ func New(cfg Config) *Walk {
 	for _, path := range cfg.Skip {
 		w.skip[catalogPath(real(path))] = true
 	}
+	if cfg.Watch != nil {
+		scope := strings.Join(append(append([]string{cfg.Scope}, w.roots...), cfg.Skip...), "\x00")
+		w.ways = cfg.Watch.begin(scope, cfg.Base, w.roots)
+	}
+	w.listed = map[string]bool{}
 	w.walker = startWalker(w)
 	return w
 }
@@ -91,6 +112,55 @@ func (w *Walk) Next(ctx context.Context) (archive.Item, error) {
 	item := w.ahead[0]
 	w.ahead = w.ahead[1:]
 	return item, nil
+}
+
+// Whole reports whether the walk lists all folders.
+func (w *Walk) Whole() bool { return w.ways == nil }
+
+// Unlisted reports whether a folder that the walk has passed was not listed,
+// because nothing in it has changed since Config.Base.
+func (w *Walk) Unlisted(folder string) bool {
+	if w.ways == nil {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.listed[folder]
+}
+
+// unchanged reports whether a folder need not be listed.
+func (w *Walk) unchanged(path string, seen identity) bool {
+	if w.ways != nil && w.cfg.Watch.isClean(path, seen) {
+		return true
+	}
+	if w.ways != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.listed[path] = true
+	}
+	return false
+}
+
+// arm has a folder watched that is about to be listed.
+func (w *Walk) arm(path string, d *dir) {
+	if w.cfg.Watch != nil {
+		w.cfg.Watch.arm(path, d)
+	}
+}
+
+// Unsettled makes a folder one that is listed the next time, whether it has
+// changed or not.
+func (w *Walk) Unsettled(folder string) {
+	if w.cfg.Watch != nil {
+		w.cfg.Watch.doubt(folder)
+	}
+}
+
+// Gone says that a folder is no more.
+func (w *Walk) Gone(folder string) {
+	if w.cfg.Watch != nil {
+		w.cfg.Watch.gone(folder)
+	}
 }
 
 // Roots returns paths as a walk has them: as they are in the catalog, without

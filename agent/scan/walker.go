@@ -225,14 +225,20 @@ func (wk *walker) found(f *folder, items []archive.Item) (goOn bool) {
 
 // list lists one folder and returns its sub-folders.
 func (wk *walker) list(f *folder) []*folder {
-	d, err := openDir(f.path, f.seen, f.only != nil)
+	names := f.only
+	if names == nil && wk.w.unchanged(f.path, f.seen) {
+		if names = slices.Sorted(slices.Values(wk.w.ways[f.path])); len(names) == 0 {
+			return nil
+		}
+	}
+	d, err := openDir(f.path, f.seen, names != nil)
 	if err != nil {
 		wk.notListed(f, err)
 		return nil
 	}
 	defer d.Close()
-	names := f.only
 	if names == nil && !d.Pseudo(f.path, f.above) {
+		wk.w.arm(f.path, d)
 		if names, err = d.Names(); err != nil {
 			wk.notListed(f, err)
 			return nil
@@ -256,6 +262,7 @@ func (wk *walker) notListed(f *folder, err error) {
 	if errors.Is(err, fs.ErrNotExist) && f.only == nil {
 		return
 	}
+	wk.w.Unsettled(f.path)
 	wk.found(f, []archive.Item{{Path: f.path, Listing: true, Err: err}})
 }
 
@@ -270,10 +277,14 @@ func (wk *walker) look(f *folder, d *dir, names []string, children *[]*folder) [
 		switch {
 		case len(wk.w.skip) > 0 && wk.w.skip[e.Path()]:
 		case err != nil && (f.only != nil || !errors.Is(err, fs.ErrNotExist)):
+			wk.w.Unsettled(f.path)
 			items = append(items, archive.Item{Path: e.Path(), Err: err})
 		case err != nil || e.Type == 0: // it vanished, or is of a type that no catalog has
 		case f.only == nil && wk.w.cfg.Excluded != nil && wk.w.cfg.Excluded(e.Path()):
 		default:
+			if e.Type == catalog.File && e.Nlink > 1 {
+				wk.w.Unsettled(f.path) // it may change by another of its names
+			}
 			items = append(items, archive.Item{Entry: e})
 			if c := wk.child(f, d, e); c != nil {
 				*children = append(*children, c)

@@ -43,6 +43,7 @@ type Config struct {
 	Walk     []string               // those to read now; all when empty, the others are carried over
 	Excluded func(path string) bool // what the profile leaves out, may be nil
 	Large    Large                  // which files are read more rarely than the others
+	Watch    *scan.Watch            // knows what has not changed since the last backup, may be nil
 	// Keep makes, for each walk, what archive.Config.Keep is; KeptRoots are the
 	// folders that it keeps something of. Both may be nil.
 	Keep      func(ctx context.Context) (func(*catalog.Entry) (bool, error), error)
@@ -107,6 +108,8 @@ type run struct {
 	renew    map[backup.ID]bool // objects that are to be made again
 	last     *snapshot.Manifest // the last one committed
 	large    *large
+	watched  bool   // the walk took hints, and says what the next one may take
+	base     string // the snapshot that hints are believed for, empty for none
 }
 
 // head is the set's newest snapshot: the one that the next manifest follows,
@@ -219,13 +222,26 @@ func (r *run) follow() error {
 func (r *run) backup(ctx context.Context) (*archive.Result, error) {
 	previous, since := r.previous()
 	walk := r.Walk
+	if r.prev.Known() && len(r.renew) == 0 {
+		r.base = r.prev.Head.Hash.String()
+	}
 	for attempt := 1; ; attempt++ {
 		result, err := r.archive(previous, since, walk)
 		if err != nil {
 			return nil, err
 		}
+		if !result.Whole {
+			r.Log.Info("a file has got another name: all is walked after all")
+			r.base = ""
+			if result, err = r.archive(catalog.NewReader(result.Root, r.fetch), r.started, nil); err != nil {
+				return nil, err
+			}
+		}
 		missing, err := r.commit(ctx, result, snapshot.Complete)
 		if err == nil {
+			if r.watched {
+				r.Watch.Keep(r.last.Hash().String())
+			}
 			return result, nil
 		}
 		if len(missing) == 0 || attempt == attempts {
@@ -238,7 +254,7 @@ func (r *run) backup(ctx context.Context) (*archive.Result, error) {
 		r.sender.forget(missing)
 		// What was just made is known better than the last snapshot; only what
 		// needs the missing objects is read again, wherever it lies.
-		previous, since, walk = catalog.NewReader(result.Root, r.fetch), r.started, nil
+		previous, since, walk, r.base = catalog.NewReader(result.Root, r.fetch), r.started, nil, ""
 	}
 }
 
@@ -256,15 +272,6 @@ func (r *run) archive(previous *catalog.Reader, since time.Time, walk []string) 
 	if len(walk) == 0 || previous == nil {
 		walk = r.Folders
 	}
-	w := scan.New(scan.Config{Roots: walk, Skip: []string{r.State.Dir()}, Excluded: r.Excluded})
-	defer w.Close()
-	walked, carried := scan.Roots(walk), []string(nil)
-	for _, root := range scan.Roots(r.Folders) {
-		if !slices.ContainsFunc(walked, func(w string) bool { return catalog.Inside(w, root) }) {
-			carried = append(carried, root)
-		}
-	}
-	r.resetProgress()
 	var keep func(*catalog.Entry) (bool, error)
 	if r.Keep != nil && previous != nil {
 		var err error
@@ -272,8 +279,23 @@ func (r *run) archive(previous *catalog.Reader, since time.Time, walk []string) 
 			return nil, err
 		}
 	}
+	look := scan.Config{Roots: walk, Skip: []string{r.State.Dir()}, Excluded: r.Excluded}
+	// What is kept although it is not here, hints know nothing of.
+	if r.watched = r.Watch != nil && len(r.Walk) == 0 && keep == nil; r.watched {
+		look.Watch, look.Base, look.Scope = r.Watch, r.base, r.Policy.String()
+	}
+	w := scan.New(look)
+	defer w.Close()
+	r.Log.Info("walking", "whole", w.Whole())
+	walked, carried := scan.Roots(walk), []string(nil)
+	for _, root := range scan.Roots(r.Folders) {
+		if !slices.ContainsFunc(walked, func(w string) bool { return catalog.Inside(w, root) }) {
+			carried = append(carried, root)
+		}
+	}
+	r.resetProgress()
 	result, err := archive.Run(r.sender.ctx, archive.Config{
-		Source: w, Sink: r.sender, Sealer: r.sealer, Secret: r.Device.ChunkerSecret,
+		Source: w, Hints: w, Sink: r.sender, Sealer: r.sealer, Secret: r.Device.ChunkerSecret,
 		Previous: previous, Since: since, Walked: walked, Carried: carried, Keep: keep, Renew: r.renew, Defer: r.large.wait,
 		Interval: r.Interval, Partial: r.partial,
 		Progress: r.progress, Now: r.Now,

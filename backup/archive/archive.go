@@ -79,6 +79,23 @@ type Source interface {
 	Open(e *catalog.Entry) (File, error)
 }
 
+// Hints are of a Source that knows what has not changed since the previous
+// catalog, and passes over it.
+type Hints interface {
+	// Whole reports whether the Source lists all folders: then there are none that
+	// it passes over.
+	Whole() bool
+	// Unlisted reports whether the Source did not list a folder of Walked, because
+	// all in it is as the previous catalog has it. It is asked about folders that
+	// come no later than the last item.
+	Unlisted(folder string) bool
+	// Unsettled is told of folders that hold what the new catalog does not have as
+	// it is: they have to be listed the next time.
+	Unsettled(folder string)
+	// Gone is told of folders that the new catalog does not have any more.
+	Gone(folder string)
+}
+
 // Item is something that the source found, or failed to.
 type Item struct {
 	// Entry is what was found, without content. The archiver owns it.
@@ -139,6 +156,9 @@ type Config struct {
 	// or because little of them is still in use: what needs them is read again.
 	Renew map[backup.ID]bool
 
+	// Hints, when the Source has them, tell which folders it need not look into.
+	Hints Hints
+
 	// Defer is asked about files that have changed since the previous catalog,
 	// which has them whole, by one goroutine. Those for which it says yes are not
 	// read: the earlier version stays, marked deferred. Nil defers nothing.
@@ -182,8 +202,12 @@ type Result struct {
 	Read     uint64                 // bytes read
 	Problems []Problem              // the first ones, in catalog order
 	Errors   uint64                 // how many there were
-	Lost     uint64                 // paths of which nothing is known, now or before
-	Deferred uint64                 // files that Config.Defer left for a later run
+	// Whole is false when Hints were not enough: a file has got another name, and
+	// which of its names had been there, in a folder that need not have changed for
+	// it, only a whole walk tells.
+	Whole    bool
+	Lost     uint64 // paths of which nothing is known, now or before
+	Deferred uint64 // files that Config.Defer left for a later run
 }
 
 const maxProblems = 1000
@@ -199,6 +223,7 @@ type run struct {
 	blocks   *blocks
 	repeated *repeated
 	known    *catalog.Known
+	named    atomic.Bool   // a file has got another name, see Result.Whole
 	finished chan struct{} // closed when collect is done: no more chunks
 }
 

@@ -81,6 +81,7 @@ func (c *collector) finish(w *catalog.Writer) (*Result, error) {
 	r := c.result
 	r.Root, r.Totals, r.IDs = root, w.Totals(), w.IDs()
 	r.Read = uint64(c.Progress.Read.Load())
+	r.Whole = !c.named.Load()
 	return &r, nil
 }
 
@@ -233,6 +234,9 @@ func (c *collector) add(s *slot) error {
 		return err
 	}
 	c.lastPath.folder, c.lastPath.name = e.Folder, e.Name
+	if c.Hints != nil && e.Flags != 0 {
+		c.Hints.Unsettled(e.Folder)
+	}
 	c.count(s, e)
 	return nil
 }

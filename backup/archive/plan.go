@@ -20,6 +20,7 @@ type planner struct {
 	lost   []string // paths at and below which nothing is known, or only below
 	hidden []string // folders in the place of something else that is kept
 	inodes map[inode]*twins
+	gone   map[string]bool // folders of the previous catalog that are no more
 }
 
 // inode is a file with several names.
@@ -37,7 +38,7 @@ type twins struct {
 func (r *run) plan(ctx context.Context) error {
 	defer close(r.slots)
 	defer close(r.reads)
-	p := &planner{run: r, ctx: ctx, inodes: map[inode]*twins{}}
+	p := &planner{run: r, ctx: ctx, inodes: map[inode]*twins{}, gone: map[string]bool{}}
 	if !r.Since.IsZero() {
 		p.since = catalog.TimeOf(r.Since.Add(-clockTick))
 	}
@@ -124,6 +125,9 @@ func (i *Item) compare(e *catalog.Entry) int {
 // item decides about something that the source found.
 func (p *planner) item(i *Item, old *catalog.Entry) error {
 	kept, err := p.keep(old)
+	if !kept && old != nil && i.Entry != nil && i.Entry.Type != old.Type {
+		p.dropped(old)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -137,6 +141,9 @@ func (p *planner) item(i *Item, old *catalog.Entry) error {
 		}
 		return p.carry(old)
 	case old == nil || !p.unchanged(i.Entry, old):
+		if p.Hints != nil && !p.Hints.Whole() && named(i.Entry, old) {
+			p.named.Store(true)
+		}
 		if p.deferred(i.Entry, old) {
 			_, err := p.slot(later, old, old)
 			return err
@@ -169,6 +176,11 @@ func (p *planner) carry(old *catalog.Entry) error {
 	return err
 }
 
+// named reports whether a file has several names, and this one did not know so.
+func named(e, old *catalog.Entry) bool {
+	return e.Type == catalog.File && e.Nlink > 1 && (old == nil || old.Type != catalog.File || old.Nlink <= 1 || old.Ino != e.Ino)
+}
+
 // unknown takes note of a path that could not be looked at. What the previous
 // catalog has there stays, marked unreadable: not knowing is not deletion (R23).
 func (p *planner) unknown(i *Item, old *catalog.Entry) error {
@@ -198,11 +210,25 @@ func (p *planner) oldOnly(old *catalog.Entry) error {
 		_, err := p.slot(lost, old, old)
 		return err
 	}
+	if p.Hints != nil && inside(p.Walked, path) && !p.gone[old.Folder] && p.Hints.Unlisted(old.Folder) {
+		_, err := p.slot(carry, old, old)
+		return err
+	}
 	if inside(p.Walked, path) || !above(p.Carried, path) && !inside(p.Carried, path) {
+		p.dropped(old)
 		return nil
 	}
 	_, err := p.slot(carry, old, old)
 	return err
+}
+
+// dropped notes that a folder is no more: what was below it is not either, whether
+// anybody has listed that or not.
+func (p *planner) dropped(old *catalog.Entry) {
+	if p.Hints != nil && old.Type == catalog.Folder {
+		p.gone[old.Path()] = true
+		p.Hints.Gone(old.Path())
+	}
 }
 
 // inside reports whether path is one of folders or below one.
