@@ -61,7 +61,9 @@ type console struct {
 	client *http.Client
 }
 
-func newConsole(ts *testscript.TestScript) *console {
+func newConsole(ts *testscript.TestScript) *console { return newConsoleOf(ts, "admin") }
+
+func newConsoleOf(ts *testscript.TestScript, username string) *console {
 	jar, err := cookiejar.New(nil)
 	ts.Check(err)
 	password, err := os.ReadFile(ts.MkAbs("password"))
@@ -71,7 +73,7 @@ func newConsole(ts *testscript.TestScript) *console {
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 	}}
 	c.get("/admin/login") // which gives the cookie that shows that there are cookies
-	c.post("/admin/login", url.Values{"username": {"admin"}, "password": {oneLine(string(password))}})
+	c.post("/admin/login", url.Values{"username": {username}, "password": {oneLine(string(password))}})
 	return c
 }
 

@@ -129,10 +129,14 @@ func FindTokenAlone(ctx context.Context, tx *db.Tx, token string, from access.Ca
 	return FindToken(ctx, tx, token, device, from)
 }
 
-// EndTokens ends the user tokens of a device, whoever's they are.
-func EndTokens(ctx context.Context, tx *db.Tx, device access.DeviceID) error {
-	if _, err := tx.Exec(ctx, "DELETE FROM user_tokens WHERE device = $1", device); err != nil {
-		return fmt.Errorf("ending the user tokens of device %s: %w", device, err)
+// EndTokens ends the user tokens of devices, whoever's they are.
+func EndTokens(ctx context.Context, tx *db.Tx, devices ...access.DeviceID) error {
+	args := make([]any, len(devices))
+	for i, id := range devices {
+		args[i] = string(id)
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM user_tokens WHERE device IN ("+db.In(len(args), 1)+")", args...); err != nil {
+		return fmt.Errorf("ending the user tokens of %d devices: %w", len(devices), err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,25 +94,32 @@ func See(by access.Caller, action access.Action, org access.OrgID, owner access.
 	return errs.New(errs.NotFound, "access.not.found").Because(denial)
 }
 
-// Record writes an event down. Check does it for what is done; this is for
-// what has no permission to ask, such as a login, and for failures.
-func Record(ctx context.Context, tx *db.Tx, by access.Caller, e Event) error {
-	details := ""
-	if len(e.Details) > 0 {
-		text, err := json.Marshal(e.Details)
-		if err != nil {
-			return fmt.Errorf("recording %s: %w", e.Action, err)
+// Record writes events down. Check does it for what is done; this is for what
+// has no permission to ask, such as a login, for failures, and for many at once.
+func Record(ctx context.Context, tx *db.Tx, by access.Caller, events ...Event) error {
+	const columns = 15
+	for part := range slices.Chunk(events, 100) {
+		var rows strings.Builder
+		var args []any
+		for _, e := range part {
+			details := ""
+			if len(e.Details) > 0 {
+				text, err := json.Marshal(e.Details)
+				if err != nil {
+					return fmt.Errorf("recording %s: %w", e.Action, err)
+				}
+				details = string(text)
+			}
+			kind, id, _ := strings.Cut(e.Object, "/")
+			rows.WriteString(", (" + db.In(columns, len(args)+1) + ")")
+			args = append(args, db.Micros(tx.Now()), e.Org, e.Owner, by.Kind, by.ID(), by.Name, e.Action, kind, id,
+				e.Outcome, e.Code, by.IP, by.RequestID, by.Session, details)
 		}
-		details = string(text)
-	}
-	kind, id, _ := strings.Cut(e.Object, "/")
-	_, err := tx.Exec(ctx, `INSERT INTO audit (at, org, owner, actor_kind, actor_id, actor_name, action, object_kind, object_id,
-			outcome, code, ip, request_id, session_id, details)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-		db.Micros(tx.Now()), e.Org, e.Owner, by.Kind, by.ID(), by.Name, e.Action, kind, id,
-		e.Outcome, e.Code, by.IP, by.RequestID, by.Session, details)
-	if err != nil {
-		return fmt.Errorf("recording %s: %w", e.Action, err)
+		_, err := tx.Exec(ctx, `INSERT INTO audit (at, org, owner, actor_kind, actor_id, actor_name, action, object_kind, object_id,
+			outcome, code, ip, request_id, session_id, details) VALUES `+rows.String()[2:], args...)
+		if err != nil {
+			return fmt.Errorf("recording %s: %w", part[0].Action, err)
+		}
 	}
 	return nil
 }

@@ -26,29 +26,33 @@ func Reset(ctx context.Context, tx *db.Tx, by access.Caller, ids []ID, reason st
 	if err != nil {
 		return fmt.Errorf("looking for devices to reset: %w", err)
 	}
+	var events []audit.Event
 	for _, d := range active {
-		err := audit.Check(ctx, tx, by, access.ManageDevices, d.Org, d.User, object(d.ID), audit.Change("state", Active, Deactivated), why)
-		if err == nil {
-			err = accounts.EndTokens(ctx, tx, d.ID)
-		}
-		if err != nil {
+		if err := audit.See(by, access.ManageDevices, d.Org, d.User, object(d.ID)); err != nil {
 			return err
 		}
+		events = append(events, audit.Event{Action: access.ManageDevices, Org: d.Org, Owner: d.User, Object: object(d.ID), Outcome: audit.Done,
+			Details: []audit.Detail{audit.Change("state", Active, Deactivated), audit.Note("reason", reason), why}})
 	}
-	now, in := db.Micros(tx.Now()), db.In(len(list), 2)
-	args := append([]any{now}, list...)
+	if err := audit.Record(ctx, tx, by, events...); err != nil {
+		return err
+	}
+	if err := accounts.EndTokens(ctx, tx, ids...); err != nil {
+		return err
+	}
+	in := db.In(len(list), 2)
+	args := append([]any{db.Micros(tx.Now())}, list...)
 	for _, statement := range []string{
-		"UPDATE activations SET expires_at = $1 WHERE ended_at = 0 AND expires_at > $1 AND target IN (" + in + ")",
-		"UPDATE activations SET expires_at = $1 WHERE ended_at = 0 AND expires_at > $1 AND previous IN (" + in + ")",
+		"UPDATE activations SET expires_at = $1 WHERE ended_at = 0 AND expires_at > $1 AND (target IN (" + in + ") OR previous IN (" + in + "))",
 		"UPDATE activation_keys SET expires_at = $1, tries = 0 WHERE used_at = 0 AND expires_at > $1 AND device IN (" + in + ")",
-		"UPDATE devices SET state = 'deactivated', state_at = $1, reset_at = $1, changed_at = $1, inactive_at = 0, noted_at = 0 WHERE state = 'active' AND id IN (" + in + ")",
 	} {
 		if _, err := tx.Exec(ctx, statement, args...); err != nil {
-			return fmt.Errorf("resetting devices: %w", err)
+			return fmt.Errorf("ending what would bring devices back: %w", err)
 		}
 	}
-	if _, err := tx.Exec(ctx, "UPDATE devices SET state_reason = $1 WHERE state = 'deactivated' AND reset_at = state_at AND id IN ("+in+")",
-		append([]any{reason}, list...)...); err != nil {
+	_, err = tx.Exec(ctx, `UPDATE devices SET state = 'deactivated', state_at = $1, reset_at = $1, changed_at = $1, state_reason = $2, inactive_at = 0, noted_at = 0
+		WHERE state = 'active' AND id IN (`+db.In(len(list), 3)+")", append([]any{db.Micros(tx.Now()), reason}, list...)...)
+	if err != nil {
 		return fmt.Errorf("resetting devices: %w", err)
 	}
 	if !distrust {
