@@ -234,34 +234,43 @@ func pattern(e string) bool {
 // these. The question is meant for each folder on the way down: it looks at the
 // path given, not at those above it.
 func (s Settings) Excluded(home string) func(p string) bool {
-	var names, whole []string
-	for _, e := range s.normal().Exclude {
-		e = strings.TrimSuffix(e, "/")
+	excludes := s.excludes(home)
+	return func(p string) bool { return excludes(p) != "" }
+}
+
+// excludes returns the question which exclusion leaves a path out, "" for none.
+func (s Settings) excludes(home string) func(p string) string {
+	type exclusion struct {
+		text, match string
+		name        bool // it is one of names
+	}
+	var list []exclusion
+	for _, text := range s.normal().Exclude {
+		e := strings.TrimSuffix(text, "/")
 		switch {
 		case !pattern(e):
 		case !strings.Contains(e, "/"):
-			names = append(names, e)
+			list = append(list, exclusion{text, e, true})
 		case strings.HasPrefix(e, "~/"):
 			if home != "" {
-				whole = append(whole, escape(home)+e[1:])
+				list = append(list, exclusion{text, escape(home) + e[1:], false})
 			}
 		default:
-			whole = append(whole, e)
+			list = append(list, exclusion{text, e, false})
 		}
 	}
-	return func(p string) bool {
+	return func(p string) string {
 		name := path.Base(p)
-		for _, n := range names {
-			if ok, _ := path.Match(n, name); ok {
-				return true
+		for _, e := range list {
+			against := p
+			if e.name {
+				against = name
+			}
+			if ok, _ := path.Match(e.match, against); ok {
+				return e.text
 			}
 		}
-		for _, w := range whole {
-			if ok, _ := path.Match(w, p); ok {
-				return true
-			}
-		}
-		return false
+		return ""
 	}
 }
 

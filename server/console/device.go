@@ -67,7 +67,7 @@ func (page *devicePage) fill(r *http.Request, tx *db.Tx, v *visit, d devices.Dev
 	if err != nil {
 		return err
 	}
-	page.Title, page.Device, page.Home = web.Visible(d.Name), rows[0], deviceHome(d.ID)
+	page.Title, page.Device, page.Home, page.Private = web.Visible(d.Name), rows[0], deviceHome(d.ID), u.PrivacyOn
 	page.Serial, page.Machine, page.Host, page.OSUser, page.Whole = d.Hardware.Serial, d.Hardware.MachineID, d.Hardware.Hostname, d.Hardware.OSUser, d.System
 	beside, err := devices.Beside(ctx, tx, v.caller, d)
 	if err != nil {
@@ -126,7 +126,11 @@ func (page *devicePage) settings(r *http.Request, tx *db.Tx, v *visit, d devices
 		return err
 	}
 	page.Profile, page.ProfileID, page.Told = p.Name, string(p.ID), d.Choices != nil
-	page.Settings, page.Folders = entry.DeviceSettings(page.Frame, e, p.Name), entry.DeviceFolders(page.Frame, e, p.Name)
+	page.Settings, page.Folders = entry.DeviceSettings(page.Frame, e, p.Name), entry.DeviceFolders(page.Frame, e, p.Name, page.Private)
+	page.Tested = entry.TestedPath{}
+	if !page.Private { // the answer could name a folder of the user's
+		page.Tested = entry.TestPath(page.Frame, r, e, d.Hardware.OSHome)
+	}
 	page.Why = nil
 	lines := devices.Explain(d, e, page.Now())
 	if devices.Well(lines) {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
@@ -156,9 +157,7 @@ func TestKeyForAPrivateUser(t *testing.T) {
 	}
 	admin.post(home+"/keys/"+id+"/make").want(t, http.StatusConflict)
 
-	p := w.stranger()
-	p.get("/login")
-	p.post("/login", "username", "user", "password", servertest.UserPassword)
+	p := w.user("user")
 	p.get("/").want(t, http.StatusOK, "orgadmin", "/keys/"+id)
 	p.get("/keys/"+id).want(t, http.StatusOK, "orgadmin", "Allow", "Refuse")
 	p.done(p.post("/keys/"+id, "answer", "allow"), "allowed")
@@ -179,6 +178,31 @@ func TestKeyForAPrivateUser(t *testing.T) {
 	admin.post(home+"/keys/"+id+"/make").want(t, http.StatusConflict)
 }
 
+// Who keeps administrators out has their own folders counted, not named.
+func TestFoldersOfAPrivateUser(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.NewDevice(w.User, "LAPTOP")
+	chosen := profile.Choices{Folders: []string{"/home/user/secret plans"}}
+	write := func(f func(tx *db.Tx) error) {
+		t.Helper()
+		if err := w.DB.Write(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(func(tx *db.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE devices SET choices = $2 WHERE id = $1", d.DeviceID, string(chosen.Encode()))
+		return err
+	})
+	admin, at := w.as("admin"), "/admin/devices/"+d.DeviceID+"?path=/home/user/secret%20plans/a"
+	admin.get(at).want(t, http.StatusOK, "/home/user/secret plans", "Backed up: it lies in the folder")
+	write(func(tx *db.Tx) error {
+		return accounts.SetPrivacy(t.Context(), tx, w.User.Caller(access.Caller{}), true)
+	})
+	admin.get(at).want(t, http.StatusOK, "1 folder of the user").lacks(t, "secret plans")
+	w.user("user").get("/devices/"+d.DeviceID+"/about").want(t, http.StatusOK, "secret plans")
+}
+
 // Why a device is not protected stands on its page, with what mends it.
 func TestWhyNotProtected(t *testing.T) {
 	t.Parallel()
@@ -186,6 +210,8 @@ func TestWhyNotProtected(t *testing.T) {
 	d := w.NewDevice(w.User, "LAPTOP")
 	admin, at := w.as("admin"), "/admin/devices/"+d.DeviceID
 	admin.get(at).want(t, http.StatusOK, "Why is it not protected?", "It has not begun a backup yet.", at+"/backup", "Settings in force", "Every 4 h", "Default", "Can be changed there")
+	admin.get(at+"?path=/etc/passwd").want(t, http.StatusOK, "Not backed up: it lies in none of the folders")
+	w.as("viewer").get(at+"?path=%3Cb%3E/x").want(t, http.StatusOK, "&lt;b&gt;/x")
 	admin.done(admin.post(at+"/deactivate", "confirm", "LAPTOP"), "It was deactivated", "choice=reactivate")
 	w.as("viewer").get(at).want(t, http.StatusOK, "It was deactivated").lacks(t, "choice=reactivate")
 }

@@ -239,6 +239,8 @@ type devicePage struct {
 	Events           []entry.Event
 	Settings         []entry.Setting
 	Folders          []entry.Folder
+	Private          bool // its user keeps administrators out
+	Tested           entry.TestedPath
 	Told             bool // the computer has told what its user chose
 	Computers        []computer
 	Snapshots        []snapshot

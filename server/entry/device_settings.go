@@ -1,6 +1,7 @@
 package entry
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -46,6 +47,32 @@ func DeviceSettings(f web.Frame, e profile.Effective, name string) []Setting {
 		setting(p, name, e.NetworksOut, may.Networks, "networks", networks),
 		setting(p, name, e.PausedUntil, may.Pause, "pause", pause),
 	}
+}
+
+// TestedPath is a path about which somebody asks, and whether it would be backed
+// up.
+type TestedPath struct {
+	Path   string
+	Answer *web.Sign // nil while nothing was asked
+}
+
+// maxTested bounds the path that somebody asks about.
+const maxTested = 4096
+
+// TestPath says whether the path that a request asks about would be backed up on
+// a device whose user has this home, and which rule decides.
+func TestPath(f web.Frame, r *http.Request, e profile.Effective, home string) TestedPath {
+	x := TestedPath{Path: r.FormValue("path")}
+	if x.Path == "" || len(x.Path) > maxTested {
+		return TestedPath{}
+	}
+	v := e.Decide(x.Path, home)
+	text := f.Printer().T("device.path."+string(v.Rule), "of", web.Visible(v.Of), "at", web.Visible(v.At))
+	x.Answer = &web.Sign{Sign: "idle", Icon: "ban", Text: text}
+	if v.Backed {
+		x.Answer.Sign, x.Answer.Icon = "good", "circle-check"
+	}
+	return x
 }
 
 func setting[T any](p *locale.Printer, profileName string, v profile.Value[T], may bool, key, text string) Setting {
@@ -120,11 +147,16 @@ func daysText(p *locale.Printer, d profile.Days) string {
 }
 
 // DeviceFolders are the folders in force on a device, those that are backed up
-// first.
-func DeviceFolders(f web.Frame, e profile.Effective, name string) []Folder {
+// first. Of a user who keeps the reader out their own are only counted.
+func DeviceFolders(f web.Frame, e profile.Effective, name string, private bool) []Folder {
 	p := f.Printer()
 	var list []Folder
+	own := int64(0)
 	for _, l := range e.Folders {
+		if private && l.Source == profile.FromUser {
+			own++
+			continue
+		}
 		x := Folder{Path: l.Path, Backed: l.Backed(), Source: p.T("device.source."+string(l.Source), "profile", web.Visible(name))}
 		switch {
 		case l.Mandatory:
@@ -135,6 +167,9 @@ func DeviceFolders(f web.Frame, e profile.Effective, name string) []Folder {
 			x.Note = p.T("device.ignored." + string(l.Ignored))
 		}
 		list = append(list, x)
+	}
+	if own > 0 {
+		list = append(list, Folder{Path: p.N("device.folder.own", own), Backed: true, Source: p.T("device.source.user")})
 	}
 	slices.SortStableFunc(list, func(a, b Folder) int {
 		switch {

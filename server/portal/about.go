@@ -72,7 +72,8 @@ func (page *aboutPage) fill(r *http.Request, tx *db.Tx, v *visit, d devices.Devi
 	page.Device, page.Host, page.IP, page.Seen, page.Activated = cardOf(page.Frame, d, x), d.Hardware.Hostname, d.LastIP, d.LastSeenAt, d.ActivatedAt
 	page.Names, page.Client, page.Told = d.OldNames(), d.ClientVersion, d.Choices != nil
 	page.Ends = d.State == devices.Active || d.State == devices.Disabled
-	page.Settings, page.Folders = entry.DeviceSettings(page.Frame, e, profile.Name), entry.DeviceFolders(page.Frame, e, profile.Name)
+	page.Settings, page.Folders = entry.DeviceSettings(page.Frame, e, profile.Name), entry.DeviceFolders(page.Frame, e, profile.Name, false)
+	page.Tested = entry.TestPath(page.Frame, r, e, d.Hardware.OSHome)
 	undo, ok, err := devices.Undoable(ctx, tx, v.caller, d.ID)
 	if err != nil {
 		return err

@@ -41,6 +41,8 @@ type aboutPage struct {
 	Ends            bool   // it can be deactivated
 	Settings        []entry.Setting
 	Folders         []entry.Folder
+	Private         bool // for who is kept out: never here
+	Tested          entry.TestedPath
 	Told            bool // the computer has told what its user chose
 	Events          []entry.Event
 }
