@@ -2,14 +2,18 @@ package api
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/crypt"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/version"
 	"github.com/backstay/backstay/wire"
@@ -255,4 +259,57 @@ func TestSuccessorIsOffered(t *testing.T) {
 	if opened, read := next.opensBy(next.Granted(g.Token), last.Hash, object); opened != nil || read != nil {
 		t.Errorf("reading it: %v, %v", opened, read)
 	}
+}
+
+// E-07: the device map says what is offered of the device that a computer
+// succeeds. A token opens nothing: the user takes it.
+func TestMapSaysWhatIsOffered(t *testing.T) {
+	t.Parallel()
+	for restores, offer := range map[string]string{"": "", "DATA": "laptop", "ALL": "laptop", "SYSTEM": ""} {
+		t.Run(restores, func(t *testing.T) {
+			t.Parallel()
+			h := newHost(t)
+			h.newUser("ann")
+			h.becomes("laptop", wire.Add, "", plain).backup("all")
+			_, secret := h.newToken(deploy.Rules{})
+			err := h.DB.Write(t.Context(), func(tx *db.Tx) error {
+				f, err := deploy.ImportMap(t.Context(), tx, access.System("test"), h.Keys, h.org.ID,
+					strings.NewReader("email,device_id,id_type,old_device_name,data_restore\nann@example.org,machine-pc,uuid,laptop,"+restores+"\n"))
+				if f.Bad > 0 {
+					t.Fatal(f.Rows[0].Reason)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, client, request := wiretest.NewComputer(t), h.client("", nil), uuid.NewString()
+			if _, err := h.enrol(c, client, request, secret, "pc"); errs.Find(err) == nil || errs.Find(err).Key != "device.waiting" {
+				t.Fatalf("before an administrator has looked: %v", err)
+			}
+			h.setState(h.waiting(), devices.Active)
+			out, err := h.enrol(c, client, request, secret, "pc")
+			if err != nil || out.Restore != nil {
+				t.Fatalf("enrolled: %+v, %v", out.Restore, err)
+			}
+			d := c.Device(t, out)
+			next := &machine{Device: d, Client: h.client(d.DeviceID, d.Prove), h: h}
+			next.backup("its own")
+			if said := next.reports(nil); said.Offer != offer {
+				t.Errorf("%q is offered, want %q", said.Offer, offer)
+			}
+		})
+	}
+}
+
+// waiting is the one device that an administrator has to approve.
+func (h *host) waiting() (id string) {
+	h.t.Helper()
+	err := h.DB.Read(h.t.Context(), func(tx *db.Tx) error {
+		return tx.QueryRow(h.t.Context(), "SELECT id FROM devices WHERE state = $1", devices.Waiting).Scan(&id)
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return id
 }
