@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -508,5 +509,60 @@ func TestKept(t *testing.T) {
 	cfg.Previous, cfg.Keep = v.reader(second.Root), func(*catalog.Entry) (bool, error) { return false, broken }
 	if _, err := Run(t.Context(), cfg); !errors.Is(err, broken) {
 		t.Errorf("a failure to know what is kept: %v", err)
+	}
+}
+
+// hints are of a walk that passes over these folders.
+type hints struct {
+	over            []string
+	gone, unsettled []string
+}
+
+func (h *hints) Whole() bool                 { return false }
+func (h *hints) Unlisted(folder string) bool { return slices.Contains(h.over, folder) }
+func (h *hints) Gone(folder string)          { h.gone = append(h.gone, folder) }
+func (h *hints) Unsettled(folder string)     { h.unsettled = append(h.unsettled, folder) }
+
+// backHinted makes a backup by a walk that passes over folders.
+func backHinted(t *testing.T, d *disk, v *vault, previous *Result, over ...string) (*Result, *hints) {
+	t.Helper()
+	h := &hints{over: over}
+	r := back(t, d, v, previous, func(c *Config) {
+		w := d.walk()
+		w.items = slices.DeleteFunc(w.items, func(i Item) bool { return i.Entry != nil && slices.Contains(over, i.Entry.Folder) })
+		c.Source, c.Hints = w, h
+	})
+	honest(t, v, r)
+	return r, h
+}
+
+// What a walk passes over is as it was, unless the folder it lies in has gone.
+func TestWhatWasPassedOverIsCarried(t *testing.T) {
+	d, v := newDisk(), newVault()
+	for _, path := range []string{"/a/1", "/a/b/2", "/c/d/3", "/e/4", "/top"} {
+		d.file(path, []byte(path))
+	}
+	first := back(t, d, v, nil)
+	clear(d.opened)
+	d.write("/top", []byte("other"))
+	d.remove("/c")
+	second, h := backHinted(t, d, v, first, "/a", "/a/b", "/c", "/c/d", "/e")
+	same(t, d, v, second)
+	if !slices.Equal(h.gone, []string{"/c", "/c/d"}) || len(d.opened) != 1 {
+		t.Errorf("gone %v, opened %v", h.gone, d.opened)
+	}
+
+	// A folder that vanishes between being found and being looked at takes with it
+	// what was passed over.
+	d.touch(d.items["/a"])
+	d.items["/a"].attrErr = fs.ErrNotExist
+	third, h := backHinted(t, d, v, second, "/a", "/a/b", "/e")
+	for path := range v.entries(t, third.Root) {
+		if catalog.Inside("/a", path) {
+			t.Errorf("%s is there, in a folder that is not", path)
+		}
+	}
+	if !slices.Equal(h.gone, []string{"/a", "/a/b"}) {
+		t.Errorf("gone %v", h.gone)
 	}
 }

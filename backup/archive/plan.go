@@ -20,7 +20,7 @@ type planner struct {
 	lost   []string // paths at and below which nothing is known, or only below
 	hidden []string // folders in the place of something else that is kept
 	inodes map[inode]*twins
-	gone   map[string]bool // folders of the previous catalog that are no more
+	there  map[string]bool // folders that are in the new catalog, when the Source passes over some
 }
 
 // inode is a file with several names.
@@ -38,7 +38,7 @@ type twins struct {
 func (r *run) plan(ctx context.Context) error {
 	defer close(r.slots)
 	defer close(r.reads)
-	p := &planner{run: r, ctx: ctx, inodes: map[inode]*twins{}, gone: map[string]bool{}}
+	p := &planner{run: r, ctx: ctx, inodes: map[inode]*twins{}, there: map[string]bool{}}
 	if !r.Since.IsZero() {
 		p.since = catalog.TimeOf(r.Since.Add(-clockTick))
 	}
@@ -210,7 +210,7 @@ func (p *planner) oldOnly(old *catalog.Entry) error {
 		_, err := p.slot(lost, old, old)
 		return err
 	}
-	if p.Hints != nil && inside(p.Walked, path) && !p.gone[old.Folder] && p.Hints.Unlisted(old.Folder) {
+	if p.Hints != nil && inside(p.Walked, path) && p.there[old.Folder] && p.Hints.Unlisted(old.Folder) {
 		_, err := p.slot(carry, old, old)
 		return err
 	}
@@ -222,11 +222,9 @@ func (p *planner) oldOnly(old *catalog.Entry) error {
 	return err
 }
 
-// dropped notes that a folder is no more: what was below it is not either, whether
-// anybody has listed that or not.
+// dropped says that a folder is no more.
 func (p *planner) dropped(old *catalog.Entry) {
 	if p.Hints != nil && old.Type == catalog.Folder {
-		p.gone[old.Path()] = true
 		p.Hints.Gone(old.Path())
 	}
 }
@@ -315,6 +313,7 @@ func (p *planner) fresh(e, old *catalog.Entry) error {
 	}
 	err := p.Source.Complete(e)
 	if errors.Is(err, fs.ErrNotExist) {
+		p.dropped(e)
 		return nil
 	}
 	work := carry
@@ -408,6 +407,11 @@ func (p *planner) slot(t task, e, old *catalog.Entry) (*slot, error) {
 			return nil, err
 		}
 		p.batch = make([]slot, 0, slotRun)
+	}
+	if p.Hints != nil && e != nil && e.Type == catalog.Folder && !p.Hints.Whole() {
+		// Only what is in such a folder can be taken over: one may vanish between
+		// being found and being looked at.
+		p.there[e.Path()] = true
 	}
 	p.batch = append(p.batch, slot{task: t, entry: e, old: old})
 	return &p.batch[len(p.batch)-1], nil
