@@ -242,6 +242,12 @@ func (e Effective) Paused(now time.Time) bool {
 	return now.Before(e.PausedUntil.Value) && !now.Add(clockSlack).Before(e.PausedAt)
 }
 
+// Protects reports whether a complete backup still protects the device: the one
+// rule of the console, the portal, the client and what its user is told.
+func (e Effective) Protects(done, now time.Time) bool {
+	return !done.IsZero() && now.Sub(done) < e.ProtectedFor(now)
+}
+
 // ProtectedFor is how long a device counts as protected after a complete
 // backup: twice the interval, but a day at least. The longest time in which the
 // settings let no backup run is added to it.

@@ -193,6 +193,10 @@ func TestProtectedFor(t *testing.T) {
 		if got := Merge(s, Choices{}).ProtectedFor(now); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
+		e := Merge(s, Choices{})
+		if !e.Protects(now.Add(time.Second-c.want), now) || e.Protects(now.Add(-c.want), now) || e.Protects(time.Time{}, now) {
+			t.Errorf("%s: it is not protected until then, or longer, or by no backup", c.name)
+		}
 	}
 }
 

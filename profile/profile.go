@@ -86,15 +86,6 @@ type Settings struct {
 	AutoDeletePreservedDays int `json:"auto_delete_preserved_days"`
 }
 
-// SecondFactor says who needs one.
-type SecondFactor string
-
-// Whether users need a second factor.
-const (
-	Optional SecondFactor = "optional"
-	Required SecondFactor = "required"
-)
-
 // Folder is a folder to back up: an absolute path, or one that begins with ~/,
 // the home of the device's user.
 type Folder struct {

@@ -77,3 +77,12 @@ const (
 	KeepAsk KeepUnlinked = "ask" // the user decides
 	KeepYes KeepUnlinked = "yes"
 )
+
+// SecondFactor says who needs one.
+type SecondFactor string
+
+// Whether users need a second factor.
+const (
+	Optional SecondFactor = "optional"
+	Required SecondFactor = "required"
+)

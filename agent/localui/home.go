@@ -59,7 +59,7 @@ func (w *Window) showHome(rw http.ResponseWriter, r *http.Request, d *state.Devi
 	if live.Failure != nil {
 		stopped = errs.Find(live.Failure.Err())
 	}
-	protected := !p.Run.LastDone.IsZero() && p.Now().Sub(p.Run.LastDone) < agent.InForce(st).ProtectedFor(p.Now())
+	protected := agent.InForce(st).Protects(p.Run.LastDone, p.Now())
 	ago := func() string { return say.Time(p.Run.LastDone, p.Now()) }
 	switch {
 	case agent.Stops(stopped):

@@ -105,7 +105,7 @@ func (f Facts) problem() (kind Kind, name string, known bool) {
 		return Stopped, string(Stopped) + " " + id(f.Stopped), true
 	case f.Run == state.RunFailed && !passes(f.Failure):
 		return NotMade, string(NotMade) + " " + id(f.Failure), true
-	case f.Now.Sub(since) >= f.Settings.ProtectedFor(f.Now):
+	case !f.Settings.Protects(since, f.Now):
 		return kind, string(Unprotected), true
 	case f.Run == state.RunDone:
 		return Nothing, "", true

@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/backup/catalog"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -270,6 +271,9 @@ func TestStatusSentence(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	hours := func(n int) time.Time { return now.Add(-time.Duration(n) * time.Hour) }
+	every20h := profile.Defaults()
+	every20h.IntervalMinutes = 20 * 60
+	rare := profile.Merge(every20h, profile.Choices{})
 	tests := []struct {
 		name string
 		s    deviceStatus
@@ -279,7 +283,7 @@ func TestStatusSentence(t *testing.T) {
 		{"new", deviceStatus{}, "no backup yet", false},
 		{"recent", deviceStatus{ran: true, run: state.Run{LastDone: hours(2)}}, "Protected. Last backup 2 hours ago", true},
 		{"long ago", deviceStatus{ran: true, run: state.Run{LastDone: hours(30)}}, "Not protected", false},
-		{"long ago, rare backups", deviceStatus{protectedFor: 40 * time.Hour, ran: true, run: state.Run{LastDone: hours(30)}}, "Protected", true},
+		{"long ago, rare backups", deviceStatus{settings: rare, ran: true, run: state.Run{LastDone: hours(30)}}, "Protected", true},
 		{"failed since", deviceStatus{ran: true, run: state.Run{State: state.RunFailed, LastDone: hours(2)}}, "Protected", true},
 		{"never succeeded", deviceStatus{ran: true, run: state.Run{State: state.RunFailed}}, "No backup has succeeded", false},
 		{"deactivated", deviceStatus{ran: true, run: state.Run{State: state.RunFailed, Code: "E1208", LastDone: hours(2)}}, "deactivated", false},
@@ -295,7 +299,7 @@ func TestStatusSentence(t *testing.T) {
 	}
 	a := &app{say: locale.For(locale.English)}
 	for _, test := range tests {
-		test.s.now, test.s.protectedFor = now, max(test.s.protectedFor, 24*time.Hour)
+		test.s.now = now
 		got, good := a.sentence(test.s)
 		if !strings.Contains(got, test.want) || good != test.good {
 			t.Errorf("%s: %q, good %v; want %q, %v", test.name, got, good, test.want, test.good)

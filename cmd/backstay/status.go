@@ -36,18 +36,17 @@ func (a *app) statusCommand() *cobra.Command {
 
 // deviceStatus is all that is known here without asking the server.
 type deviceStatus struct {
-	device       *state.Device
-	folders      []string
-	run          state.Run
-	ran          bool
-	live         *control.Live   // nil when no agent runs
-	busy         bool            // somebody holds the lock
-	serves       bool            // this computer has the service
-	kept         *osservice.Kept // what it does about this state folder, nil when nothing
-	settings     profile.Effective
-	restore      *state.Restore // what comes back, or came back last, nil when nothing does
-	protectedFor time.Duration
-	now          time.Time
+	device   *state.Device
+	folders  []string
+	run      state.Run
+	ran      bool
+	live     *control.Live   // nil when no agent runs
+	busy     bool            // somebody holds the lock
+	serves   bool            // this computer has the service
+	kept     *osservice.Kept // what it does about this state folder, nil when nothing
+	settings profile.Effective
+	restore  *state.Restore // what comes back, or came back last, nil when nothing does
+	now      time.Time
 }
 
 func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
@@ -69,7 +68,6 @@ func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
 		return s, err
 	}
 	s.settings = agent.InForce(st)
-	s.protectedFor = s.settings.ProtectedFor(s.now)
 	answer, err := control.Ask(cmd.Context(), st.Dir(), control.Request{Do: control.Status}, nil)
 	switch {
 	case err == nil:
@@ -95,7 +93,7 @@ func (s deviceStatus) running() bool {
 // protected says whether the last complete backup is recent enough: twice the
 // interval, and at least a day (G-08).
 func (s deviceStatus) protected() bool {
-	return !s.run.LastDone.IsZero() && s.now.Sub(s.run.LastDone) < s.protectedFor
+	return s.settings.Protects(s.run.LastDone, s.now)
 }
 
 // stopped is why the server lets this device do nothing, nil when it does: what

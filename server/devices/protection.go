@@ -65,7 +65,7 @@ func Protect(d Device, e profile.Effective, now time.Time) Protection {
 	switch {
 	case d.CompleteAt.IsZero():
 		p.Level = Never
-	case now.Sub(d.CompleteAt) < lasts:
+	case e.Protects(d.CompleteAt, now):
 		p.Level = Protected
 	default:
 		p.Level = AtRisk
