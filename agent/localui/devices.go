@@ -3,6 +3,7 @@ package localui
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/backstay/backstay/agent"
 	"github.com/backstay/backstay/agent/state"
@@ -42,7 +43,7 @@ func (w *Window) ends(rw http.ResponseWriter, r *http.Request, choice agent.Choi
 		w.fail(rw, r, err)
 		return
 	}
-	made := &ready{Choice: choice.Choice, Server: p.Server}
+	made := &ready{Choice: choice.Choice, Server: p.Server, Wanted: choice.Name, Brings: choice.Restore == wire.RestoreFiles}
 	err = w.holding(r.Context(), func(st *state.State) error {
 		c, err := w.client(p.Server, p.Fingerprint)
 		if err != nil {
@@ -95,13 +96,11 @@ func (w *Window) showDevices(rw http.ResponseWriter, r *http.Request, err error)
 	switch p.By {
 	case wire.ByKey, wire.ByAdministrator, wire.ByMachine, wire.BySerial:
 		p.Said = say.T("window.devices.was", "name", p.Card.Name)
-	case wire.ByName:
-		p.Said = say.T("error.E1201")
 	case wire.ByClone:
 		p.Said = say.T("cli.activate.clone", "name", p.Card.Name)
 	}
 	if p.Refusal != nil {
-		p.Said += " " + say.Error(p.Refusal)
+		p.Said = strings.TrimSpace(p.Said + " " + say.Error(p.Refusal))
 	}
 	w.shows(rw, r, "devices", &p.page, p, err, nil)
 }

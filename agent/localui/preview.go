@@ -2,8 +2,12 @@ package localui
 
 import (
 	"net/http"
+	"path/filepath"
+	"strings"
 
 	"github.com/backstay/backstay/agent"
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -14,6 +18,9 @@ type previewPage struct {
 	Card   wire.DeviceCard
 	Ask    bool  // whether the folders come back is the user's to say
 	After  int64 // bytes that the user would have, with what comes back
+
+	Places []agent.Place // where the files of a replaced computer would go
+	Bring  bool          // they are to come back
 }
 
 // Setting is a setting's value, as people say it.
@@ -54,6 +61,10 @@ func (w *Window) showPreview(rw http.ResponseWriter, r *http.Request, err error)
 	}
 	p.Title = p.Printer().T("window.preview."+p.Choice, "name", p.Card.Name)
 	p.Ask = len(p.Folders) > 0 && p.KeepUnlinked == "ask" && !p.Overflows
+	if p.Restore != nil {
+		p.Places = agent.Places(*p.Restore, p.Card.Name, nil, w.cfg.Now())
+		p.Bring = !p.SameComputer
+	}
 	p.After = p.UsedBytes
 	if !p.Overflows {
 		for _, f := range p.Folders {
@@ -65,8 +76,34 @@ func (w *Window) showPreview(rw http.ResponseWriter, r *http.Request, err error)
 
 // preview does what was shown.
 func (w *Window) preview(rw http.ResponseWriter, r *http.Request) {
-	w.ends(rw, r, agent.Choice{Choice: r.PostFormValue("choice"), DeviceID: r.PostFormValue("device"),
-		KeepUnlinked: r.PostFormValue("keep") != ""}, w.showPreview)
+	choice := agent.Choice{Choice: r.PostFormValue("choice"), DeviceID: r.PostFormValue("device"), KeepUnlinked: r.PostFormValue("keep") != ""}
+	if choice.Choice == wire.Replace && r.PostFormValue("restore") == wire.RestoreFiles {
+		var err error
+		if choice.Maps, err = places(r); err != nil {
+			w.showPreview(rw, r, err)
+			return
+		}
+		choice.Restore = wire.RestoreFiles
+	}
+	w.ends(rw, r, choice, w.showPreview)
+}
+
+// places are those that somebody wants for folders that have none here.
+func places(r *http.Request) (maps []state.PathMap, err error) {
+	from, usual, to := r.PostForm["from"], r.PostForm["usual"], r.PostForm["to"]
+	if len(from) != len(usual) || len(from) != len(to) {
+		return nil, errs.New(errs.Invalid, "request.body")
+	}
+	for i, place := range to {
+		if place = strings.TrimSpace(place); place == "" || place == usual[i] {
+			continue
+		}
+		if !filepath.IsAbs(place) {
+			return nil, errs.New(errs.Invalid, "window.place.relative", "path", place)
+		}
+		maps = append(maps, state.PathMap{From: []byte(from[i]), To: []byte(filepath.Clean(place))})
+	}
+	return maps, nil
 }
 
 // waitingPage says that an administrator has to approve the device.
@@ -85,5 +122,5 @@ func (w *Window) waiting(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	was := pending.Choice
-	w.ends(rw, r, agent.Choice{Choice: was.Choice, DeviceID: was.DeviceID, Name: was.Name, Rename: was.RenameIfTaken, KeepUnlinked: was.KeepUnlinked}, w.showWaiting)
+	w.ends(rw, r, agent.Choice{Choice: was.Choice, DeviceID: was.DeviceID, Name: was.Name, Rename: was.RenameIfTaken, KeepUnlinked: was.KeepUnlinked, Restore: was.Restore, Maps: pending.Maps}, w.showWaiting)
 }

@@ -14,6 +14,8 @@ import (
 type ready struct {
 	Choice string
 	Server string
+	Wanted string // the name that was asked for, with wire.Add
+	Brings bool   // files of a computer that was replaced come back
 	Device *state.Device
 
 	used, quota int64
@@ -50,6 +52,8 @@ type readyPage struct {
 	page
 	Choice, Server string
 	Device         *state.Device
+	Renamed        string // the name that was taken, "" when none was
+	Brings         bool
 	Folders        []agent.FolderSize
 	Counted        bool
 	Known          bool // the quota
@@ -83,7 +87,10 @@ func (w *Window) readyPage(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := &readyPage{page: w.step(rw, r, "window.ready", 5, ""), Choice: made.Choice, Server: made.Server, Device: made.Device,
-		Known: made.known, Used: made.used, Quota: made.quota, Alone: w.alone(r.Context())}
+		Known: made.known, Used: made.used, Quota: made.quota, Alone: w.alone(r.Context()), Brings: made.Brings}
+	if made.Choice == wire.Add && made.Wanted != made.Device.Name {
+		p.Renamed = made.Wanted
+	}
 	made.mu.Lock()
 	p.Folders, p.Counted = append(p.Folders, made.folders...), made.counted
 	err := made.err

@@ -2,15 +2,27 @@ package browser_test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/backstay/backstay/profile"
+	"github.com/backstay/backstay/server"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/servertest"
+	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web/webtest"
+	"github.com/backstay/backstay/wire/proxytest"
 )
 
 // window is a running "backstay ui".
@@ -64,36 +76,387 @@ func (w *window) close() {
 	w.cmd.Wait()
 }
 
-// The first log-in of S0: server, name, the way there ticked off, password,
-// Ready for Backup.
-func TestWindowActivates(t *testing.T) {
+// reaches fills in the first step and waits until the page at has come, or the
+// one that says why it does not.
+func (c *client) reaches(b *webtest.Browser, server, fingerprint, user, at string) {
+	c.t.Helper()
+	b.Click("details summary")
+	b.Fill("#f-server", server)
+	b.Fill("#f-fingerprint", fingerprint)
+	b.Fill("#f-user", user)
+	b.Click("#submit")
+	b.Arrive(at)
+}
+
+// settled waits until the page that shows the way to a server shows its end.
+func settled(b *webtest.Browser) {
+	b.Await(`document.querySelector('#way') && !document.querySelector('#way[data-live]')`)
+}
+
+// lookWindow looks at a page of the window in both languages, and as narrow as
+// it is drawn for.
+func lookWindow(t *testing.T, b *webtest.Browser, name string) {
+	t.Helper()
+	for _, lang := range languages() {
+		b.Follow("header .languages button[value=" + string(lang) + "]")
+		look(t, b, lang, name)
+		b.Size(480, 760)
+		b.Shot(pictures, name+"-"+string(lang)+"-480")
+		b.Size(webtest.Desk, 860)
+	}
+	b.Follow("header .languages button[value=en]")
+}
+
+// The first log-in of S0, step by step: an administrator makes an account, the
+// mail has a temporary password, and the window leads from a server that cannot
+// be reached to Ready for Backup.
+func TestWindowFirstLogin(t *testing.T) {
 	t.Parallel()
 	s := servertest.New(t)
-	c := newClient(t, s)
+	m := withMail(t, s, func(*settings.Settings) {})
 	b := webtest.Open(t)
+	b.Go(s.URL + "/admin/users/new")
+	b.Type("admin\t" + servertest.AdminPassword)
+	b.Submit("\r")
+	b.Fill("#f-username", "cleo")
+	b.Fill("#f-email", "cleo@example.org")
+	b.Follow("form.card button.btn-primary")
+	want(t, b, "created user", "cleo")
+	secret := m.Wait("cleo@example.org", mail.Activation).Secret()
+
+	c := newClient(t, s)
+	folder := filepath.Join(filepath.Dir(c.state), "Documents")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "letter.txt"), []byte("Dear Ada"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	setFolders(t, s, "~/Documents")
 	w := c.window()
-	b.Go(w.link)
+	b.Enter(w.link)
 	b.Arrive("/activate")
-	want(t, b, "first step", "Activate Backup", "Server’s address", "E-mail or username", "Continue")
-	b.Click("summary")
-	b.Fill("#f-server", s.URL)
-	b.Fill("#f-fingerprint", s.Fingerprint)
-	b.Fill("#f-user", "user")
-	b.Shot(pictures, "window-activate")
+	want(t, b, "first step", "Activate Backup", "E-mail or username", "Continue", "Proxy settings", "New online account", "Recover lost password")
+	lookWindow(t, b, "window-activate")
+
 	b.Click("#submit")
-	b.Arrive("/password")
-	want(t, b, "password", "Password", "Log in", "user")
+	b.Await(`document.querySelector('.field-error')`)
+	want(t, b, "nothing typed", "Enter the address of the server")
+	b.Problems()
+	c.reaches(b, "https://nowhere.invalid", "", "cleo", "/connect")
+	settled(b)
+	want(t, b, "no such server", "Unable to connect to the backup server", "There is no computer named nowhere.invalid.", "E1001", "Try again", "Proxy settings", "Connected: not checked")
+	lookWindow(t, b, "window-unreachable")
+
+	b.Follow("p.aside a")
+	c.reaches(b, s.URL, "", "cleo", "/connect")
+	settled(b)
+	want(t, b, "self-signed", "certificate is not trusted", "E1002", "Issued by", "SHA-256", s.Fingerprint, "Contact your administrator")
+	if page := strings.ToLower(b.Text()); strings.Contains(page, "continue") || strings.Contains(page, "anyway") {
+		t.Errorf("there is a way on past an untrusted certificate:\n%s", page)
+	}
+	lookWindow(t, b, "window-untrusted")
+
+	b.Follow("p.aside a")
+	c.reaches(b, s.URL, s.Fingerprint, "cleo", "/password")
+	want(t, b, "password", "Password", "Log in", "cleo", "Recover lost password")
 	b.Type("wrong password")
 	b.Submit("\r")
 	want(t, b, "wrong password", "Authentication failed", "E1101")
 	b.Problems()
-	b.Shot(pictures, "window-password-wrong")
+	lookWindow(t, b, "window-password")
+	b.Fill("#f-password", secret)
+	b.Follow("#submit")
+	want(t, b, "first log-in", "Choose a new password", "New password", "Verify", "Continue", "A digit")
+	b.Type("password\tpassword")
+	b.Submit("\r")
+	want(t, b, "a password against the rules", "This password cannot be used")
+	b.Problems()
+	lookWindow(t, b, "window-new-password")
+	b.Type("My-Own-Password-7\tMy-Own-Password-7")
+	b.Submit("\r")
+	b.Arrive("/ready")
+	b.Await(`!document.querySelector('#sizes[data-live]')`)
+	want(t, b, "the end", "Ready for Backup", "Documents", "1 file", "The first backup begins now", "no Backstay service", "Start using Backstay")
+	lookWindow(t, b, "window-ready")
+	b.Follow("#submit")
+	b.Shot(pictures, "window-home")
+	// The window backs up by itself, since there is no service here.
+	within(t, "the first backup", func() bool { return strings.Contains(c.run("status"), "Protected.") })
+	b.Go(b.URL())
+	want(t, b, "home", "Protected.")
+}
+
+// Who has devices chooses: a name that is taken, one more, another's place, and
+// the same computer again with what that changes.
+func TestWindowDevices(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.NewDevice(s.User, host)
+	s.NewDevice(s.User, "OLD-LAPTOP")
+	c := newClient(t, s)
+	b := webtest.Open(t)
+	w := c.window()
+	b.Enter(w.link)
+	b.Arrive("/activate")
+	c.reaches(b, s.URL, s.Fingerprint, "user", "/password")
+	b.Type(servertest.UserPassword)
+	b.Submit("\r")
+	want(t, b, "the same name", "Device with the same name is already configured", "Replace", "Add as "+host+"-2", "Cancel", "OLD-LAPTOP")
+	lookWindow(t, b, "window-same-name")
+
+	// The computer is switched off in the middle: the window opens where it was.
+	w.close()
+	w = c.window()
+	b.Enter(w.link)
+	b.Arrive("/devices")
+	want(t, b, "after a restart", "Device with the same name is already configured")
+	b.Follow("form:has(input[value=add]) button")
+	b.Arrive("/ready")
+	want(t, b, "one more", "Ready for Backup", host+"-2")
+
+	// The device is deactivated, and activated again.
+	b.Follow("#submit")
+	id := deviceNamed(t, s, host+"-2")
+	deactivate(t, s, id)
+	unlink(t, s, id)
+	w.close()
+	w = c.window()
+	b.Enter(w.link)
+	b.Await(`document.querySelector('a[href$="/activate"]')`)
+	b.Follow(`a[href$="/activate"]`)
+	b.Click("#submit")
+	b.Arrive("/password")
+	b.Type(servertest.UserPassword)
+	b.Submit("\r")
+	want(t, b, "known by its key", "This computer was activated before, as "+host+"-2", "Reactivate")
+	lookWindow(t, b, "window-reactivate")
+	b.Follow("form.option-first button")
+	want(t, b, "the preview", "Reactivate "+host+"-2", "no first backup", "These folders come back", "Music", "Backup interval", "Bandwidth", "CPU priority")
+	lookWindow(t, b, "window-preview")
+	b.Follow("#submit")
+	b.Arrive("/ready")
+	want(t, b, "reactivated", "Ready for Backup", "again", "incremental")
+
+	// Another computer takes the place of an old one.
+	second := newClient(t, s)
+	other := second.window()
+	b.Enter(other.link)
+	b.Arrive("/activate")
+	second.reaches(b, s.URL, s.Fingerprint, "user", "/password")
+	b.Type(servertest.UserPassword)
+	b.Submit("\r")
+	b.Follow(fmt.Sprintf("form:has(input[value='%s']):has(input[value=replace]) button", deviceNamed(t, s, "OLD-LAPTOP")))
+	want(t, b, "the preview", "Replace OLD-LAPTOP", "the old computer backs up no more")
+	lookWindow(t, b, "window-replace")
+	b.Follow("#submit")
+	b.Arrive("/ready")
+	want(t, b, "replaced", "Ready for Backup", "taken the place")
+	b.Problems()
+}
+
+// New online account (S4): registration with a mailed code ends at Ready for
+// Backup; and a lost password is recovered from the same window.
+func TestWindowRegisters(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	m := withMail(t, s, func(x *settings.Settings) {
+		x.Registration.Mode, x.Registration.Domains = settings.RegistrationOpen, []string{"example.org"}
+		x.Registration.Org = s.Org.ID
+	})
+	c := newClient(t, s)
+	b := webtest.Open(t)
+	w := c.window()
+	b.Enter(w.link)
+	b.Arrive("/activate")
+	b.Click("details summary")
+	b.Fill("#f-server", s.URL)
+	b.Fill("#f-fingerprint", s.Fingerprint)
+	b.Fill("#f-user", "marie@example.org")
+	b.Click(`button[value="/register"]`)
+	b.Arrive("/register")
+	want(t, b, "registration", "New online account", "E-mail", "Confirm password", "Register")
+	lookWindow(t, b, "window-register")
+	b.Fill("#f-password", "Radium-1898-Polonium")
+	b.Fill("#f-again", "Radium-1898-Polonium")
+	b.Follow("#submit")
+	want(t, b, "the code", "Check your e-mail", "marie@example.org", "Confirm registration", "Resend registration code", "possible in")
+	lookWindow(t, b, "window-code")
+	paste(b, "[name=code]", "000000")
+	b.Follow("#submit")
+	want(t, b, "a wrong code", "That code is not correct", "E1108")
+	b.Problems()
+	code := m.Wait("marie@example.org", mail.RegistrationCode).Code
+	// Somebody comes back later: the code is what is asked for.
+	w.close()
+	w = c.window()
+	b.Enter(w.link)
+	b.Arrive("/register/code")
+	paste(b, "[name=code]", code)
+	b.Click("#submit")
+	b.Arrive("/password")
+	b.Follow(`p.links a`)
+	want(t, b, "recovery", "Recover lost password", "Send reset link")
+	lookWindow(t, b, "window-forgot")
+	b.Follow("#submit")
+	want(t, b, "the mail", "Check your e-mail", "If what you entered is right")
+	m.Wait("marie@example.org", mail.Reset)
+	b.Follow("#submit")
+	b.Click("#submit")
+	b.Arrive("/password")
+	b.Type("Radium-1898-Polonium")
+	b.Submit("\r")
+	b.Arrive("/ready")
+	want(t, b, "the end", "Ready for Backup", "marie@example.org")
+}
+
+// A proxy that asks for a password: the step that fails is named, and the
+// settings lead on.
+func TestWindowProxy(t *testing.T) {
+	t.Parallel()
+	proxy := proxytest.Start(t, proxytest.Options{Password: true})
+	s := servertest.New(t, func(cfg *server.Config) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		cfg.Listen = l.Addr().String()
+		_, port, _ := net.SplitHostPort(cfg.Listen)
+		cfg.PublicURL = "https://" + proxytest.Host + ":" + port
+	})
+	c := newClient(t, s)
+	b := webtest.Open(t)
+	w := c.window()
+	b.Enter(w.link)
+	b.Arrive("/activate")
+	c.reaches(b, s.Config.PublicURL, s.Fingerprint, "user", "/connect")
+	settled(b)
+	want(t, b, "without it", "There is no computer named "+proxytest.Host, "E1001")
+	b.Follow(`a[href$="/proxy"]`)
+	want(t, b, "proxy settings", "Proxy settings", "As the system says", "No proxy")
+	b.Click("input[value=manual]")
+	b.Fill("#f-url", proxy.Addr)
+	lookWindow(t, b, "window-proxy")
+	b.Click("input[value=manual]")
+	b.Fill("#f-url", proxy.Addr)
+	b.Click("#submit")
+	b.Arrive("/connect")
+	settled(b)
+	want(t, b, "without its password", "requires a user name and password", "E1003", "Connected")
+	lookWindow(t, b, "window-proxy-refuses")
+	b.Follow(`a[href$="/proxy"]`)
+	b.Fill("#f-username", proxytest.Username)
+	b.Fill("#f-password", proxytest.Password)
+	b.Follow(`button[formaction$="/test"]`)
+	want(t, b, "the test", "Proxy passed", "The server is reached with these settings.")
+	b.Click("#submit") // what was typed for the test is not typed again
+	b.Arrive("/password")
 	b.Type(servertest.UserPassword)
 	b.Submit("\r")
 	b.Arrive("/ready")
-	want(t, b, "the end", "Ready for Backup", "Start using Backstay")
-	b.Shot(pictures, "window-ready")
-	b.Follow("#submit")
-	want(t, b, "home", "Username", "user")
-	b.Shot(pictures, "window-home")
+	want(t, b, "the end", "Ready for Backup")
+}
+
+// The administrator's list of servers: with one there is nothing to choose, with
+// two the first is meant and another may be typed.
+func TestWindowEditions(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	c := newClient(t, s)
+	list := func(more string) string {
+		path := filepath.Join(t.TempDir(), "editions.toml")
+		text := fmt.Sprintf("[[edition]]\nname = \"Headquarters\"\nurl = %q\nca_fingerprint = %q\n%s", s.URL, s.Fingerprint, more)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return "BACKSTAY_EDITIONS=" + path
+	}
+	b := webtest.Open(t)
+	w := c.window(list("[[edition]]\nname = \"Government\"\nurl = \"https://gov.example.org\"\n"))
+	b.Enter(w.link)
+	b.Arrive("/activate")
+	want(t, b, "two servers", "Headquarters", "Government", "Other server…")
+	lookWindow(t, b, "window-editions")
+	w.close()
+	w = c.window(list(""))
+	b.Enter(w.link)
+	b.Arrive("/activate")
+	if page := b.Text(); strings.Contains(page, "Headquarters") || strings.Contains(page, "address") {
+		t.Errorf("with one server there is something to choose:\n%s", page)
+	}
+	b.Type("user") // the one field has the focus
+	b.Type("\r")
+	b.Arrive("/password")
+	want(t, b, "reached", "Password")
+}
+
+// within waits until something has happened that nothing tells of.
+func within(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	end := time.NewTimer(time.Minute)
+	defer end.Stop()
+	for !ok() {
+		select {
+		case <-end.C:
+			t.Fatalf("%s does not happen", what)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// write does something behind the pages.
+func write(t *testing.T, s *servertest.Server, do func(tx *db.Tx) error) {
+	t.Helper()
+	if err := s.DB.Write(t.Context(), do); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// setFolders has the profile back folders up.
+func setFolders(t *testing.T, s *servertest.Server, paths ...string) {
+	t.Helper()
+	write(t, s, func(tx *db.Tx) error {
+		p, err := profiles.Default(t.Context(), tx, s.Org.ID)
+		if err != nil {
+			return err
+		}
+		p.Settings.Folders = nil
+		for _, path := range paths {
+			p.Settings.Folders = append(p.Settings.Folders, profile.Folder{Path: path})
+		}
+		_, err = profiles.Save(t.Context(), tx, access.System("test"), p.ID, p.Revision, profiles.Changes{Settings: &p.Settings})
+		return err
+	})
+}
+
+func deviceNamed(t *testing.T, s *servertest.Server, name string) (id devices.ID) {
+	t.Helper()
+	write(t, s, func(tx *db.Tx) error {
+		return tx.QueryRow(t.Context(), "SELECT id FROM devices WHERE name = $1", name).Scan(&id)
+	})
+	return id
+}
+
+func deactivate(t *testing.T, s *servertest.Server, id devices.ID) {
+	t.Helper()
+	write(t, s, func(tx *db.Tx) error {
+		return devices.SetState(t.Context(), tx, access.System("test"), id, devices.Deactivated, "")
+	})
+}
+
+// unlink has the device's user take a folder of the profile off, and choose
+// interval, bandwidth and priority.
+func unlink(t *testing.T, s *servertest.Server, id devices.ID) {
+	t.Helper()
+	setFolders(t, s, "~/Documents", "~/Music")
+	write(t, s, func(tx *db.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE devices SET choices = $1 WHERE id = $2",
+			`{"interval_minutes":480,"up_kbps":512,"cpu":"low","unlinked":["~/Music"]}`, id)
+		return err
+	})
 }

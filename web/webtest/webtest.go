@@ -161,6 +161,13 @@ func (b *Browser) Go(url string) {
 	b.drawn()
 }
 
+// Enter opens an address that leads on to another page by itself; Arrive and
+// Await wait for that.
+func (b *Browser) Enter(url string) {
+	b.t.Helper()
+	b.must(chromedp.Do(b.ctx, chromedp.Navigate(url)))
+}
+
 // drawn waits until the page has been drawn once: only then does the field
 // that asks for it have the focus.
 func (b *Browser) drawn() {
@@ -176,18 +183,39 @@ func (b *Browser) Arrive(at string) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	for url := ""; !strings.Contains(url, at); {
-		var err error
-		if url, err = chromedp.Run(ctx, chromedp.Location()); err != nil {
-			b.t.Fatalf("waiting for %s: %v; at %s the page shows:\n%s", at, err, b.URL(), b.Text())
+	for {
+		// A page that is just being left answers nothing.
+		url, err := chromedp.Run(ctx, chromedp.Location())
+		if err == nil && strings.Contains(url, at) && chromedp.Do(ctx, chromedp.WaitReady(chromedp.CSS("body"))) == nil {
+			b.drawn()
+			return
 		}
 		select {
 		case <-ctx.Done():
+			b.t.Fatalf("waiting for %s: at %s the page shows:\n%s", at, b.URL(), b.Text())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	b.must(chromedp.Do(ctx, chromedp.WaitReady(chromedp.CSS("body"))))
-	b.drawn()
+}
+
+// Await waits until a JavaScript expression is true of a page that changes by
+// itself.
+func (b *Browser) Await(expression string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	for {
+		// A page that is just being left has nothing to ask.
+		if is, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("!!("+expression+")")); err == nil && is {
+			b.drawn()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			b.t.Fatalf("waiting for %s: at %s the page shows:\n%s", expression, b.URL(), b.Text())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // leave does something that leads to another page, and waits for that page.
