@@ -87,7 +87,8 @@ func TestPackages(t *testing.T) {
 	})
 	t.Run("rpm", func(t *testing.T) {
 		for name, want := range map[string][]string{
-			"backstay":        {"/usr/bin/backstay", "/usr/lib/systemd/system/backstay.service", "/etc/backstay"},
+			"backstay": {"/usr/bin/backstay", "/usr/lib/systemd/system/backstay.service", "/etc/backstay",
+				"/usr/share/applications/backstay.desktop", "/usr/share/icons/hicolor/scalable/apps/backstay.svg"},
 			"backstay-server": {"/usr/bin/backstay-server", "/usr/lib/systemd/system/backstay-server.service", "/etc/backstay/server.yaml"},
 		} {
 			file := filepath.Join(dir, "0.1.0", name+".rpm")

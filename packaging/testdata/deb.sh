@@ -34,6 +34,12 @@ test "$(stat -c '%a %U' /var/lib/backstay)" = '700 root'
 test "$(stat -c '%a %U %G' /etc/backstay/server.yaml)" = '640 root backstay-server'
 backstay service install 2>&1 | grep -q 'came with a package'
 
+# The window is in the menu, with its icon. Root is sent to where it belongs.
+
+grep -qx 'Exec=/usr/bin/backstay ui' /usr/share/applications/backstay.desktop
+test -s "/usr/share/icons/hicolor/scalable/apps/$(sed -n 's/^Icon=//p' /usr/share/applications/backstay.desktop).svg"
+never backstay ui
+
 # A server with two users.
 
 echo "listen: $ADDRESS" >>/etc/backstay/server.yaml
