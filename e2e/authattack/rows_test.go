@@ -70,6 +70,7 @@ var rows = []row{
 	{"A-25", "activations and their keys: of others, guessed, again, too late, for something else", []string{"6.5.4", "6.6.2", "6.6.3"},
 		named("others", activationsOfOthers, "keys", activationKeys)},
 	{"A-26", "roles that would be more than they are", []string{"8.2.1", "8.2.3", "15.3.3"}, only(escalation)},
+	{"A-27", "one administrator who would be two", []string{"8.2.1", "8.2.3"}, only(oneWhoWouldBeTwo)},
 	{"A-28", "passwords under both policies; a password is what was typed",
 		[]string{"6.2.1", "6.2.2", "6.2.3", "6.2.4", "6.2.6", "6.2.7", "6.2.8", "6.2.9", "6.2.10", "6.2.11", "6.2.12", "11.4.2"}, only(passwordRules)},
 	{"A-29", "the headers and cookies of every answer",

@@ -92,6 +92,7 @@ var weaknesses = []weakness{
 	{attack: "A-25/others", off: "time does not pass", says: "of yesterday", config: frozen},
 	{attack: "A-25/keys", off: "a key is not used up", says: "got in by one key|that was used", weaken: before("UPDATE activation_keys SET used_at = 0, tries = 3")},
 	{attack: "A-26", off: "a viewer is more", says: "viewer", weaken: before("UPDATE users SET role = 'server_admin' WHERE username = 'viewer'")},
+	{attack: "A-27", off: "nobody looks at who made an account", says: "^made approves|^taken approves", weaken: before("UPDATE audit SET actor_kind = 'system' WHERE action = 'users.manage'")},
 	{attack: "A-26", off: "an organisation's administrator is more", says: "organisation's administrator", weaken: before("UPDATE users SET role = 'server_admin' WHERE username = 'org-admin'")},
 	{attack: "A-28", off: "72 bytes of a password count", says: "a long password was refused|is good for", weaken: asked(shortened(func(p string) string { return p[:min(len(p), 72)] }))},
 	{attack: "A-28", off: "spaces are cut off", says: "is good for", weaken: asked(shortened(strings.TrimSpace))},

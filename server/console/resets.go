@@ -100,7 +100,7 @@ func (c *console) showNewReset(w http.ResponseWriter, r *http.Request, v *visit,
 					return err
 				}
 			}
-			page.Profiles = []option{{"", page.Printer().T("write.everybody")}}
+			page.Profiles = []option{{"", page.Printer().T("resets.profiles")}}
 			list, err := profiles.List(r.Context(), tx, v.caller, v.org())
 			for _, p := range list {
 				page.Profiles = append(page.Profiles, option{string(p.ID), web.Visible(p.Name)})
