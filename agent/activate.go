@@ -140,6 +140,7 @@ type Preview struct {
 	// Overflows says that with them the user would have more than the quota: they
 	// stay off.
 	Overflows bool
+	UsedAfter int64 // of the quota
 }
 
 // PreviewChoice asks what a choice would change, and measures what it brings
@@ -154,17 +155,21 @@ func PreviewChoice(ctx context.Context, st *state.State, client *wire.Client, ch
 		return nil, err
 	}
 	preview := &Preview{Preview: out}
-	total := out.UsedBytes
+	var returning int64
 	for _, path := range out.Returning {
 		f := Returning{Path: path}
 		for _, here := range (profile.Settings{Folders: []profile.Folder{{Path: path}}}).Paths(home()) {
 			f.Path = here
 			f.Files, f.Bytes = measure(ctx, []string{here}, func(string) bool { return false })
 		}
-		total += f.Bytes
+		returning += f.Bytes
 		preview.Folders = append(preview.Folders, f)
 	}
-	preview.Overflows = out.QuotaBytes > 0 && len(out.Returning) > 0 && total > out.QuotaBytes
+	preview.Overflows = out.LeftBytes != nil && len(out.Returning) > 0 && returning > *out.LeftBytes
+	preview.UsedAfter = out.UsedBytes
+	if !preview.Overflows {
+		preview.UsedAfter += returning
+	}
 	return preview, ctx.Err()
 }
 

@@ -53,6 +53,9 @@ func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, pr
 		run.Read, run.Sent, run.Unreadable, run.Deferred = result.Read, result.Sent, result.Unreadable, result.Deferred
 	}
 	switch {
+	case err == nil && result.Waiting > 0:
+		// All else is safe; this device is not, until there is room.
+		run.State, run.Waiting, run.Code, run.Key = state.RunFailed, result.Waiting, string(result.Quota.Code), result.Quota.Key
 	case err == nil:
 		run.State, run.LastDone = state.RunDone, run.Ended
 	case ctx.Err() != nil:
@@ -66,6 +69,10 @@ func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, pr
 	if err := errors.Join(err, a.state.SetLastRun(run)); err != nil {
 		a.end(run, err)
 		return result, err
+	}
+	if result != nil && result.Waiting > 0 {
+		a.end(run, result.Quota.Err())
+		return result, nil
 	}
 	a.end(run, nil)
 	return result, nil
@@ -129,10 +136,13 @@ func (a *Agent) end(run state.Run, err error) {
 	a.live.Running, a.live.Started, a.live.Progress = false, time.Time{}, nil
 	a.facts.LastTry, a.facts.Wait = run.Ended, 0
 	a.failure = nil
-	switch run.State {
-	case state.RunDone:
+	switch {
+	case run.Waiting > 0:
+		a.facts.LastDone, a.facts.Failures = run.Ended, 0 // nothing is gained by coming sooner
+		a.failure = errs.Find(err)
+	case run.State == state.RunDone:
 		a.facts.LastDone, a.facts.Failures = run.LastDone, 0
-	case state.RunFailed:
+	case run.State == state.RunFailed:
 		a.facts.Failures++
 		a.failure = errs.Find(err)
 		if e := errs.Find(err); e != nil && e.Code == errs.ServerBusy {

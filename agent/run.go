@@ -93,6 +93,9 @@ func (a *Agent) beat(ctx, sending context.Context) {
 			a.learn(said)
 			a.toldRestore(status.Restore)
 			a.setRetired(said.Retired)
+			a.mu.Lock()
+			a.live.Quota = said.Quota
+			a.mu.Unlock()
 		}
 		var passed time.Duration
 		for wait := about(heartbeat); passed < wait; passed += runningHeartbeat {

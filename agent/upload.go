@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"slices"
 	"syscall"
 	"time"
 
@@ -42,8 +43,12 @@ func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*
 		Entries: int64(r.Totals.Entries), Files: int64(r.Totals.Files), Bytes: int64(r.Totals.Bytes),
 		Read: int64(r.Read), Sent: r.Sent, Unreadable: int64(r.Unreadable), Deferred: int64(r.Deferred),
 	}
-	for _, p := range r.Problems[:min(len(r.Problems), maxProblems)] {
+	problems := slices.DeleteFunc(r.Problems, func(p archive.Problem) bool { return errors.Is(p.Err, archive.ErrWaits) })
+	for _, p := range problems[:min(len(problems), maxProblems)] {
 		result.Problems = append(result.Problems, control.Problem{Path: []byte(p.Path), Reason: reason(p)})
+	}
+	if r.Waiting > 0 {
+		result.Waiting, result.Quota = int64(r.Waiting), control.Fail(r.Quota)
 	}
 	if r.Rediscovered != nil {
 		result.Rediscovered = r.Rediscovered.Error()

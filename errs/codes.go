@@ -29,7 +29,7 @@ const (
 	DeviceDeactivated   Code = "E1208"
 	NoFreeSeat          Code = "E1301" // reason, when it is another than that all are taken
 	BadSerial           Code = "E1302" // group: the wrong one, or n: characters it has
-	QuotaUsedUp         Code = "E1401" // q: the quota
+	QuotaUsedUp         Code = "E1401" // q: the quota in bytes; of: user or org; room: bytes the snapshot may have
 	ServerBusy          Code = "E1402" // n: minutes
 	Quarantined         Code = "E1403"
 	LegalHold           Code = "E1404"
@@ -105,6 +105,8 @@ func text(e *Error) string {
 		return "error.E1301.void"
 	case e.Code == AddDeviceNotAllowed && e.Args["reason"] == "retired":
 		return "error.E1202.retired"
+	case e.Code == QuotaUsedUp && e.Args["of"] == "org":
+		return "error.E1401.org"
 	case e.Code == DeviceDeactivated && (e.Args["state"] == "deleted" || e.Args["state"] == "purged"):
 		return "error.E1208.deleted"
 	case e.Code == DeviceDeactivated && e.Args["replaced_at"] != nil:

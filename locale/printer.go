@@ -70,6 +70,10 @@ func (p *Printer) text(key string, data map[string]any) string {
 	}
 	shown := make(map[string]any, len(data))
 	for name, value := range data {
+		if n, ok := whole(value); ok && name == quota {
+			shown[name] = p.Bytes(n)
+			continue
+		}
 		shown[name] = p.show(value)
 	}
 	config.TemplateData = shown
@@ -79,6 +83,10 @@ func (p *Printer) text(key string, data map[string]any) string {
 	}
 	return text
 }
+
+// quota is the placeholder of a size. E1401 carries it over the wire, where it is a
+// number like any other.
+const quota = "q"
 
 // show writes a placeholder's value as the language does.
 func (p *Printer) show(value any) any {

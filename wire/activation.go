@@ -135,7 +135,8 @@ type Preview struct {
 	// KeepUnlinked is the profile's policy: no, ask or yes.
 	KeepUnlinked string `json:"keep_unlinked"`
 	UsedBytes    int64  `json:"used_bytes"`
-	QuotaBytes   int64  `json:"quota_bytes"` // 0: none
+	QuotaBytes   int64  `json:"quota_bytes"`          // 0: none
+	LeftBytes    *int64 `json:"left_bytes,omitempty"` // of the user's quota and the organisation's; absent: without limit
 	SameComputer bool   `json:"same_computer"`
 	OtherSystem  bool   `json:"other_system"` // paths of the old computer mean nothing on this one
 	Snapshots    int64  `json:"snapshots"`

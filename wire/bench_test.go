@@ -44,7 +44,7 @@ func BenchmarkPut(b *testing.B) {
 			pack := make([]byte, 32<<20)
 			b.SetBytes(int64(len(pack)))
 			for b.Loop() {
-				if _, err := c.Put(context.Background(), "s", "p", backup.ClassData, bytes.NewReader(pack)); err != nil {
+				if _, err := c.Put(context.Background(), "s", "p", backup.ClassData, 0, bytes.NewReader(pack)); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -120,14 +120,15 @@ func idBody(head []byte, ids []backup.ID) func() (io.Reader, int64, error) {
 }
 
 // Put sends a pack's records under putID, 32 hex digits that name this put and
-// no other. When body can seek, a put that fails on its way is sent again from
+// no other. size is how many bytes of files the snapshot will have for which it
+// is, as far as is known by now: the quota rests on that. When body can seek, a put that fails on its way is sent again from
 // where body stood; otherwise the caller repeats it, under the same putID. A
 // put that failed has cost nothing but its own bytes: nothing of it is kept.
-func (c *Client) Put(ctx context.Context, session, putID string, class backup.Class, body io.Reader) (PutAnswer, error) {
+func (c *Client) Put(ctx context.Context, session, putID string, class backup.Class, size int64, body io.Reader) (PutAnswer, error) {
 	var out PutAnswer
 	req := call{
 		method: http.MethodPut, auth: deviceToken, heavy: sends, expect: true, think: 30 * time.Second,
-		path: "sessions/" + url.PathEscape(session) + "/packs/" + url.PathEscape(putID) + "?class=" + class.String(),
+		path: "sessions/" + url.PathEscape(session) + "/packs/" + url.PathEscape(putID) + "?class=" + class.String() + "&size=" + strconv.FormatInt(size, 10),
 		body: func() (io.Reader, int64, error) { return body, -1, nil },
 		once: true,
 	}
@@ -152,11 +153,12 @@ func (c *Client) Put(ctx context.Context, session, putID string, class backup.Cl
 }
 
 // Commit makes the snapshot visible, or fails with E1507 and the missing ids
-// among its arguments; Missing reads them.
-func (c *Client) Commit(ctx context.Context, session string, manifest, refs []byte) (Committed, error) {
+// among its arguments; Missing reads them. waiting is how many files wait for
+// room on the quota: with any, a partial snapshot ends the session.
+func (c *Client) Commit(ctx context.Context, session string, manifest, refs []byte, waiting int64) (Committed, error) {
 	var out Committed
 	req := call{
-		method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/commit", auth: deviceToken, heavy: sends,
+		method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/commit?waiting=" + strconv.FormatInt(waiting, 10), auth: deviceToken, heavy: sends,
 		think: 5 * time.Minute, // ten million references take a while to check
 		body: func() (io.Reader, int64, error) {
 			var a [4]byte

@@ -303,7 +303,7 @@ func TestPutIsSentAgainFromItsStart(t *testing.T) {
 	})
 	s := serve(t, mux)
 	s.Config.ErrorLog = discard
-	put, err := client(t, s).Put(context.Background(), "s", "p", backup.ClassMetadata, bytes.NewReader(pack))
+	put, err := client(t, s).Put(context.Background(), "s", "p", backup.ClassMetadata, 0, bytes.NewReader(pack))
 	if err != nil || put.Records != 5 {
 		t.Fatalf("Put = %v, %v", put, err)
 	}
@@ -319,7 +319,7 @@ func TestRefusedPutIsNotSent(t *testing.T) {
 		refuse(w, 507, wire.Problem{Code: "E1601"})
 	})
 	body := &countingReader{n: 64 << 20}
-	_, err := client(t, serve(t, mux)).Put(context.Background(), "s", "p", backup.ClassData, body)
+	_, err := client(t, serve(t, mux)).Put(context.Background(), "s", "p", backup.ClassData, 0, body)
 	if !errs.Is(err, errs.StorageFull) {
 		t.Errorf("Put = %v, want E1601", err)
 	}
@@ -362,7 +362,7 @@ func TestHaveAndMissing(t *testing.T) {
 	if err != nil || fmt.Sprint(got) != "[true false true]" {
 		t.Errorf("Have = %v, %v", got, err)
 	}
-	_, err = c.Commit(context.Background(), "s", []byte("manifest"), []byte("refs"))
+	_, err = c.Commit(context.Background(), "s", []byte("manifest"), []byte("refs"), 0)
 	if missing := wire.Missing(err); len(missing) != 1 || missing[0] != (backup.ID{1}) {
 		t.Errorf("Missing(%v) = %v", err, missing)
 	}

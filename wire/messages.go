@@ -109,6 +109,7 @@ type Activated struct {
 	OldHome string `json:"old_home,omitempty"`
 	// Restore permits what FinishActivation asked to bring back.
 	Restore *RestoreGrant `json:"restore,omitempty"`
+	Quota   *Quota        `json:"quota,omitempty"` // of the user; absent: none
 }
 
 // ChallengeRequest asks for a challenge to sign.
@@ -213,6 +214,13 @@ type StatusAnswer struct {
 	// Offer names the computer whose files the user may have brought back here;
 	// empty: none.
 	Offer string `json:"offer,omitempty"`
+	Quota *Quota `json:"quota,omitempty"` // of the user; absent: none
+}
+
+// Quota is how much a user may have backed up, and has.
+type Quota struct {
+	LimitBytes int64 `json:"limit_bytes"`
+	UsedBytes  int64 `json:"used_bytes"`
 }
 
 // The kinds of requests a server makes of a device.
@@ -251,6 +259,7 @@ type Head struct {
 	Seq    uint64 `json:"seq"`
 	RefsID string `json:"refs_id"`
 	Status string `json:"status"`
+	Bytes  int64  `json:"bytes"` // of its files
 }
 
 // SessionLimits are the server's, at most those of this package.
@@ -273,6 +282,14 @@ type Session struct {
 	Known          bool          `json:"known"`
 	Damaged        []string      `json:"damaged,omitempty"`
 	Limits         SessionLimits `json:"limits"`
+	Room           *Room         `json:"room,omitempty"` // absent: without limit
+}
+
+// Room is how many bytes of files the next snapshot of a device may have.
+type Room struct {
+	Bytes int64  `json:"bytes"`
+	Quota int64  `json:"quota"` // that bounds it
+	Of    string `json:"of"`    // whose that is: user or org
 }
 
 // Rejected is a record the server refused.

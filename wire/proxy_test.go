@@ -87,7 +87,7 @@ func TestThroughSquid(t *testing.T) {
 				t.Errorf("Next = %+v, %v", next, err)
 			}
 			body := bytes.NewReader(make([]byte, 8<<20))
-			if _, err := c.Put(t.Context(), "s", "p", backup.ClassData, body); err != nil {
+			if _, err := c.Put(t.Context(), "s", "p", backup.ClassData, 0, body); err != nil {
 				t.Errorf("Put = %v", err)
 			}
 			c.Close()

@@ -83,6 +83,8 @@ type Result struct {
 	Unreadable int64         `json:"unreadable"`
 	Deferred   int64         `json:"deferred,omitempty"` // large files that a later backup reads
 	Problems   []Problem     `json:"problems,omitempty"` // the first of them
+	Waiting    int64         `json:"waiting,omitempty"`  // files that wait for room on the quota
+	Quota      *Failure      `json:"quota,omitempty"`    // what to say of it
 	Took       time.Duration `json:"took"`
 	// Rediscovered says why every file was read again, when what was remembered
 	// of the last backup could not be used.
@@ -101,6 +103,7 @@ type Live struct {
 	Failure  *Failure       `json:"failure,omitempty"` // why not, or why it refuses this device
 	Locked   bool           `json:"locked,omitempty"`  // nothing is shown or restored here
 	Retired  bool           `json:"retired,omitempty"` // a device of its kind cannot be added again
+	Quota    *wire.Quota    `json:"quota,omitempty"`   // of the user, as the server said last
 	Blocked  []Obstacle     `json:"blocked,omitempty"` // what keeps the next backup from beginning
 }
 

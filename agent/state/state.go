@@ -210,6 +210,7 @@ type Run struct {
 	Sent       int64     `json:"sent"` // bytes of sealed objects sent
 	Unreadable int64     `json:"unreadable"`
 	Deferred   int64     `json:"deferred,omitempty"` // large files that a later backup reads
+	Waiting    int64     `json:"waiting,omitempty"`  // files that wait for room on the quota
 	// LastDone is when a backup was last complete, this one included.
 	LastDone time.Time `json:"last_done"`
 }

@@ -114,7 +114,7 @@ func (r *run) send(ctx context.Context, result *archive.Result, status snapshot.
 	if err != nil {
 		return wire.Committed{}, nil, err
 	}
-	committed, err := r.Client.Commit(ctx, r.session.SessionID, m.Encode(), encoded)
+	committed, err := r.Client.Commit(ctx, r.session.SessionID, m.Encode(), encoded, int64(result.Waiting))
 	return committed, m, err
 }
 
@@ -187,7 +187,7 @@ func (r *run) remember(result *archive.Result, m *snapshot.Manifest, receipt []b
 		Hash: m.Hash(), Seq: m.Seq, Store: m.Store, GCEpoch: r.session.GCEpoch,
 		RefsID: m.RefsID, RefsDepth: depth, Profile: m.Profile, Time: r.started, Receipt: receipt,
 	}
-	if m.Status == snapshot.Partial {
+	if m.Status == snapshot.Partial && result.Waiting == 0 {
 		h.Session = r.session.SessionID
 	}
 	if err := r.catalog.Commit(result.Root, h, ids); err != nil {

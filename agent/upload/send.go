@@ -243,7 +243,7 @@ func (s *sender) send(l *load) error {
 	body := newBody(lacking)
 	var name [16]byte
 	rand.Read(name[:])
-	answer, err := s.r.Client.Put(s.ctx, s.r.session.SessionID, hex.EncodeToString(name[:]), l.class, body)
+	answer, err := s.r.Client.Put(s.ctx, s.r.session.SessionID, hex.EncodeToString(name[:]), l.class, s.r.progress.Size.Load(), body)
 	if err != nil {
 		return fmt.Errorf("sending a pack: %w", err)
 	}

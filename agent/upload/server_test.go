@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -44,6 +45,8 @@ type fake struct {
 	puts      int
 	haves     int
 	received  int64 // bytes of records
+	quota     int64 // bytes that a snapshot may have, 0 for any number
+	silent    bool  // about the quota, until a put goes over it
 
 	// refuse may answer a call in the server's place: it returns true when it did.
 	refuse func(w http.ResponseWriter, r *http.Request) bool
@@ -63,6 +66,8 @@ type committed struct {
 	m    *snapshot.Manifest
 	refs *snapshot.Refs
 	ids  []backup.ID
+
+	waiting string // files that wait for room
 }
 
 // keys are all that belong to the one user.
@@ -167,6 +172,9 @@ func (f *fake) open(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	s := wire.Session{StoreID: storeID.Hex(), GCEpoch: f.epoch, Damaged: f.damaged, ExpiresAt: time.Now().Add(time.Hour)}
 	s.Limits = wire.SessionLimits{PackBytes: wire.PackBytes, RecordBytes: wire.RecordBytes, HaveIDs: 100}
+	if f.quota > 0 && !f.silent {
+		s.Room = &wire.Room{Bytes: f.quota, Quota: f.quota, Of: "user"}
+	}
 	if s.Resumed = f.session != nil; !s.Resumed {
 		nonce := sha256.Sum256(fmt.Append(nil, "nonce", len(f.snapshots)))
 		f.session = &session{id: fmt.Sprint("session-", len(f.snapshots)), nonce: nonce[:], sent: map[backup.ID]bool{}}
@@ -175,7 +183,7 @@ func (f *fake) open(w http.ResponseWriter, r *http.Request) {
 	s.Known = len(f.session.sent) > 0 || len(f.snapshots) > 0
 	if h := f.head(); h != nil {
 		hash := h.m.Hash()
-		s.Head = &wire.Head{Hash: hash.String(), Seq: h.m.Seq, RefsID: h.m.RefsID.String(), Status: h.m.Status.String()}
+		s.Head = &wire.Head{Hash: hash.String(), Seq: h.m.Seq, RefsID: h.m.RefsID.String(), Status: h.m.Status.String(), Bytes: int64(h.m.Bytes)}
 	}
 	answer(w, s)
 }
@@ -218,6 +226,18 @@ func (f *fake) put(w http.ResponseWriter, r *http.Request) {
 	class, err := backup.ParseClass(r.URL.Query().Get("class"))
 	if err != nil {
 		problem(w, http.StatusBadRequest, wire.Problem{Title: "class"})
+		return
+	}
+	size, err := strconv.ParseInt(r.URL.Query().Get("size"), 10, 64)
+	if err != nil {
+		problem(w, http.StatusBadRequest, wire.Problem{Title: "size"})
+		return
+	}
+	f.mu.Lock()
+	quota := f.quota
+	f.mu.Unlock()
+	if quota > 0 && size > quota && class == backup.ClassData {
+		problem(w, http.StatusInsufficientStorage, wire.Problem{Code: "E1401", Data: map[string]any{"q": quota, "room": quota, "of": "user"}})
 		return
 	}
 	var objects []backup.Object
@@ -288,9 +308,10 @@ func (f *fake) commit(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusConflict, wire.Problem{Code: "E1507", Data: map[string]any{"n": len(missing), "missing": missing}})
 		return
 	}
+	c.waiting = r.URL.Query().Get("waiting")
 	f.snapshots = append(f.snapshots, c)
 	f.refs[c.m.RefsID] = c.ids
-	if c.m.Status == snapshot.Complete {
+	if c.m.Status == snapshot.Complete || c.waiting != "0" {
 		f.session = nil
 	}
 	answer(w, f.receipt(c))

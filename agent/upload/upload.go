@@ -86,7 +86,9 @@ type Result struct {
 	New, Changed   uint64 // files
 	Read           uint64 // bytes of files
 	Sent           int64  // bytes of sealed objects
-	Unreadable     uint64 // what the manifest says
+	Unreadable     uint64 // what the manifest says, without those that wait
+	Waiting        uint64 // files that wait for room on the quota
+	Quota          error  // E1401 when there are such
 	Deferred       uint64 // large files that a later backup reads
 	Problems       []archive.Problem
 	// Rediscovered says why what was remembered of the last backup could not
@@ -110,6 +112,11 @@ type run struct {
 	large    *large
 	watched  bool   // the walk took hints, and says what the next one may take
 	base     string // the snapshot that hints are believed for, empty for none
+	room     *int64 // bytes that the snapshot may have, nil for any number
+	before   int64  // bytes that the catalog has which is compared with
+	sent     int64  // bytes, by senders before this one
+	full     error  // what is to be said when files wait
+	refused  bool   // the server had no room for what was sent
 }
 
 // head is the set's newest snapshot: the one that the next manifest follows,
@@ -164,6 +171,9 @@ func (r *run) open(ctx context.Context) (err error) {
 		r.prev.Close()
 		return fmt.Errorf("opening a backup session: %w", err)
 	}
+	if room := r.session.Room; room != nil {
+		r.room, r.full = &room.Bytes, errs.Of(errs.QuotaUsedUp, "q", room.Quota, "of", room.Of)
+	}
 	r.Log.Info("session open", "session", r.session.SessionID, "resumed", r.session.Resumed, "catalog", r.prev.Known())
 	if err := r.follow(); err != nil {
 		r.prev.Close()
@@ -213,6 +223,7 @@ func (r *run) follow() error {
 		return errs.Of(errs.OlderHistory)
 	}
 	if r.prev.Known() {
+		r.before = theirs.Bytes
 		r.head.refs, r.head.depth, r.head.ids = mine.RefsID, mine.RefsDepth, r.prev.Refs
 	}
 	return nil
@@ -227,6 +238,9 @@ func (r *run) backup(ctx context.Context) (*archive.Result, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		result, err := r.archive(previous, since, walk)
+		if attempt < attempts && r.lessRoom(ctx, err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -237,12 +251,25 @@ func (r *run) backup(ctx context.Context) (*archive.Result, error) {
 				return nil, err
 			}
 		}
-		missing, err := r.commit(ctx, result, snapshot.Complete)
+		if attempt == 1 && r.roomAfterAll(result) {
+			previous, since, walk = catalog.NewReader(result.Root, r.fetch), r.started, nil
+			r.base = ""
+			r.before = int64(result.Totals.Bytes)
+			continue
+		}
+		status := snapshot.Complete
+		if result.Waiting > 0 {
+			status = snapshot.Partial
+		}
+		missing, err := r.commit(ctx, result, status)
 		if err == nil {
-			if r.watched {
+			if r.watched && result.Waiting == 0 { // what waits is looked for where nothing changed
 				r.Watch.Keep(r.last.Hash().String())
 			}
 			return result, nil
+		}
+		if attempt < attempts && r.lessRoom(ctx, err) {
+			continue
 		}
 		if len(missing) == 0 || attempt == attempts {
 			return nil, err
@@ -256,6 +283,44 @@ func (r *run) backup(ctx context.Context) (*archive.Result, error) {
 		// needs the missing objects is read again, wherever it lies.
 		previous, since, walk, r.base = catalog.NewReader(result.Root, r.fetch), r.started, nil, ""
 	}
+}
+
+// lessRoom takes note that the server had no room for what was sent, since other
+// devices took it: the next attempt keeps to what is left, or, when that is the
+// second time, sends nothing new. What was sent counts for the session.
+func (r *run) lessRoom(ctx context.Context, err error) bool {
+	e := errs.Find(err)
+	if e == nil || e.Code != errs.QuotaUsedUp {
+		return false
+	}
+	room, ok := e.Args["room"].(int64)
+	if !ok {
+		return false
+	}
+	if r.refused {
+		room = 0
+	}
+	r.Log.Info("the quota is used up: what does not fit waits", "room", room)
+	r.room, r.full, r.refused, r.session.Known, r.base = &room, e, true, true, ""
+	r.sender.close()
+	r.sent += r.sender.sent.Load()
+	r.sender = newSender(ctx, r)
+	return true
+}
+
+// roomAfterAll reports whether a file waits that there is room for now: what was
+// deleted stood behind it.
+func (r *run) roomAfterAll(result *archive.Result) bool {
+	return r.room != nil && result.Waiting > 0 && int64(result.Totals.Bytes+result.Least) <= *r.room
+}
+
+// held asks whether the server has an object that it may not be sent.
+func (r *run) held(ctx context.Context, id backup.ID) (bool, error) {
+	if r.remembered(id) {
+		return true, nil
+	}
+	has, err := r.Client.Have(ctx, r.session.SessionID, []backup.ID{id})
+	return err == nil && has[0], err
 }
 
 // previous is the catalog to compare with, and when its making began.
@@ -296,6 +361,7 @@ func (r *run) archive(previous *catalog.Reader, since time.Time, walk []string) 
 	r.resetProgress()
 	result, err := archive.Run(r.sender.ctx, archive.Config{
 		Source: w, Hints: w, Sink: r.sender, Sealer: r.sealer, Secret: r.Device.ChunkerSecret,
+		Room: r.room, Before: r.before, Held: r.held,
 		Previous: previous, Since: since, Walked: walked, Carried: carried, Keep: keep, Renew: r.renew, Defer: r.large.wait,
 		Interval: r.Interval, Partial: r.partial,
 		Progress: r.progress, Now: r.Now,
@@ -309,7 +375,9 @@ func (r *run) archive(previous *catalog.Reader, since time.Time, walk []string) 
 // partial commits what is done so far. Failing to is no reason to stop, unless
 // the sender failed.
 func (r *run) partial(ctx context.Context, result *archive.Result) error {
-	missing, err := r.commit(ctx, result, snapshot.Partial)
+	so := *result
+	so.Waiting = 0 // the session goes on
+	missing, err := r.commit(ctx, &so, snapshot.Partial)
 	if err == nil || ctx.Err() != nil || len(missing) == 0 {
 		return err
 	}
@@ -354,7 +422,7 @@ func (r *run) report(ctx context.Context) (stop func()) {
 func (r *run) progressNow() wire.Progress {
 	p := wire.Progress{
 		Files: r.progress.Files.Load(), Bytes: r.progress.Bytes.Load(), Errors: r.progress.Errors.Load(),
-		Sent: r.sender.sent.Load(),
+		Sent: r.sent + r.sender.sent.Load(),
 	}
 	p.Folder, _ = r.progress.Folder.Load().(string)
 	return p
@@ -363,10 +431,15 @@ func (r *run) progressNow() wire.Progress {
 func (r *run) result(a *archive.Result) *Result {
 	m := r.last
 	hash := m.Hash()
+	var quota error
+	if a.Waiting > 0 {
+		quota = r.full
+	}
 	return &Result{
 		Snapshot: hash.Short(), Hash: hash.String(), Seq: m.Seq, Status: m.Status,
 		Totals: a.Totals, New: a.New, Changed: a.Changed, Read: a.Read,
-		Sent: r.sender.sent.Load(), Unreadable: m.Unreadable, Deferred: a.Deferred, Problems: a.Problems,
+		Sent: r.sent + r.sender.sent.Load(), Unreadable: m.Unreadable - a.Waiting, Problems: a.Problems,
+		Deferred: a.Deferred, Waiting: a.Waiting, Quota: quota,
 		Rediscovered: r.prev.Damaged,
 	}
 }

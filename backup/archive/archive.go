@@ -50,6 +50,7 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -164,6 +165,14 @@ type Config struct {
 	// read: the earlier version stays, marked deferred. Nil defers nothing.
 	Defer func(e *catalog.Entry) bool
 
+	// Room, when set, is how many bytes of files the catalog may have, and Before
+	// how many the previous one has. A file that would go over it waits: it keeps its
+	// previous state, and its problem is ErrWaits. One whose content Held knows to be
+	// stored takes no room. Small files are not even read for that.
+	Room   *int64
+	Before int64
+	Held   func(ctx context.Context, id backup.ID) (bool, error)
+
 	// Partial is called about every Interval with the catalog of what is done,
 	// followed by what the previous catalog has after it. When it is called every
 	// object of that catalog was given to the Sink.
@@ -184,7 +193,11 @@ type Progress struct {
 	Read   atomic.Int64 // bytes that were read for it
 	Errors atomic.Int64
 	Folder atomic.Value // string, the folder that the catalog has reached
+	Size   atomic.Int64 // bytes of files that the catalog will have, as far as is known
 }
+
+// ErrWaits is why a file is not in its newest state: there is no room for it.
+var ErrWaits = errors.New("it waits for room on the quota")
 
 // Problem is something that could not be read.
 type Problem struct {
@@ -208,6 +221,8 @@ type Result struct {
 	Whole    bool
 	Lost     uint64 // paths of which nothing is known, now or before
 	Deferred uint64 // files that Config.Defer left for a later run
+	Waiting  uint64 // files that wait for room; they are no errors
+	Least    uint64 // bytes that the smallest of them would add
 }
 
 const maxProblems = 1000
@@ -273,6 +288,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	if r.Previous != nil {
 		r.Previous.Known = r.known
 	}
+	r.Progress.Size.Store(r.Before)
 	var result *Result
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.plan(ctx) })

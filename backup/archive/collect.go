@@ -142,6 +142,10 @@ func (c *collector) join(s *slot) error {
 		e.Extents = o.Extents
 		return nil
 	}
+	if s.waits > 0 {
+		s.task, s.err = lost, ErrWaits
+		return nil
+	}
 	at, repeats := c.small[e.Hash]
 	if !repeats || len(e.Holes) > 0 {
 		var err error
@@ -291,6 +295,11 @@ func (c *collector) twin(s *slot) {
 // orphan is a twin whose first name is gone or could not be read. Unless it is
 // gone as well, it is a matter for the next run.
 func (c *collector) orphan(s *slot) {
+	if first := s.first; errors.Is(first.err, ErrWaits) {
+		s.task, s.err, s.waits = lost, ErrWaits, first.waits
+		s.entry = c.lostEntry(s)
+		return
+	}
 	f, err := c.Source.Open(s.entry)
 	if err == nil {
 		f.Close()
@@ -357,8 +366,14 @@ func (c *collector) useLists(w *catalog.Writer, e *catalog.Entry) error {
 }
 
 func (c *collector) problem(s *slot, e *catalog.Entry) {
-	c.result.Errors++
-	c.Progress.Errors.Add(1)
+	if errors.Is(s.err, ErrWaits) {
+		if c.result.Waiting++; c.result.Waiting == 1 || s.waits < c.result.Least {
+			c.result.Least = s.waits
+		}
+	} else {
+		c.result.Errors++
+		c.Progress.Errors.Add(1)
+	}
 	path := s.path
 	if e != nil {
 		path = e.Path()

@@ -215,6 +215,7 @@ func (p *planner) oldOnly(old *catalog.Entry) error {
 		return err
 	}
 	if inside(p.Walked, path) || !above(p.Carried, path) && !inside(p.Carried, path) {
+		p.grow(nil, old)
 		p.dropped(old)
 		return nil
 	}
@@ -296,8 +297,12 @@ func (r *run) renewed(e *catalog.Entry) bool {
 
 // fresh makes the slot of an entry that is new or has changed.
 func (p *planner) fresh(e, old *catalog.Entry) error {
+	if e.Type != catalog.File || e.Size == 0 {
+		p.grow(e, old)
+	}
 	if e.Type == catalog.File && e.Nlink > 1 {
 		if first := p.twin(e); first != nil {
+			p.grow(e, old)
 			s, err := p.slot(twin, e, old)
 			if err == nil {
 				s.first = first
@@ -333,6 +338,14 @@ func (p *planner) fresh(e, old *catalog.Entry) error {
 // for a small one is taken in order; while waiting for it, nothing that collect
 // needs may be held back.
 func (p *planner) file(e, old *catalog.Entry) error {
+	waits := p.waits(e, old)
+	if waits > 0 && e.Size < backup.MinChunk && sizeOf(old) != int64(e.Size) { // else it may not have changed at all
+		s, err := p.slot(lost, e, old)
+		if err == nil {
+			s.waits, s.err = waits, ErrWaits
+		}
+		return err
+	}
 	need := 0
 	if e.Size < backup.MinChunk {
 		need = int(e.Size)
@@ -349,7 +362,7 @@ func (p *planner) file(e, old *catalog.Entry) error {
 	if err != nil {
 		return err
 	}
-	s.room, s.done = need, make(chan struct{})
+	s.room, s.done, s.waits = need, make(chan struct{}), waits
 	if e.Nlink > 1 {
 		p.remember(s, e)
 	}
@@ -367,6 +380,28 @@ func (p *planner) file(e, old *catalog.Entry) error {
 	case <-p.ctx.Done():
 		return context.Cause(p.ctx)
 	}
+}
+
+// waits is 0 for a file that there is room for, and takes that; else how many
+// bytes it would add, at least one.
+func (p *planner) waits(e, old *catalog.Entry) uint64 {
+	growth := sizeOf(e) - sizeOf(old)
+	if p.Room == nil || p.Progress.Size.Load()+growth <= *p.Room {
+		p.Progress.Size.Add(growth)
+		return 0
+	}
+	return uint64(max(growth, 1))
+}
+
+// grow notes that an entry takes the place of another; either may be none.
+func (p *planner) grow(e, old *catalog.Entry) { p.Progress.Size.Add(sizeOf(e) - sizeOf(old)) }
+
+// sizeOf is what an entry counts in the totals of a catalog.
+func sizeOf(e *catalog.Entry) int64 {
+	if e == nil || e.Type != catalog.File {
+		return 0
+	}
+	return int64(e.Size)
 }
 
 // twin returns the slot of another name of the same file, when it was found in

@@ -171,6 +171,9 @@ func (r *reader) large(s *slot, in *ranges) error {
 				break
 			}
 			if err := r.piece(s, b, b.buf[start:start+cut]); err != nil {
+				if errors.Is(err, ErrWaits) {
+					return err
+				}
 				return &storeError{err}
 			}
 			start += cut
@@ -190,6 +193,9 @@ func (r *reader) large(s *slot, in *ranges) error {
 
 // piece appends a chunk to the file, and has it sealed unless it came before.
 func (r *reader) piece(s *slot, b *block, plain []byte) error {
+	if s.waits > 0 {
+		return r.heldPiece(s, b, plain)
+	}
 	c, fresh := r.repeated.chunk(plain)
 	s.pieces = append(s.pieces, piece{c, 0, uint32(len(plain))})
 	if !fresh {
@@ -198,6 +204,25 @@ func (r *reader) piece(s *slot, b *block, plain []byte) error {
 	b.retain()
 	c.plain, c.block = plain, b
 	return r.send(r.ctx, c)
+}
+
+// heldPiece appends a chunk to a file for which there is no room. It fails with
+// ErrWaits at the first one that is not stored: what is behind it is not read.
+func (r *reader) heldPiece(s *slot, b *block, plain []byte) error {
+	c := newPending()
+	c.plain, c.block, c.onlyHeld = plain, b, true
+	b.retain()
+	if err := r.send(r.ctx, c); err != nil {
+		return err
+	}
+	if err := wait(r.ctx, c.done); err != nil {
+		return err
+	}
+	if c.lacking {
+		return ErrWaits
+	}
+	s.pieces = append(s.pieces, piece{c, 0, uint32(len(plain))})
+	return nil
 }
 
 // ranges reads a file's data in order, and hashes it with its holes as zeros.

@@ -18,7 +18,13 @@ func (r *run) sealChunks(ctx context.Context) error {
 	for {
 		select {
 		case c := <-r.chunks:
-			ref, err := r.seal(ctx, backup.Data, c.plain)
+			var ref backup.Ref
+			var err error
+			if c.onlyHeld {
+				ref, c.lacking, err = r.sealHeld(ctx, c.plain)
+			} else {
+				ref, err = r.seal(ctx, backup.Data, c.plain)
+			}
 			c.block.release()
 			c.plain, c.block = nil, nil
 			if err != nil {
@@ -47,13 +53,7 @@ func (r *run) send(ctx context.Context, c *pending) error {
 // seal makes an object and gives it to the Sink. A sealer needs much memory,
 // so no more calls than workers run at once, whoever makes them.
 func (r *run) seal(ctx context.Context, kind backup.Kind, plain []byte) (backup.Ref, error) {
-	select {
-	case r.seals <- struct{}{}:
-	case <-ctx.Done():
-		return backup.Ref{}, context.Cause(ctx)
-	}
-	o, err := r.Sealer.Seal(kind, plain)
-	<-r.seals
+	o, err := r.object(ctx, kind, plain)
 	if err != nil {
 		return backup.Ref{}, err
 	}
@@ -61,6 +61,31 @@ func (r *run) seal(ctx context.Context, kind backup.Kind, plain []byte) (backup.
 		return backup.Ref{}, fmt.Errorf("storing an object: %w", err)
 	}
 	return o.Ref, nil
+}
+
+// sealHeld makes a chunk and finds out whether it is stored. It gives it to nobody.
+func (r *run) sealHeld(ctx context.Context, plain []byte) (ref backup.Ref, lacking bool, err error) {
+	o, err := r.object(ctx, backup.Data, plain)
+	if err != nil {
+		return backup.Ref{}, false, err
+	}
+	defer r.Sealer.Release(o)
+	held, err := r.Held(ctx, o.Ref.ID)
+	if err != nil {
+		return backup.Ref{}, false, fmt.Errorf("asking for an object: %w", err)
+	}
+	return o.Ref, !held, nil
+}
+
+func (r *run) object(ctx context.Context, kind backup.Kind, plain []byte) (backup.Object, error) {
+	select {
+	case r.seals <- struct{}{}:
+	case <-ctx.Done():
+		return backup.Object{}, context.Cause(ctx)
+	}
+	o, err := r.Sealer.Seal(kind, plain)
+	<-r.seals
+	return o, err
 }
 
 // storeAttrs moves attributes that are too large out of their entry.

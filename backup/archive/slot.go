@@ -29,6 +29,7 @@ type slot struct {
 	path  string         // of a problem without an entry
 	err   error          // why it could not be read; the run goes on
 	gone  bool           // it vanished before it was read
+	waits uint64         // bytes that it would add and there is no room for; read, it must be stored already
 
 	room   int           // bytes of small content that this slot has room for
 	done   chan struct{} // closed when the content is read
@@ -49,6 +50,9 @@ type pending struct {
 	block *block // holds plain; released after sealing
 	ref   backup.Ref
 	done  chan struct{}
+
+	onlyHeld bool // it is not given to the Sink
+	lacking  bool // and is not stored
 }
 
 func newPending() *pending { return &pending{done: make(chan struct{})} }

@@ -115,7 +115,7 @@ type problemJSON struct {
 const shownProblems = 20
 
 func (a *app) showBackup(r *control.Result) error {
-	if r.Unreadable > 0 {
+	if r.Unreadable > 0 || r.Waiting > 0 {
 		a.status = exitUnreadable
 	}
 	if a.json {
@@ -134,15 +134,20 @@ func (a *app) showBackup(r *control.Result) error {
 			Read       int64         `json:"bytes_read"`
 			Sent       int64         `json:"bytes_sent"`
 			Unreadable int64         `json:"unreadable"`
+			Waiting    int64         `json:"waiting,omitempty"`
 			Problems   []problemJSON `json:"problems"`
 			Seconds    float64       `json:"seconds"`
-		}{r.Snapshot, r.Hash, r.Seq, r.Status, r.Entries, r.Files, r.Bytes, r.Read, r.Sent, r.Unreadable, problems, r.Took.Seconds()})
+		}{r.Snapshot, r.Hash, r.Seq, r.Status, r.Entries, r.Files, r.Bytes, r.Read, r.Sent, r.Unreadable, r.Waiting, problems, r.Took.Seconds()})
 	}
 	if r.Rediscovered != "" {
 		fmt.Fprintln(a.errOut, a.say.T("cli.backup.rediscovered", "reason", safe(r.Rediscovered)))
 	}
 	fmt.Fprintln(a.out, a.say.T("cli.backup.done", "snapshot", r.Snapshot, "files", a.say.N("cli.count.files", r.Files),
 		"bytes", a.say.Bytes(r.Bytes), "read", a.say.Bytes(r.Read), "sent", a.say.Bytes(r.Sent), "time", r.Took))
+	if r.Waiting > 0 {
+		fmt.Fprintln(a.errOut, a.message(r.Quota.Err()))
+		fmt.Fprintln(a.errOut, a.say.N("cli.backup.waiting", r.Waiting))
+	}
 	if r.Unreadable > 0 {
 		fmt.Fprintln(a.errOut, a.say.N("cli.backup.unreadable", r.Unreadable))
 		a.listProblems(r.Unreadable, len(r.Problems), func(i int) (string, string) {

@@ -200,10 +200,13 @@ func (a *app) previewFolders(ctx context.Context, p *agent.Preview, choice *agen
 	for _, f := range p.Folders {
 		fmt.Fprintln(a.errOut, a.say.T("cli.activate.preview.folder", "path", safe(f.Path), "files", a.say.N("cli.count.files", f.Files), "bytes", a.say.Bytes(f.Bytes)))
 	}
+	if p.QuotaBytes > 0 && len(p.Folders) > 0 {
+		fmt.Fprintln(a.errOut, a.say.T("cli.activate.preview.quota", "used", a.say.Bytes(p.UsedAfter), "limit", a.say.Bytes(p.QuotaBytes)))
+	}
 	switch {
 	case len(p.Folders) == 0:
 	case p.Overflows:
-		fmt.Fprintln(a.errOut, a.say.T("cli.activate.preview.overflow", "quota", a.say.Bytes(p.QuotaBytes)))
+		fmt.Fprintln(a.errOut, a.say.T("cli.activate.preview.overflow", "left", a.say.Bytes(*p.LeftBytes)))
 	case p.KeepUnlinked == "ask" && !choice.KeepUnlinked && a.asks():
 		var back bool
 		back, err = a.agrees(ctx, a.say.T("cli.activate.preview.keep"))

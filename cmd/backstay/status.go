@@ -200,6 +200,9 @@ func (a *app) showStatus(s deviceStatus) error {
 	if s.live != nil && s.live.Retired {
 		add("retired", a.say.T("device.retired"))
 	}
+	if s.live != nil && s.live.Quota != nil {
+		add("quota", a.say.T("quota.used", "used", a.say.Bytes(s.live.Quota.UsedBytes), "limit", a.say.Bytes(s.live.Quota.LimitBytes)))
+	}
 	if s.live != nil && !s.live.Next.IsZero() && !s.live.Running {
 		add("next", a.say.Time(s.live.Next, s.now))
 		for i, o := range s.live.Blocked {
@@ -218,8 +221,11 @@ func (a *app) showStatus(s deviceStatus) error {
 func (a *app) runText(s deviceStatus) string {
 	r := s.run
 	when := a.say.Exact(r.Ended.Local())
-	switch r.State {
-	case state.RunFailed:
+	switch {
+	case r.Waiting > 0:
+		return a.say.T("cli.status.run.done", "when", when, "files", a.say.N("cli.count.files", r.Files), "bytes", a.say.Bytes(r.Bytes), "snapshot", r.Snapshot) +
+			", " + a.say.N("cli.status.run.waiting", r.Waiting)
+	case r.State == state.RunFailed:
 		why := r.Error
 		if e, ok := errs.ByCode(r.Code, nil); ok {
 			why = a.say.Error(e) + " (" + r.Code + ")"
@@ -227,7 +233,7 @@ func (a *app) runText(s deviceStatus) string {
 			why = a.say.Error(e)
 		}
 		return a.say.T("cli.status.run.failed", "when", when, "why", safe(why))
-	case state.RunCancelled:
+	case r.State == state.RunCancelled:
 		return a.say.T("cli.status.run.cancelled", "when", when)
 	}
 	text := a.say.T("cli.status.run.done", "when", when, "files", a.say.N("cli.count.files", r.Files), "bytes", a.say.Bytes(r.Bytes), "snapshot", r.Snapshot)
@@ -268,6 +274,7 @@ func (s deviceStatus) json() any {
 		Sent       int64     `json:"bytes_sent"`
 		Unreadable int64     `json:"unreadable"`
 		Deferred   int64     `json:"deferred,omitempty"`
+		Waiting    int64     `json:"waiting,omitempty"` // files that wait for room on the quota
 	}
 	type progress struct {
 		Files      int64 `json:"files"`
@@ -277,24 +284,25 @@ func (s deviceStatus) json() any {
 		Sent       int64 `json:"bytes_sent"`
 	}
 	out := struct {
-		Protected    bool       `json:"protected"`
-		Running      bool       `json:"running"`
-		AgentRunning bool       `json:"agent_running"`
-		Online       *bool      `json:"online,omitempty"`
-		Code         string     `json:"code,omitempty"` // why the server cannot be used
-		DeviceID     string     `json:"device_id"`
-		DeviceName   string     `json:"device_name"`
-		Username     string     `json:"username"`
-		Server       string     `json:"server"`
-		Folders      []pathJSON `json:"folders"`
-		LastDone     *time.Time `json:"last_complete_at,omitempty"`
-		LastRun      *run       `json:"last_run,omitempty"`
-		NextRun      *time.Time `json:"next_run_at,omitempty"`
-		Paused       *time.Time `json:"paused_until,omitempty"`
-		Blocked      []string   `json:"blocked_by,omitempty"`
-		Progress     *progress  `json:"progress,omitempty"`
-		Restore      any        `json:"restore,omitempty"`
-		Offer        string     `json:"restore_offered_from,omitempty"`
+		Protected    bool        `json:"protected"`
+		Running      bool        `json:"running"`
+		AgentRunning bool        `json:"agent_running"`
+		Online       *bool       `json:"online,omitempty"`
+		Code         string      `json:"code,omitempty"` // why the server cannot be used
+		DeviceID     string      `json:"device_id"`
+		DeviceName   string      `json:"device_name"`
+		Username     string      `json:"username"`
+		Server       string      `json:"server"`
+		Folders      []pathJSON  `json:"folders"`
+		LastDone     *time.Time  `json:"last_complete_at,omitempty"`
+		LastRun      *run        `json:"last_run,omitempty"`
+		NextRun      *time.Time  `json:"next_run_at,omitempty"`
+		Paused       *time.Time  `json:"paused_until,omitempty"`
+		Blocked      []string    `json:"blocked_by,omitempty"`
+		Progress     *progress   `json:"progress,omitempty"`
+		Restore      any         `json:"restore,omitempty"`
+		Offer        string      `json:"restore_offered_from,omitempty"`
+		Quota        *wire.Quota `json:"quota,omitempty"`
 	}{
 		Protected: s.protected(), Running: s.running(), AgentRunning: s.live != nil,
 		DeviceID: s.device.ID.String(), DeviceName: s.device.Name, Username: s.device.Username, Server: s.device.Server,
@@ -311,7 +319,7 @@ func (s deviceStatus) json() any {
 		out.LastDone = &s.run.LastDone
 	}
 	if r := s.run; s.ran {
-		out.LastRun = &run{r.State, r.Code, r.Started, r.Ended, r.Snapshot, r.Files, r.Bytes, r.Read, r.Sent, r.Unreadable, r.Deferred}
+		out.LastRun = &run{r.State, r.Code, r.Started, r.Ended, r.Snapshot, r.Files, r.Bytes, r.Read, r.Sent, r.Unreadable, r.Deferred, r.Waiting}
 	}
 	if s.settings.Paused(s.now) {
 		out.Paused = &s.settings.PausedUntil.Value
@@ -321,6 +329,7 @@ func (s deviceStatus) json() any {
 		if live.Failure != nil {
 			out.Code = string(live.Failure.Code)
 		}
+		out.Quota = live.Quota
 		if !live.Next.IsZero() {
 			out.NextRun = &live.Next
 		}

@@ -124,12 +124,12 @@ func (w *world) backUp(d *servertest.Device) backedUp {
 		}
 		all = append(all, o)
 		records := append(pack.AppendHead(nil, o.Kind, o.Ref.ID, len(o.Sealed)), o.Sealed...)
-		if a, err := d.Client.Put(w.Context(), s.SessionID, putID(), o.Kind.Class(), bytes.NewReader(records)); err != nil || a.Records != 1 {
+		if a, err := d.Client.Put(w.Context(), s.SessionID, putID(), o.Kind.Class(), 0, bytes.NewReader(records)); err != nil || a.Records != 1 {
 			w.Fatalf("putting an object: %+v, %v", a, err)
 		}
 	}
 	manifest, refs := w.manifest(d, s, all)
-	done, err := d.Client.Commit(w.Context(), s.SessionID, manifest, refs)
+	done, err := d.Client.Commit(w.Context(), s.SessionID, manifest, refs, 0)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
@@ -47,6 +48,7 @@ type User struct {
 	PurgeAt     time.Time        // of a deleted account: when its window ends
 	Profile     access.ProfileID // "" for the organisation's default
 	ProfileAt   time.Time        // when it was assigned
+	Quota       *int64           // in bytes, 0 for no limit; nil: the profile's
 	Licence     string           // "" for none: then seats are not counted
 	Seat        Seat
 	SeatBefore  Seat // of a preserved or deleted account: what it had
@@ -106,6 +108,7 @@ type New struct {
 	Language  string
 	Profile   access.ProfileID // "" for the organisation's default
 	Licence   string           // whose seats the user takes, "" for none
+	Quota     *int64           // of a user, see User
 
 	// PasswordHash is from Hasher.Hash. Without one the account is invited; so
 	// it is when Temporary is set: then it is the hash of a temporary secret,
@@ -131,7 +134,7 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n
 	}
 	u := User{ID: n.ID, Org: n.Org, Kind: n.Kind, Role: n.Role,
 		Username: n.Username, Email: n.Email, FirstName: n.FirstName, LastName: n.LastName, Language: n.Language,
-		State: Invited, StateAt: tx.Now(), Profile: n.Profile, ProfileAt: tx.Now(), Licence: n.Licence,
+		State: Invited, StateAt: tx.Now(), Profile: n.Profile, ProfileAt: tx.Now(), Quota: n.Quota, Licence: n.Licence,
 		CreatedAt: tx.Now(), UpdatedAt: tx.Now(), password: n.PasswordHash, MustChangePassword: n.MustChangePassword}
 	switch {
 	case n.State == Pending:
@@ -147,6 +150,9 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, n
 		u.PasswordAt = tx.Now()
 	}
 	if err := u.normalise(); err != nil {
+		return User{}, err
+	}
+	if err := checkQuota(u.Kind, u.Quota); err != nil {
 		return User{}, err
 	}
 	if err := MayManage(by, u); err != nil {
@@ -385,6 +391,44 @@ func SetProfile(ctx context.Context, tx *db.Tx, by access.Caller, id ID, profile
 		return fmt.Errorf("assigning profile %s to account %s: %w", profile, id, err)
 	}
 	return nil
+}
+
+// SetQuota gives a user a quota of their own, in bytes, 0 for no limit; nil is the
+// profile's again.
+func SetQuota(ctx context.Context, tx *db.Tx, by access.Caller, id ID, quota *int64) error {
+	u, err := Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if err := checkQuota(u.Kind, quota); err != nil {
+		return err
+	}
+	if (u.Quota == nil) == (quota == nil) && (quota == nil || *u.Quota == *quota) {
+		return nil
+	}
+	if err := manage(ctx, tx, by, u, audit.Change("quota", quotaNote(u.Quota), quotaNote(quota))); err != nil {
+		return err
+	}
+	u.Quota, u.UpdatedAt = quota, tx.Now()
+	if err := update(ctx, tx, u); err != nil {
+		return fmt.Errorf("setting the quota of account %s: %w", id, err)
+	}
+	return nil
+}
+
+func checkQuota(kind access.Kind, quota *int64) error {
+	if quota != nil && (kind != access.UserKind || *quota < 0 || *quota > profile.MaxQuotaBytes) {
+		return errs.New(errs.Invalid, "profile.quota.invalid")
+	}
+	return nil
+}
+
+// quotaNote is a quota for the audit.
+func quotaNote(quota *int64) any {
+	if quota == nil {
+		return "profile"
+	}
+	return *quota
 }
 
 // SetHold puts an account under a legal hold, or takes it away: while it lasts

@@ -157,6 +157,9 @@ func (a *API) describe(ctx context.Context, tx *db.Tx, done devices.Activated) (
 	if d.Choices != nil {
 		out.Choices = d.Choices.Encode()
 	}
+	if out.Quota, err = quotaOf(ctx, tx, u); err != nil {
+		return wire.Activated{}, err
+	}
 	out.Profile, err = message(p)
 	return out, err
 }

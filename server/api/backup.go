@@ -79,12 +79,16 @@ func (a *API) put(w http.ResponseWriter, r *http.Request, by access.Caller) erro
 	if err != nil {
 		return errs.New(errs.Invalid, "put.class").Because(err)
 	}
+	size, err := number(r, "size")
+	if err != nil {
+		return err
+	}
 	// One byte more, so that the vault can say what is wrong.
 	body, err := octets(w, r, wire.PackBytes+1)
 	if err != nil {
 		return err
 	}
-	done, err := a.Vault.Put(r.Context(), by, r.PathValue("session"), r.PathValue("put"), class, &counted{body, a.Received})
+	done, err := a.Vault.Put(r.Context(), by, r.PathValue("session"), r.PathValue("put"), class, vault.Size{Snapshot: size, Put: max(r.ContentLength, 0)}, &counted{body, a.Received})
 	if err != nil {
 		return err
 	}
@@ -104,11 +108,15 @@ func (c *counted) Read(p []byte) (int, error) {
 }
 
 func (a *API) commit(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	waiting, err := number(r, "waiting")
+	if err != nil {
+		return err
+	}
 	body, err := octets(w, r, 4+snapshot.MaxManifest+8+vault.MaxRefs+1)
 	if err != nil {
 		return err
 	}
-	done, err := a.Vault.Commit(r.Context(), by, r.PathValue("session"), body)
+	done, err := a.Vault.Commit(r.Context(), by, r.PathValue("session"), waiting, body)
 	if err != nil {
 		return err
 	}

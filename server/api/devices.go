@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -237,7 +238,14 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by access.Caller) e
 			return err
 		}
 		out.ProfileVersion = p.Version
-		return devices.Told(r.Context(), tx, by, &out)
+		if err := devices.Told(r.Context(), tx, by, &out); err != nil {
+			return err
+		}
+		u, err := accounts.Find(r.Context(), tx, by.User)
+		if err == nil {
+			out.Quota, err = quotaOf(r.Context(), tx, u)
+		}
+		return err
 	})
 	if err != nil {
 		return err
@@ -255,6 +263,15 @@ func (a *API) beginRestore(w http.ResponseWriter, r *http.Request, by access.Cal
 		return err
 	}
 	return answer(w, http.StatusCreated, out)
+}
+
+// quotaOf is a user's quota as devices show it, nil when there is none.
+func quotaOf(ctx context.Context, tx *db.Tx, u accounts.User) (*wire.Quota, error) {
+	q, err := devices.QuotaOf(ctx, tx, u)
+	if err != nil || q.Limit == 0 {
+		return nil, err
+	}
+	return &wire.Quota{LimitBytes: q.Limit, UsedBytes: q.Used}, nil
 }
 
 func (a *API) outcome(w http.ResponseWriter, r *http.Request, by access.Caller) error {

@@ -188,7 +188,7 @@ func (d *machine) on(h *host) *machine {
 
 func (d *machine) put(s wire.Session, objects ...backup.Object) {
 	d.h.t.Helper()
-	a, err := d.Put(d.h.t.Context(), s.SessionID, wiretest.PutID(), objects[0].Kind.Class(), bytes.NewReader(wiretest.Records(objects...)))
+	a, err := d.Put(d.h.t.Context(), s.SessionID, wiretest.PutID(), objects[0].Kind.Class(), 0, bytes.NewReader(wiretest.Records(objects...)))
 	if err != nil || a.Records != len(objects) || len(a.Rejected) > 0 {
 		d.h.t.Fatalf("Put = %+v, %v", a, err)
 	}
@@ -206,7 +206,7 @@ func (d *machine) backup(text string) (wire.Committed, backup.Object, backup.Obj
 	d.put(s, chunk)
 	ids := wiretest.IDs(root, chunk)
 	refs := &snapshot.Refs{Added: ids}
-	c, err := d.Commit(d.h.t.Context(), s.SessionID, d.Manifest(s, time.Now(), root, ids, refs).Encode(), refs.Encode())
+	c, err := d.Commit(d.h.t.Context(), s.SessionID, d.Manifest(s, time.Now(), root, ids, refs).Encode(), refs.Encode(), 0)
 	if err != nil {
 		d.h.t.Fatal(err)
 	}

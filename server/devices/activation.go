@@ -370,11 +370,14 @@ func Preview(ctx context.Context, tx *db.Tx, from access.Caller, in wire.Preview
 	if err != nil {
 		return out, err
 	}
-	sums, err := Summaries(ctx, tx, []accounts.ID{u.ID})
+	q, err := QuotasOf(ctx, tx, u)
 	if err != nil {
 		return out, err
 	}
-	out.KeepUnlinked, out.QuotaBytes, out.UsedBytes = string(p.Settings.ReactivateKeepUnlinked), p.Settings.QuotaBytes, sums[u.ID].StoredBytes
+	out.KeepUnlinked, out.QuotaBytes, out.UsedBytes = string(p.Settings.ReactivateKeepUnlinked), q.User.Limit, q.User.Used
+	if left, ok := q.Left(); ok {
+		out.LeftBytes = &left
+	}
 	if in.Choice == wire.Add {
 		return out, nil
 	}

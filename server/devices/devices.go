@@ -103,6 +103,7 @@ type Device struct {
 	CompleteAt   time.Time // its newest snapshot that has everything
 	StoredBytes  int64
 	StoredFiles  int64
+	WaitingFiles int64 // in its newest snapshot, for room on the quota
 
 	ProfileVersion int64     // fetched last
 	ChangedAt      time.Time // something that the device must be told
@@ -217,17 +218,19 @@ type Backup struct {
 	Snapshot string // its id, as people see it
 	Status   string
 	At       time.Time
-	Bytes    int64
+	Bytes    int64 // of its files, by the device's word
+	Held     int64 // that are stored of their contents
 	Files    int64
+	Waiting  int64 // files that wait for room
 }
 
 // Committed notes a device's newest snapshot, in the transaction that makes it
 // visible.
 func Committed(ctx context.Context, tx *db.Tx, id ID, b Backup) error {
 	_, err := tx.Exec(ctx, `UPDATE devices SET last_backup_at = $2, last_snapshot = $3, last_status = $4, stored_bytes = $5, stored_files = $6,
-		last_seen_at = $7, complete_at = CASE WHEN $4 = 'complete' THEN $2 ELSE complete_at END,
+		waiting_files = $8, received_bytes = 0, claimed_bytes = 0, held_bytes = $9, last_seen_at = $7, complete_at = CASE WHEN $4 = 'complete' THEN $2 ELSE complete_at END,
 		inactive_at = CASE WHEN $4 = 'complete' THEN 0 ELSE inactive_at END, noted_at = CASE WHEN $4 = 'complete' THEN 0 ELSE noted_at END WHERE id = $1`,
-		id, db.Micros(b.At), b.Snapshot, b.Status, b.Bytes, b.Files, db.Micros(tx.Now()))
+		id, db.Micros(b.At), b.Snapshot, b.Status, counts(b.Bytes, b.Held), b.Files, db.Micros(tx.Now()), b.Waiting, b.Held)
 	if err != nil {
 		return fmt.Errorf("noting a backup of device %s: %w", id, err)
 	}

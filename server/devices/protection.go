@@ -40,6 +40,7 @@ const (
 	BecausePaused  = "paused"  // its user paused the backups
 	BecauseFailed  = "failed"  // the last backup failed
 	BecausePartial = "partial" // the last backup is not finished
+	BecauseQuota   = "quota"   // files wait for room on it
 	BecauseSilent  = "silent"  // it has not been heard of for as long
 )
 
@@ -80,6 +81,8 @@ func Protect(d Device, e profile.Effective, now time.Time) Protection {
 		p.Reason = BecauseSilent
 	case d.Status == wire.StatePaused:
 		p.Reason = BecausePaused
+	case d.WaitingFiles > 0:
+		p.Reason = BecauseQuota
 	case d.Status == wire.StateFailed:
 		p.Reason, p.Code = BecauseFailed, d.StatusCode
 	case d.LastStatus == "partial":

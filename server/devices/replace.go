@@ -47,7 +47,12 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 			d.RootEpoch++ // what its first backup lacks, nobody has deleted
 		}
 	} else if d.Choices != nil {
-		kept := d.Choices.Reactivated(keepUnlinked(p.Settings, keep))
+		q, err := QuotasOf(ctx, tx, u)
+		if err != nil {
+			return Activated{}, err
+		}
+		_, bounded := q.Left()
+		kept := d.Choices.Reactivated(keepUnlinked(p.Settings, keep, bounded))
 		d.Choices = &kept
 	}
 	err = audit.Check(ctx, tx, by, access.Activate, d.Org, d.User, object(d.ID), audit.Note("choice", choice), audit.Change("name", old.Name, d.Name),
@@ -132,14 +137,14 @@ func carried(s profile.Settings, d Device) *profile.Choices {
 // keepUnlinked says whether folders that the user took off stay off: as the
 // profile has it, or the user, where it leaves that to them. With a quota only
 // the computer knows whether they would fit, and says so by keeping them off.
-func keepUnlinked(s profile.Settings, asked bool) bool {
+func keepUnlinked(s profile.Settings, asked, bounded bool) bool {
 	switch s.ReactivateKeepUnlinked {
 	case profile.KeepYes:
 		return true
 	case profile.KeepAsk:
 		return asked
 	}
-	return asked && s.QuotaBytes > 0
+	return asked && bounded
 }
 
 // changes are what reactivating a device changes: the folders that come back,

@@ -20,7 +20,7 @@ const columns = `d.id, d.org, d.user_id, d.request_id, d.state, d.state_at, d.st
 	d.os, d.os_version, d.arch, d.os_user, d.is_system, d.client_version, d.signing_key, d.cert_serial, d.cert, d.folders, d.last_seen_at,
 	d.last_ip, d.status, d.status_code, d.progress, d.next_run_at, d.last_backup_at, d.last_snapshot, d.last_status, d.stored_bytes,
 	d.stored_files, d.profile_version, d.changed_at, d.created_at, d.activated_at, d.os_home, d.named, d.choices, d.root_epoch, d.replaces,
-	d.successor, d.clone_at, d.token, (SELECT o.state FROM users o WHERE o.id = d.user_id),
+	d.successor, d.clone_at, d.token, d.waiting_files, (SELECT o.state FROM users o WHERE o.id = d.user_id),
 	(SELECT COALESCE(o.profile, '') FROM users o WHERE o.id = d.user_id)`
 
 func scanOne(row db.Row) (Device, error) { return scan(row) }
@@ -34,7 +34,7 @@ func scan(row db.Row, more ...any) (d Device, err error) {
 		&h.OS, &h.OSVersion, &h.Arch, &h.OSUser, &d.System, &d.ClientVersion, &d.SigningKey, &d.CertSerial, &d.Cert, &folders, &seen,
 		&d.LastIP, &d.Status, &d.StatusCode, &progress, &next, &backup, &d.LastSnapshot, &d.LastStatus, &d.StoredBytes,
 		&d.StoredFiles, &d.ProfileVersion, &changed, &created, &activated, &h.OSHome, &d.Named, &choices, &d.RootEpoch, &d.Replaces,
-		&d.Successor, &clone, &d.Token, &d.Owner, &d.OwnerProfile}, more...)...)
+		&d.Successor, &clone, &d.Token, &d.WaitingFiles, &d.Owner, &d.OwnerProfile}, more...)...)
 	if err != nil {
 		return Device{}, err
 	}

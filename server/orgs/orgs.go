@@ -20,6 +20,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
@@ -42,6 +43,7 @@ type Org struct {
 	State     State
 	KeyGen    uint64
 	Record    []byte // org record, docs/format.md 8
+	Quota     int64  // in bytes, of all users together; 0: none
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -105,6 +107,26 @@ func Rename(ctx context.Context, tx *db.Tx, by access.Caller, id ID, name string
 	return nil
 }
 
+// SetQuota bounds what all users of an organisation together may have backed up,
+// in bytes; 0 is no limit.
+func SetQuota(ctx context.Context, tx *db.Tx, by access.Caller, id ID, quota int64) error {
+	if quota < 0 || quota > profile.MaxQuotaBytes {
+		return errs.New(errs.Invalid, "profile.quota.invalid")
+	}
+	o, err := Find(ctx, tx, id)
+	if err != nil || o.Quota == quota {
+		return err
+	}
+	if err := audit.Check(ctx, tx, by, access.ManageOrgs, id, "", "org/"+string(id), audit.Change("quota", o.Quota, quota)); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "UPDATE orgs SET quota_bytes = $2, updated_at = $3 WHERE id = $1", id, quota, db.Micros(tx.Now()))
+	if err != nil {
+		return fmt.Errorf("setting the quota of organisation %s: %w", id, err)
+	}
+	return nil
+}
+
 // free refuses a name that another organisation has.
 func free(ctx context.Context, tx *db.Tx, name string, but ID) error {
 	o, err := findWhere(ctx, tx, "name_key = $1", Fold(name))
@@ -155,7 +177,7 @@ func FindByName(ctx context.Context, tx *db.Tx, name string) (Org, error) {
 	return o, nil
 }
 
-const columns = "id, name, state, key_gen, record, created_at, updated_at"
+const columns = "id, name, state, key_gen, record, created_at, updated_at, quota_bytes"
 
 func findWhere(ctx context.Context, tx *db.Tx, where, arg string) (Org, error) {
 	return scan(tx.QueryRow(ctx, "SELECT "+columns+" FROM orgs WHERE "+where, arg))
@@ -163,7 +185,7 @@ func findWhere(ctx context.Context, tx *db.Tx, where, arg string) (Org, error) {
 
 func scan(row db.Row) (o Org, err error) {
 	var created, updated int64
-	err = row.Scan(&o.ID, &o.Name, &o.State, &o.KeyGen, &o.Record, &created, &updated)
+	err = row.Scan(&o.ID, &o.Name, &o.State, &o.KeyGen, &o.Record, &created, &updated, &o.Quota)
 	o.CreatedAt, o.UpdatedAt = db.Time(created), db.Time(updated)
 	return o, err
 }

@@ -49,7 +49,7 @@ func benchmarkPut(b *testing.B, n, size int) {
 		b.StopTimer()
 		body := wiretest.Records(fakes(n, size)...)
 		b.StartTimer()
-		if _, err := w.Put(b.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(body)); err != nil {
+		if _, err := w.Put(b.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, Size{}, bytes.NewReader(body)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -42,6 +42,9 @@ type commit struct {
 	removals int64       // the counter when the following were looked up
 	rows     *roaring.Bitmap
 	absent   []backup.ID // of ids, those without a row
+	held     int64       // stored bytes of the contents among them
+
+	waiting int64 // files that wait for room, by the device's word
 }
 
 // Commit makes a snapshot visible, or changes nothing. Body holds the manifest
@@ -50,9 +53,11 @@ type commit struct {
 // session or is needed by a live snapshot of this user, and is sound. If not,
 // the failure is E1507 with the ids that are missing.
 //
-// A repeated commit of the same manifest gets the first answer.
-func (v *Vault) Commit(ctx context.Context, by access.Caller, id string, body io.Reader) (wire.Committed, error) {
-	c := &commit{by: by, session: id}
+// A repeated commit of the same manifest gets the first answer. When files wait
+// for room on the quota, a partial snapshot ends its session as a complete one
+// does: there is nothing more to come for it.
+func (v *Vault) Commit(ctx context.Context, by access.Caller, id string, waiting int64, body io.Reader) (wire.Committed, error) {
+	c := &commit{by: by, session: id, waiting: waiting}
 	release, err := v.readCommit(ctx, c, body)
 	if err != nil {
 		return wire.Committed{}, err
@@ -226,6 +231,7 @@ type base struct {
 	refsID backup.Hash
 	depth  uint8
 	rows   *roaring.Bitmap // nil when its objects may be gone
+	held   int64           // as in commit
 }
 
 // findBase finds what r stands on, nil for a full list. Any snapshot of the set
@@ -237,9 +243,9 @@ func findBase(ctx context.Context, tx *db.Tx, set string, r *snapshot.Refs) (*ba
 	b := &base{refsID: r.Base}
 	var raw []byte
 	var state string
-	err := tx.QueryRow(ctx, `SELECT s.refs_depth, s.state, r.refs FROM snapshots s JOIN snapshot_refs r ON r.snapshot = s.number
+	err := tx.QueryRow(ctx, `SELECT s.refs_depth, s.state, s.held_bytes, r.refs FROM snapshots s JOIN snapshot_refs r ON r.snapshot = s.number
 		WHERE s.set_id = $1 AND s.refs_id = $2 ORDER BY CASE s.state WHEN 'live' THEN 0 ELSE 1 END LIMIT 1`,
-		set, r.Base[:]).Scan(&b.depth, &state, &raw)
+		set, r.Base[:]).Scan(&b.depth, &state, &b.held, &raw)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, errs.New(errs.Conflict, "refs.base")
 	}
@@ -318,11 +324,14 @@ func (v *Vault) locate(ctx context.Context, tx *db.Tx, c *commit, org access.Org
 		return err
 	}
 	wanted := c.ids
-	c.rows = roaring.New()
+	c.rows, c.held = roaring.New(), 0
 	if b != nil && b.rows != nil {
 		wanted = c.r.Added
-		c.rows = b.rows
-		err := lookup(ctx, tx, number, c.r.Removed, func(_ backup.ID, r row) { c.rows.Remove(r.number) })
+		c.rows, c.held = b.rows, b.held
+		err := lookup(ctx, tx, number, c.r.Removed, func(_ backup.ID, r row) {
+			c.rows.Remove(r.number)
+			c.held -= r.contents()
+		})
 		if err != nil {
 			return err
 		}
@@ -331,6 +340,7 @@ func (v *Vault) locate(ctx context.Context, tx *db.Tx, c *commit, org access.Org
 	found := make(map[backup.ID]bool, len(wanted))
 	err = lookup(ctx, tx, number, wanted, func(id backup.ID, r row) {
 		c.rows.Add(r.number)
+		c.held += r.contents()
 		found[id] = true
 	})
 	for _, id := range wanted {
@@ -442,7 +452,7 @@ func (v *Vault) makeVisible(ctx context.Context, tx *db.Tx, c *commit) (wire.Com
 	if err := v.insert(ctx, tx, c, s, &receipt); err != nil {
 		return wire.Committed{}, err
 	}
-	if c.m.Status != snapshot.Partial {
+	if c.m.Status != snapshot.Partial || c.waiting > 0 {
 		if err := end(ctx, tx, s.id, "done"); err != nil {
 			return wire.Committed{}, err
 		}
@@ -476,12 +486,12 @@ func (v *Vault) insert(ctx context.Context, tx *db.Tx, c *commit, s session, rec
 	m := c.m
 	var number int64
 	err = tx.QueryRow(ctx, `INSERT INTO snapshots (hash, org, user_id, device, set_id, seq, prev, session, state, status, user_version,
-			entries, files, bytes, unreadable, root_id, refs_id, refs_base, refs_depth, refs_count, epoch, started_at, committed_at, receipt, root_epoch)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'live', $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, (SELECT d.root_epoch FROM devices d WHERE d.id = $4))
+			entries, files, bytes, unreadable, root_id, refs_id, refs_base, refs_depth, refs_count, epoch, started_at, committed_at, receipt, held_bytes, waiting, root_epoch)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'live', $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, (SELECT d.root_epoch FROM devices d WHERE d.id = $4))
 		RETURNING number`,
 		c.hash[:], string(s.org), string(s.user), string(s.device), s.set, int64(m.Seq), m.Prev[:], s.id, m.Status.String(), version,
 		int64(m.Entries), int64(m.Files), int64(m.Bytes), int64(m.Unreadable), m.RootID[:], m.RefsID[:], base, int64(c.r.Depth),
-		int64(m.RefsCount), int64(receipt.GCEpoch), int64(m.Time), int64(receipt.Time), receipt.Encode()).Scan(&number)
+		int64(m.RefsCount), int64(receipt.GCEpoch), int64(m.Time), int64(receipt.Time), receipt.Encode(), c.held, c.waiting).Scan(&number)
 	if err != nil {
 		return fmt.Errorf("adding snapshot %s: %w", c.hash.Short(), err)
 	}
@@ -493,7 +503,7 @@ func (v *Vault) insert(ctx context.Context, tx *db.Tx, c *commit, s session, rec
 		return fmt.Errorf("adding the refs of snapshot %s: %w", c.hash.Short(), err)
 	}
 	err = devices.Committed(ctx, tx, s.device, devices.Backup{
-		Snapshot: c.hash.Short(), Status: m.Status.String(), At: tx.Now(), Bytes: int64(m.Bytes), Files: int64(m.Files),
+		Snapshot: c.hash.Short(), Status: m.Status.String(), At: tx.Now(), Bytes: int64(m.Bytes), Held: c.held, Files: int64(m.Files), Waiting: c.waiting,
 	})
 	if err != nil {
 		return err

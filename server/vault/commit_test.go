@@ -173,7 +173,7 @@ func TestCommitRefusesForgery(t *testing.T) {
 		}
 	}
 	for _, body := range [][]byte{nil, {0, 0, 0, 1}, {255, 255, 255, 255, 1}, d.prepare(s, snapshot.Complete, root, all).body()[:200]} {
-		if _, err := w.Commit(t.Context(), d.caller, s.SessionID, bytes.NewReader(body)); err == nil {
+		if _, err := w.Commit(t.Context(), d.caller, s.SessionID, 0, bytes.NewReader(body)); err == nil {
 			t.Errorf("Commit of %d bytes worked", len(body))
 		}
 	}
@@ -317,7 +317,7 @@ func TestPartials(t *testing.T) {
 	if _, err := w.Have(t.Context(), d.caller, s.SessionID, nil); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("Have in an ended session = %v", err)
 	}
-	if _, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(wiretest.Records(a))); errs.KindOf(err) != errs.Conflict {
+	if _, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, Size{}, bytes.NewReader(wiretest.Records(a))); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("Put in an ended session = %v", err)
 	}
 	if got := d.have(d.begin(), a, b); got != "[false true]" {

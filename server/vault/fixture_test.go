@@ -178,7 +178,7 @@ func (d *machine) begin() wire.Session {
 
 func (d *machine) put(s wire.Session, class backup.Class, objects ...backup.Object) wire.PutAnswer {
 	d.w.t.Helper()
-	a, err := d.w.Put(d.w.t.Context(), d.caller, s.SessionID, wiretest.PutID(), class, bytes.NewReader(wiretest.Records(objects...)))
+	a, err := d.w.Put(d.w.t.Context(), d.caller, s.SessionID, wiretest.PutID(), class, Size{}, bytes.NewReader(wiretest.Records(objects...)))
 	if err != nil {
 		d.w.t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func (a *attempt) body() []byte {
 }
 
 func (d *machine) try(s wire.Session, a *attempt) (wire.Committed, error) {
-	return d.w.Commit(d.w.t.Context(), d.caller, s.SessionID, bytes.NewReader(a.body()))
+	return d.w.Commit(d.w.t.Context(), d.caller, s.SessionID, 0, bytes.NewReader(a.body()))
 }
 
 func (d *machine) commit(s wire.Session, a *attempt) wire.Committed {

@@ -32,6 +32,14 @@ type row struct {
 	len    int
 }
 
+// contents is how many bytes of files' contents a row has.
+func (r row) contents() int64 {
+	if r.kind.Class() != backup.ClassData {
+		return 0
+	}
+	return int64(r.len)
+}
+
 // batch is how many values one statement names. Lists are filled up to a power
 // of two, so that a database which keeps prepared statements keeps ten, not
 // five hundred.

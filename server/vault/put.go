@@ -20,6 +20,7 @@ import (
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -33,7 +34,10 @@ func packName(name string) string { return "packs/" + name[:2] + "/" + name }
 // Put is idempotent by its putID, 32 hex digits: a repeated one that was
 // finished gets the first answer, after its body was read. When Put fails,
 // nothing of it counts; a body that ends inside a record is such a failure.
-func (v *Vault) Put(ctx context.Context, by access.Caller, id, putID string, class backup.Class, body io.Reader) (wire.PutAnswer, error) {
+//
+// Contents that do not fit into a quota are E1401: before the body is read where
+// that is clear by what size says, or else at its end.
+func (v *Vault) Put(ctx context.Context, by access.Caller, id, putID string, class backup.Class, size Size, body io.Reader) (wire.PutAnswer, error) {
 	if _, err := hex.DecodeString(putID); err != nil || len(putID) != 32 {
 		return wire.PutAnswer{}, errs.New(errs.Invalid, "put.id")
 	}
@@ -47,8 +51,10 @@ func (v *Vault) Put(ctx context.Context, by access.Caller, id, putID string, cla
 		if org, err = orgNumber(ctx, tx, s.org); err != nil {
 			return err
 		}
-		first, err = answered(ctx, tx, id, putID)
-		return err
+		if first, err = answered(ctx, tx, id, putID); err != nil || first != nil || class != backup.ClassData {
+			return err
+		}
+		return devices.MaySend(ctx, tx, by, size.Snapshot, size.Put)
 	})
 	if err != nil {
 		return wire.PutAnswer{}, err
@@ -56,7 +62,14 @@ func (v *Vault) Put(ctx context.Context, by access.Caller, id, putID string, cla
 	if first != nil {
 		return *first, drain(body)
 	}
-	return v.put(ctx, by, s, org, putID, class, body)
+	return v.put(ctx, by, s, org, putID, class, size, body)
+}
+
+// Size is what a device says of a put before it is read. Nothing rests on it but
+// that an honest device is told in time.
+type Size struct {
+	Snapshot int64 // bytes of files that the snapshot will have for which the put is
+	Put      int64 // bytes of the put, 0 when it is not said
 }
 
 // answered is the answer that a finished put was given, nil when there is none.
@@ -94,7 +107,7 @@ func broken(err error) error {
 // errNothingNew stops a pack that would have no records.
 var errNothingNew = errors.New("nothing new in this put")
 
-func (v *Vault) put(ctx context.Context, by access.Caller, s session, org int64, putID string, class backup.Class, body io.Reader) (wire.PutAnswer, error) {
+func (v *Vault) put(ctx context.Context, by access.Caller, s session, org int64, putID string, class backup.Class, size Size, body io.Reader) (wire.PutAnswer, error) {
 	var random [16]byte
 	rand.Read(random[:])
 	name := hex.EncodeToString(random[:])
@@ -102,7 +115,7 @@ func (v *Vault) put(ctx context.Context, by access.Caller, s session, org int64,
 	if err != nil {
 		return wire.PutAnswer{}, err
 	}
-	r := &receiver{ctx: ctx, v: v, org: org, class: class, seen: map[backup.ID]bool{}}
+	r := &receiver{ctx: ctx, v: v, org: org, class: class, snapshot: size.Snapshot, seen: map[backup.ID]bool{}}
 	err = v.blobs.Put(ctx, packName(name), func(w io.Writer) error {
 		buffered := bufio.NewWriterSize(w, 64<<10)
 		if r.pack, err = pack.NewWriter(buffered, h); err != nil {
@@ -184,6 +197,12 @@ func (v *Vault) settle(ctx context.Context, tx *db.Tx, by access.Caller, id, put
 		*answer = *first
 		return errRepeated
 	}
+	if r.class == backup.ClassData {
+		// Whoever else has an object, its sender pays for it.
+		if err := devices.Claim(ctx, tx, by, r.snapshot, r.size); err != nil {
+			return err
+		}
+	}
 	org, err := numberOrg(ctx, tx, s.org)
 	if err != nil {
 		return err
@@ -258,6 +277,8 @@ type receiver struct {
 	org   int64
 	class backup.Class
 	pack  *pack.Writer
+
+	snapshot int64 // what the snapshot will have, by the device's word
 
 	size     int64
 	records  int

@@ -82,12 +82,12 @@ func TestPutIsIdempotent(t *testing.T) {
 	bad.Sealed[3] ^= 1
 	body := wiretest.Records(d.Seal(backup.Data, "a"), bad)
 	id := wiretest.PutID()
-	first, err := w.Put(t.Context(), d.caller, s.SessionID, id, backup.ClassData, bytes.NewReader(body))
+	first, err := w.Put(t.Context(), d.caller, s.SessionID, id, backup.ClassData, Size{}, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	again := bytes.NewReader(body)
-	second, err := w.Put(t.Context(), d.caller, s.SessionID, id, backup.ClassData, again)
+	second, err := w.Put(t.Context(), d.caller, s.SessionID, id, backup.ClassData, Size{}, again)
 	if err != nil || fmt.Sprint(first) != fmt.Sprint(second) {
 		t.Errorf("the second time Put answers %+v, %v, the first time %+v", second, err, first)
 	}
@@ -100,7 +100,7 @@ func TestPutIsIdempotent(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			a, err := w.Put(t.Context(), d.caller, s.SessionID, id, backup.ClassData, bytes.NewReader(body))
+			a, err := w.Put(t.Context(), d.caller, s.SessionID, id, backup.ClassData, Size{}, bytes.NewReader(body))
 			if err != nil || a.Records != 1 {
 				t.Errorf("Put = %+v, %v", a, err)
 			}
@@ -120,7 +120,7 @@ func TestPutRejectsRecords(t *testing.T) {
 	s := d.begin()
 	good, bad, page := d.Seal(backup.Data, "good"), d.Seal(backup.Data, "bad"), d.Seal(backup.Page, "page")
 	bad.Sealed[0] ^= 1
-	a, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(wiretest.Records(bad, good, page)))
+	a, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, Size{}, bytes.NewReader(wiretest.Records(bad, good, page)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestBrokenPutLeavesNothing(t *testing.T) {
 		"unknown kind":    bytes.NewReader(append(bytes.Clone(whole), junk...)),
 		"impossible size": bytes.NewReader(pack.AppendHead(nil, backup.Data, long.Ref.ID, 1<<30)),
 	} {
-		_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, body)
+		_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, Size{}, body)
 		if errs.KindOf(err) != errs.Invalid {
 			t.Errorf("%s: Put = %v, want Invalid", name, err)
 		}
@@ -163,7 +163,7 @@ func TestBrokenPutLeavesNothing(t *testing.T) {
 			t.Errorf("%d rows are left in %s", got, table)
 		}
 	}
-	if _, err := w.Put(t.Context(), d.caller, s.SessionID, "xyz", backup.ClassData, bytes.NewReader(whole)); errs.KindOf(err) != errs.Invalid {
+	if _, err := w.Put(t.Context(), d.caller, s.SessionID, "xyz", backup.ClassData, Size{}, bytes.NewReader(whole)); errs.KindOf(err) != errs.Invalid {
 		t.Errorf("Put under an impossible id = %v", err)
 	}
 }
@@ -175,7 +175,7 @@ func TestPutTooLarge(t *testing.T) {
 	s := d.begin()
 	one := wiretest.Records(d.Seal(backup.Data, strings.Repeat("incompressible", 1)))
 	body := bytes.Repeat(one, wire.PackBytes/len(one)+1)
-	_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(body))
+	_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, Size{}, bytes.NewReader(body))
 	if errs.KindOf(err) != errs.TooLarge {
 		t.Errorf("Put of %d bytes = %v, want TooLarge", len(body), err)
 	}
@@ -198,7 +198,7 @@ func TestPutIntoFullStore(t *testing.T) {
 	full := &fullStore{Store: w.blobs}
 	w.Vault = w.open(full)
 	full.full = true
-	_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(wiretest.Records(d.Seal(backup.Data, "x"))))
+	_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, Size{}, bytes.NewReader(wiretest.Records(d.Seal(backup.Data, "x"))))
 	if !errs.Is(err, errs.StorageFull) {
 		t.Errorf("Put = %v, want E1601", err)
 	}
@@ -234,7 +234,7 @@ func TestConcurrentPuts(t *testing.T) {
 			for j := range 5 {
 				own := d.Seal(backup.Data, fmt.Sprint("own ", i, j))
 				shared := d.Seal(backup.Data, fmt.Sprint("shared ", j))
-				a, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, bytes.NewReader(wiretest.Records(own, shared)))
+				a, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, Size{}, bytes.NewReader(wiretest.Records(own, shared)))
 				if err != nil || a.Records != 2 || len(a.Rejected) > 0 {
 					t.Errorf("Put = %+v, %v", a, err)
 				}

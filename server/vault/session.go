@@ -141,10 +141,14 @@ func end(ctx context.Context, tx *db.Tx, id, state string) error {
 	if err == nil {
 		_, err = tx.Exec(ctx, `DELETE FROM puts WHERE session = $1`, id)
 	}
+	var device access.DeviceID
+	if err == nil {
+		err = tx.QueryRow(ctx, `SELECT device FROM backup_sessions WHERE id = $1`, id).Scan(&device)
+	}
 	if err != nil {
 		return fmt.Errorf("ending backup session %s: %w", id, err)
 	}
-	return nil
+	return devices.Unclaim(ctx, tx, device)
 }
 
 // Abandon ends the session of a device that another computer is now: what that
@@ -244,7 +248,7 @@ func (v *Vault) describe(ctx context.Context, tx *db.Tx, s session) (wire.Sessio
 		return wire.Session{}, err
 	}
 	if h.seq > 0 {
-		answer.Head = &wire.Head{Hash: h.hash.String(), Seq: h.seq, RefsID: h.refsID.String(), Status: h.status}
+		answer.Head = &wire.Head{Hash: h.hash.String(), Seq: h.seq, RefsID: h.refsID.String(), Status: h.status, Bytes: h.bytes}
 	}
 	set, err := v.live(ctx, tx, s.user)
 	if err != nil {
@@ -258,6 +262,9 @@ func (v *Vault) describe(ctx context.Context, tx *db.Tx, s session) (wire.Sessio
 		}
 		answer.Known = !sent.IsEmpty()
 	}
+	if answer.Room, err = devices.Room(ctx, tx, access.Caller{User: s.user, Device: s.device}); err != nil {
+		return wire.Session{}, err
+	}
 	answer.Damaged, err = v.damaged(ctx, tx, s)
 	return answer, err
 }
@@ -267,13 +274,14 @@ type chainHead struct {
 	seq          uint64 // 0: there is none
 	hash, refsID backup.Hash
 	status       string
+	bytes        int64 // of its files
 }
 
 func head(ctx context.Context, tx *db.Tx, set string) (chainHead, error) {
 	var h chainHead
 	var hash, refsID []byte
-	err := tx.QueryRow(ctx, `SELECT seq, hash, refs_id, status FROM snapshots WHERE set_id = $1 ORDER BY seq DESC LIMIT 1`,
-		set).Scan(&h.seq, &hash, &refsID, &h.status)
+	err := tx.QueryRow(ctx, `SELECT seq, hash, refs_id, status, bytes FROM snapshots WHERE set_id = $1 ORDER BY seq DESC LIMIT 1`,
+		set).Scan(&h.seq, &hash, &refsID, &h.status, &h.bytes)
 	if errors.Is(err, sql.ErrNoRows) {
 		return chainHead{}, nil
 	}

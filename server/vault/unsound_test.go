@@ -81,7 +81,7 @@ func TestPutWhileCondemning(t *testing.T) {
 	body := &striking{Reader: bytes.NewReader(wiretest.Records(chunks[0])), strike: func() {
 		w.write(`UPDATE chunks SET state = 1 WHERE id = $1`, chunks[0].Ref.ID[:])
 	}}
-	_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, body)
+	_, err := w.Put(t.Context(), d.caller, s.SessionID, wiretest.PutID(), backup.ClassData, Size{}, body)
 	if !errs.Is(err, errs.ServerBusy) {
 		t.Errorf("Put = %v, want E1402", err)
 	}

@@ -35,10 +35,25 @@ ALTER TABLE snapshots ADD COLUMN root_epoch BIGINT NOT NULL DEFAULT 1;
 -- snapshot is listed; empty: it is.
 ALTER TABLE snapshots ADD COLUMN signed_as TEXT NOT NULL DEFAULT '';
 
--- A device's own quota, when it differs from the profile's, in bytes; NULL: the
--- profile's. The organisation's own: 0 is none.
+-- A user's own quota, when it differs from the profile's, in bytes; NULL: the
+-- profile's. The organisation's own: 0 is none. quota_noted is how full it was,
+-- in percent, when somebody was last told; 0: nobody has to be.
 ALTER TABLE users ADD COLUMN quota_bytes BIGINT;
+ALTER TABLE users ADD COLUMN quota_noted BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE orgs ADD COLUMN quota_bytes BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE orgs ADD COLUMN quota_noted BIGINT NOT NULL DEFAULT 0;
+
+-- What counts on a quota while a device sends, until its next snapshot does:
+-- the bytes received, and the most of those and what the device said the
+-- snapshot will have.
+ALTER TABLE devices ADD COLUMN received_bytes BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE devices ADD COLUMN claimed_bytes BIGINT NOT NULL DEFAULT 0;
+-- Of a snapshot, and of a device its newest: the stored bytes of the contents that
+-- it needs, and how many files wait for room.
+ALTER TABLE snapshots ADD COLUMN held_bytes BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE snapshots ADD COLUMN waiting BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE devices ADD COLUMN held_bytes BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE devices ADD COLUMN waiting_files BIGINT NOT NULL DEFAULT 0;
 
 -- Deployment activates one device of each user; those that were devices come
 -- back all the same.
