@@ -102,6 +102,9 @@ func (s *Server) remindOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := devices.WarnOfQuotas(ctx, s.DB, s.Keys); err != nil {
+		return err
+	}
 	for _, l := range faulty {
 		s.cfg.Log.Error("a licence is not valid and takes no new users", "licence", string(l.ID), "org", string(l.Org), "fault", l.Fault)
 	}

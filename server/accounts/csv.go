@@ -26,7 +26,7 @@ const (
 
 // columnNames are the columns of an import, in the order in which they are
 // written. In a file they may stand in any.
-var columnNames = []string{"username", "email", "first_name", "last_name", "profile", "licence", "language", "send_mail"}
+var columnNames = []string{"username", "email", "first_name", "last_name", "profile", "licence", "quota", "language", "send_mail"}
 
 // errorColumn is the one that FailedRows adds. In a mended file it is ignored.
 const errorColumn = "error"
@@ -46,6 +46,8 @@ func (r *Row) field(column string) *string {
 		return &r.Profile
 	case "licence":
 		return &r.Licence
+	case "quota":
+		return &r.Quota
 	case "language":
 		return &r.Language
 	case "send_mail":

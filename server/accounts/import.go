@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
@@ -43,12 +46,15 @@ type Row struct {
 	LastName  string `json:"last_name"`
 	Profile   string `json:"profile"` // its name, and so for the licence
 	Licence   string `json:"licence"`
+	Quota     string `json:"quota"`
 	Language  string `json:"language"`
 	SendMail  string `json:"send_mail"` // as it stands in the file
 
 	ProfileID access.ProfileID `json:"profile_id,omitempty"`
 	LicenceID string           `json:"licence_id,omitempty"`
-	Mail      bool             `json:"mail,omitempty"` // the invitation is sent
+
+	QuotaBytes *int64 `json:"quota_bytes,omitempty"`
+	Mail       bool   `json:"mail,omitempty"` // the invitation is sent
 
 	Status RowStatus      `json:"status"`
 	Reason string         `json:"reason,omitempty"` // of a bad row: the message's key
@@ -210,6 +216,11 @@ func (r *Row) normalise(opts ImportOptions, licences map[string]string) error {
 	if r.LicenceID, known = licences[orgs.Fold(r.Licence)]; r.Licence != "" && !known {
 		return errs.New(errs.Invalid, "import.licence.unknown", "licence", r.Licence)
 	}
+	quota, err := parseQuota(r.Quota)
+	if err != nil {
+		return err
+	}
+	r.QuotaBytes = quota
 	switch strings.ToLower(r.SendMail) {
 	case "":
 		r.Mail = opts.SendMail && r.Email != ""
@@ -225,6 +236,24 @@ func (r *Row) normalise(opts ImportOptions, licences map[string]string) error {
 		return errs.New(errs.Invalid, "user.email.none")
 	}
 	return nil
+}
+
+// parseQuota reads a quota as people write it, "500 MB", "1.5 TB"; 0 is no limit,
+// and nothing is the profile's.
+func parseQuota(text string) (*int64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	number := strings.TrimRight(strings.ToUpper(text), "BGMT ")
+	unit := map[string]float64{"": 0, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+	factor, known := unit[strings.TrimSpace(strings.ToUpper(text)[len(number):])]
+	amount, err := strconv.ParseFloat(strings.ReplaceAll(number, ",", "."), 64)
+	bytes := amount * factor
+	if err != nil || !known || !(bytes >= 0 && bytes <= profile.MaxQuotaBytes) || factor == 0 && amount != 0 {
+		return nil, errs.New(errs.Invalid, "import.quota.invalid", "value", text)
+	}
+	whole := int64(math.Round(bytes))
+	return &whole, nil
 }
 
 // licenceNames are the licences of an organisation by name and by serial number.

@@ -152,7 +152,7 @@ func (run *Run) makeOne(ctx context.Context, tx *db.Tx, r *Row, opts InviteOptio
 		return m, err
 	}
 	u, err = Create(ctx, tx, run.by, run.ring, New{Org: run.Org, Kind: access.UserKind, Username: r.Username, Email: r.Email,
-		FirstName: r.FirstName, LastName: r.LastName, Language: r.Language, Profile: r.ProfileID, Licence: r.LicenceID})
+		FirstName: r.FirstName, LastName: r.LastName, Language: r.Language, Profile: r.ProfileID, Licence: r.LicenceID, Quota: r.QuotaBytes})
 	if err != nil {
 		return m, r.refuse(err)
 	}

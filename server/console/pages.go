@@ -52,6 +52,7 @@ type user struct {
 	Created                       time.Time
 	State                         web.State
 	Seat                          string // what it takes of the licence, "" for nothing
+	Quota                         quota
 	MailFailed                    string // why the last mail to the user did not leave, "" when it did
 	CanDisable, CanActivate       bool
 }
@@ -149,6 +150,23 @@ type chooseProfilePage struct {
 	web.Frame
 	ID, Username, Profile string
 	Profiles              []profileItem
+}
+
+// quota is how much of one is used.
+type quota struct {
+	Text string
+	Bar  []bar // nil without a limit
+	Full bool
+}
+
+type quotaPage struct {
+	web.Frame
+	Form           web.Form
+	Home, Username string
+	Now            quota
+	Profile        string // what the profile says
+	Own            bool
+	Size           size
 }
 
 type editUserPage struct {
@@ -359,7 +377,8 @@ type organisationPage struct {
 	CanRename      bool
 	Created        time.Time
 	Users, Devices int64
-	Bytes          int64
+	Quota          quota
+	Size           size // as somebody wants it
 }
 
 type portalsPage struct {

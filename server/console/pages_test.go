@@ -92,6 +92,9 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	"user-profile": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "user-profile", chooseProfilePage{Frame: in, ID: "1", Username: hostile, Profile: "1", Profiles: []profileItem{{ID: "1", Name: "Default", WebRestore: true}, {ID: "2", Name: hostile}}}
 	},
+	"user-quota": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "user-quota", quotaPage{Frame: in, Home: "#", Username: hostile, Now: sampleQuota, Profile: "50 GB", Own: true, Size: size{"60", "GB"}}
+	},
 	"user-edit": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "user-edit", editUserPage{Frame: in, Home: "#", Whose: hostile, Username: "marie", Email: "marie@example.org", FirstName: `"><b>`, Language: "fr", EmailHint: "Links that were mailed there no longer work."}
 	},
@@ -126,7 +129,7 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	},
 	"settings": func(out, in web.Frame, r *http.Request) (string, web.Page) { return "settings", sampleSettings(in) },
 	"settings-organisation": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "settings-organisation", organisationPage{settingsFrame: sampleSettings(in), Name: hostile, Created: sampleNow, Users: 31, Devices: 40, Bytes: 4_100_000_000_000}
+		return "settings-organisation", organisationPage{settingsFrame: sampleSettings(in), Name: hostile, Created: sampleNow, Users: 31, Devices: 40, Quota: sampleQuota, Size: size{"5", "TB"}}
 	},
 	"settings-portals": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "settings-portals", portalsPage{settingsFrame: sampleSettings(in), Portal: "https://backup.example/", Console: "https://backup.example/admin/", Fingerprint: strings.Repeat("ab", 32)}
@@ -315,3 +318,5 @@ func TestPagesRender(t *testing.T) {
 		}
 	}
 }
+
+var sampleQuota = quota{Text: "49 GB of 50 GB", Bar: spread([]bar{{Class: "bad", Width: 49}, {Class: "rest", Width: 1}})}

@@ -7,6 +7,7 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/web"
@@ -72,14 +73,16 @@ func (c *console) organisation(w http.ResponseWriter, r *http.Request, v *visit)
 
 func (c *console) showOrganisation(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
 	page := organisationPage{settingsFrame: c.settingsFrame(w, r, v, "settings.organisation"), CanRename: v.may(access.ManageOrgs)}
-	if failure != nil && !refused(&page.Form, page.Printer(), failure, map[string]string{"org.name.": "name"}) {
+	if failure != nil && !refused(&page.Form, page.Printer(), failure, map[string]string{"org.name.": "name", "profile.quota.": "quota"}) {
 		c.fail(w, r, v.caller, failure)
 		return
 	}
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
 		page.Locked = c.checkFresh(r.Context(), tx, v) != nil
 		x, err := c.count(r, tx, v, page.Frame)
-		page.Name, page.Created, page.Users, page.Devices, page.Bytes = x.org.Name, x.org.CreatedAt, x.users, x.devices, x.bytes
+		page.Name, page.Created, page.Users, page.Devices = x.org.Name, x.org.CreatedAt, x.users, x.devices
+		page.Quota = quotaOf(page.Printer(), devices.Quota{Limit: x.org.Quota, Used: x.bytes})
+		page.Size = sizeOf(x.org.Quota)
 		return err
 	})
 	if err != nil {
@@ -87,7 +90,7 @@ func (c *console) showOrganisation(w http.ResponseWriter, r *http.Request, v *vi
 		return
 	}
 	if page.NewName = page.Name; failure != nil {
-		page.NewName = r.PostFormValue("name")
+		page.NewName, page.Size = r.PostFormValue("name"), size{r.PostFormValue("quota"), r.PostFormValue("quota_unit")}
 	}
 	c.site.Render(w, r, status, "settings-organisation", page)
 }
@@ -97,7 +100,13 @@ func (c *console) renameOrganisation(w http.ResponseWriter, r *http.Request, v *
 		if err := c.checkFresh(r.Context(), tx, v); err != nil {
 			return err
 		}
-		return orgs.Rename(r.Context(), tx, v.caller, v.org(), r.PostFormValue("name"))
+		if err := orgs.Rename(r.Context(), tx, v.caller, v.org(), r.PostFormValue("name")); err != nil || !r.PostForm.Has("quota") {
+			return err
+		}
+		if err := orgs.SetQuota(r.Context(), tx, v.caller, v.org(), size{r.PostFormValue("quota"), r.PostFormValue("quota_unit")}.bytes()); err != nil {
+			return err
+		}
+		return devices.RoomMade(r.Context(), tx, v.caller, v.org(), "")
 	})
 	if err != nil {
 		c.showOrganisation(w, r, v, web.Status(w, err), err)

@@ -35,6 +35,8 @@ func (c *console) userRoutes(mux *entry.Mux) {
 	}
 	mux.HandleFunc("GET /admin/users/{user}/profile", c.admin(c.managing(c.askProfile)))
 	mux.HandleFunc("POST /admin/users/{user}/profile", c.admin(c.changeProfile))
+	mux.HandleFunc("GET /admin/users/{user}/quota", c.admin(c.managing(c.askQuota)))
+	mux.HandleFunc("POST /admin/users/{user}/quota", c.admin(c.changeQuota))
 	mux.HandleFunc("GET /admin/users/{user}/licence", c.admin(c.managing(c.askLicence)))
 	mux.HandleFunc("POST /admin/users/{user}/licence", c.admin(c.changeUserLicence))
 	mux.HandleFunc("POST /admin/users/{user}/request", c.admin(c.refuseRequest))
@@ -258,7 +260,7 @@ func (page *userPage) act(r *http.Request, tx *db.Tx, u accounts.User) error {
 			more = append(more, button{Text: p.T("keys.new"), Icon: "key", Href: at + "/keys/new"})
 		}
 		if u.Kind == access.UserKind {
-			more = append(more, link("profile", "adjustments", ""), link("licence", "certificate", ""))
+			more = append(more, link("profile", "adjustments", ""), link("quota", "database", ""), link("licence", "certificate", ""))
 		}
 		more = append(more, link("delete", "trash", "text-danger"))
 	}

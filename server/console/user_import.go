@@ -69,10 +69,10 @@ func standing(p *locale.Printer, i accounts.Import) web.Sign {
 }
 
 // importColumns is the first line of a file of users.
-const importColumns = "username,email,first_name,last_name,profile,licence,language,send_mail\r\n"
+const importColumns = "username,email,first_name,last_name,profile,licence,quota,language,send_mail\r\n"
 
 func (c *console) sampleImport(w http.ResponseWriter, r *http.Request, v *visit) {
-	sendCSV(w, "users.csv", []byte(importColumns+"marie,marie@example.org,Marie,Curie,,,fr,yes\r\n"))
+	sendCSV(w, "users.csv", []byte(importColumns+"marie,marie@example.org,Marie,Curie,,,50 GB,fr,yes\r\n"))
 }
 
 // sendCSV sends a table as a file.

@@ -139,6 +139,10 @@ func userRows(r *http.Request, tx *db.Tx, f web.Frame, list []accounts.User, all
 	if err != nil {
 		return nil, err
 	}
+	quotas, err := devices.QuotasOfUsers(r.Context(), tx, list)
+	if err != nil {
+		return nil, err
+	}
 	failures, err := mail.Failures(r.Context(), tx, ids)
 	if err != nil {
 		return nil, err
@@ -149,6 +153,7 @@ func userRows(r *http.Request, tx *db.Tx, f web.Frame, list []accounts.User, all
 		if e := failures[u.ID]; e != nil {
 			row.MailFailed = f.Printer().Error(e)
 		}
+		row.Quota = quotaOf(f.Printer(), quotas[u.ID])
 		row.Devices, row.LastBackup = int64(sums[u.ID].Devices), sums[u.ID].LastBackupAt
 		rows = append(rows, row)
 	}

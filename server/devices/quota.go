@@ -3,6 +3,7 @@ package devices
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -100,6 +101,67 @@ func QuotaOf(ctx context.Context, tx *db.Tx, u accounts.User) (q Quota, err erro
 	}
 	q.Used, err = usedBy(ctx, tx, "d.user_id = $1", u.ID)
 	return q, err
+}
+
+// QuotasOfUsers is QuotaOf for many.
+func QuotasOfUsers(ctx context.Context, tx *db.Tx, users []accounts.User) (map[accounts.ID]Quota, error) {
+	all := map[accounts.ID]Quota{}
+	var judge Judge
+	for part := range slices.Chunk(users, 500) {
+		args := make([]any, len(part))
+		for i, u := range part {
+			args[i] = string(u.ID)
+		}
+		rows, err := db.All(ctx, tx, func(row db.Row) (q usage, err error) {
+			err = row.Scan(&q.user, &q.used)
+			return q, err
+		}, "SELECT d.user_id, CAST(sum("+counted+") AS BIGINT) FROM devices d WHERE d.user_id IN ("+db.In(len(part), 1)+") AND "+live+" GROUP BY d.user_id", args...)
+		if err != nil {
+			return nil, fmt.Errorf("adding up what is used of quotas: %w", err)
+		}
+		used := map[accounts.ID]int64{}
+		for _, q := range rows {
+			used[q.user] = q.used
+		}
+		for _, u := range part {
+			q := Quota{Used: used[u.ID], Own: u.Quota != nil}
+			if q.Own {
+				q.Limit = *u.Quota
+			} else if u.Kind == access.UserKind {
+				s, err := judge.Profile(ctx, tx, Device{Org: u.Org, User: u.ID, OwnerProfile: u.Profile})
+				if err != nil {
+					return nil, err
+				}
+				q.Limit = s.QuotaBytes
+			}
+			all[u.ID] = q
+		}
+	}
+	return all, nil
+}
+
+type usage struct {
+	user accounts.ID
+	used int64
+}
+
+// RoomMade asks the devices whose files wait to back up again: those of a user, or
+// of all of the organisation. Whoever asks may have changed a quota.
+func RoomMade(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, user accounts.ID) error {
+	waiting, err := db.All(ctx, tx, scanOne, "SELECT "+columns+` FROM devices d WHERE d.org = $1 AND ($2 = '' OR d.user_id = $2)
+		AND d.waiting_files > 0 AND d.state = 'active'`, org, user)
+	if err != nil {
+		return fmt.Errorf("looking for devices whose files wait: %w", err)
+	}
+	for _, d := range waiting {
+		if d.Owner != accounts.Active {
+			continue
+		}
+		if _, err := Ask(ctx, tx, by, d.ID, wire.RequestBackup, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // QuotaOfOrg is the quota of an organisation. How much is used is added up only

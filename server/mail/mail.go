@@ -133,6 +133,9 @@ const (
 	SecondFactorChanged Template = "second_factor_changed" // username, change (totp_added, totp_removed, passkey_added, passkey_removed, codes_renewed, reset), at, [ip]
 	PreservedExpiring   Template = "preserved_expiring"    // users (list), days, [org, link]
 	InactiveExpiring    Template = "inactive_expiring"     // devices (list), days, [org, link]
+	QuotaFilling        Template = "quota_filling"         // username, percent, used, limit
+	QuotaUsedUp         Template = "quota_used_up"         // username, limit
+	OrgQuotaFilling     Template = "org_quota_filling"     // org, percent, used, limit
 	LicenceOver         Template = "licence_over"          // licence, seats, taken, until, [org, link]
 	LicenceExpiring     Template = "licence_expiring"      // licence, at, days, [org, link]
 	DeletionRequested   Template = "deletion_requested"    // username, [name, org, link]
@@ -162,6 +165,9 @@ var templates = map[Template]values{
 	SecondFactorChanged: {[]string{"username", "change", "at"}, []string{"ip"}},
 	PreservedExpiring:   {[]string{"users", "days"}, []string{"org", "link"}},
 	InactiveExpiring:    {[]string{"devices", "days"}, []string{"org", "link"}},
+	QuotaFilling:        {[]string{"username", "percent", "used", "limit"}, nil},
+	QuotaUsedUp:         {[]string{"username", "limit"}, nil},
+	OrgQuotaFilling:     {[]string{"org", "percent", "used", "limit"}, nil},
 	LicenceOver:         {[]string{"licence", "seats", "taken", "until"}, []string{"org", "link"}},
 	LicenceExpiring:     {[]string{"licence", "at", "days"}, []string{"org", "link"}},
 	DeletionRequested:   {[]string{"username"}, []string{"name", "org", "link"}},

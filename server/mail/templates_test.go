@@ -16,6 +16,7 @@ import (
 
 // sample are values as they are in real mails.
 var sample = map[string]string{
+	"percent": "97", "used": "48.5 GB", "limit": "50 GB",
 	"username": "marie.curie", "link": "https://backup.example.org/link?token=abc&x=1", "secret": "tulip-84-copper-oak",
 	"portal": "https://backup.example.org/", "command": "backstay activate --server https://backup.example.org --user marie.curie",
 	"days": "7", "code": "402913", "minutes": "30", "provider": "Active Directory", "at": "2026-11-22T08:30:00Z", "ip": "192.0.2.7",

@@ -25,6 +25,7 @@ type sourcesPage struct {
 	Devices []device
 	Asked   []devices.Key // about which the user is asked
 	Command string        // to activate a computer
+	Quota   string        // how much is used of it, "" without one
 }
 
 // aboutPage is what is known of a device, and what its user may do with it.

@@ -54,7 +54,13 @@ func (p *portal) sources(w http.ResponseWriter, r *http.Request, v *visit) {
 		if err != nil {
 			return err
 		}
-		page.Asked, err = askedKeys(r, tx, v)
+		if page.Asked, err = askedKeys(r, tx, v); err != nil {
+			return err
+		}
+		q, err := devices.QuotaOf(r.Context(), tx, v.user)
+		if p := page.Printer(); q.Limit > 0 {
+			page.Quota = p.T("portal.quota", "used", p.Bytes(q.Used), "limit", p.Bytes(q.Limit))
+		}
 		return err
 	})
 	if err != nil {

@@ -1,0 +1,155 @@
+package devices
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/orgs"
+)
+
+// warnings are how full a quota is when somebody is told, in percent.
+var warnings = []int64{80, 95, 100}
+
+// calm is by how many percent it has to fall before it is told again.
+const calm = 5
+
+// due says what is to be noted of a quota that was told of at noted percent, and
+// whether somebody is to be told: once at each of the warnings.
+func due(noted, percent int64) (note int64, tell bool) {
+	reached := int64(0)
+	for _, w := range warnings {
+		if percent >= w {
+			reached = w
+		}
+	}
+	switch {
+	case reached > noted:
+		return reached, true
+	case noted > 0 && percent < noted-calm:
+		return reached, false
+	}
+	return noted, false
+}
+
+// WarnOfQuotas tells users and administrators of quotas that are nearly used up,
+// and administrators of their organisation's.
+func WarnOfQuotas(ctx context.Context, d *db.DB, ring *keys.Ring) error {
+	var all []orgs.Org
+	err := d.Read(ctx, func(tx *db.Tx) (err error) {
+		all, err = orgs.List(ctx, tx, access.System("quotas"))
+		return err
+	})
+	for _, o := range all {
+		if err == nil {
+			err = warnOrg(ctx, d, ring, o)
+		}
+		for after := ""; err == nil; {
+			if after, err = warnUsers(ctx, d, ring, o.ID, after); after == "" {
+				break
+			}
+		}
+	}
+	return err
+}
+
+func warnOrg(ctx context.Context, d *db.DB, ring *keys.Ring, o orgs.Org) error {
+	return d.Write(ctx, func(tx *db.Tx) error {
+		q, err := QuotaOfOrg(ctx, tx, o.ID)
+		if err != nil {
+			return err
+		}
+		tell, err := note(ctx, tx, "orgs", string(o.ID), q)
+		if err != nil || !tell {
+			return err
+		}
+		return toAdministrators(ctx, tx, ring, o.ID, func(say *locale.Printer) mail.Mail {
+			return mail.Mail{Template: mail.OrgQuotaFilling, Values: values(say, q, "org", o.Name)}
+		})
+	})
+}
+
+// warnUsers does a page of users, and returns where the next one begins.
+func warnUsers(ctx context.Context, d *db.DB, ring *keys.Ring, org orgs.ID, after string) (next string, err error) {
+	err = d.Write(ctx, func(tx *db.Tx) error {
+		var list []accounts.User
+		list, next, err = accounts.List(ctx, tx, access.System("quotas"),
+			accounts.Filter{Org: org, Kind: access.UserKind, State: accounts.Active, After: after, Limit: 500})
+		if err != nil {
+			return err
+		}
+		quotas, err := QuotasOfUsers(ctx, tx, list)
+		if err != nil {
+			return err
+		}
+		for _, u := range list {
+			q := quotas[u.ID]
+			tell, err := note(ctx, tx, "users", string(u.ID), q)
+			if err == nil && tell {
+				err = warn(ctx, tx, ring, u, q)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return next, err
+}
+
+// note keeps what was told last, and says whether to tell now.
+func note(ctx context.Context, tx *db.Tx, table, id string, q Quota) (tell bool, err error) {
+	var noted int64
+	if err := tx.QueryRow(ctx, "SELECT quota_noted FROM "+table+" WHERE id = $1", id).Scan(&noted); err != nil {
+		return false, fmt.Errorf("reading what was told of a quota: %w", err)
+	}
+	now, tell := due(noted, q.Percent())
+	if now == noted {
+		return false, nil
+	}
+	if _, err := tx.Exec(ctx, "UPDATE "+table+" SET quota_noted = $2 WHERE id = $1", id, now); err != nil {
+		return false, fmt.Errorf("noting what is told of a quota: %w", err)
+	}
+	return tell, nil
+}
+
+func warn(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User, q Quota) error {
+	about := func(say *locale.Printer) mail.Mail {
+		m := mail.Mail{Template: mail.QuotaFilling, Values: values(say, q, "username", u.Username)}
+		if q.Percent() >= 100 {
+			m.Template = mail.QuotaUsedUp
+			delete(m.Values, "used")
+			delete(m.Values, "percent")
+		}
+		return m
+	}
+	if u.Email != "" {
+		m := about(printer(u.Language))
+		m.User, m.Org, m.To, m.Language = u.ID, u.Org, u.Email, u.Language
+		if err := mail.Queue(ctx, tx, ring, m); err != nil {
+			return err
+		}
+	}
+	return toAdministrators(ctx, tx, ring, u.Org, about)
+}
+
+// toAdministrators queues a mail in the organisation's own language, as far as
+// sizes go.
+func toAdministrators(ctx context.Context, tx *db.Tx, ring *keys.Ring, org orgs.ID, about func(*locale.Printer) mail.Mail) error {
+	return orgs.Notify(ctx, tx, ring, org, about(printer("")))
+}
+
+func printer(language string) *locale.Printer {
+	lang, _ := locale.Parse(language)
+	return locale.For(lang)
+}
+
+func values(say *locale.Printer, q Quota, whose, name string) map[string]string {
+	return map[string]string{whose: name, "percent": strconv.FormatInt(q.Percent(), 10), "used": say.Bytes(q.Used), "limit": say.Bytes(q.Limit)}
+}
