@@ -17,7 +17,7 @@ import (
 // Quota is how much somebody may have backed up, and how much counts on it: for
 // each live device the size of its newest snapshot, before anything is stored
 // only once. While a device sends, what it claims counts instead, where that is
-// more (docs/decisions/0012-quota.md).
+// more (docs/decisions/0015-quota.md).
 type Quota struct {
 	Limit int64 // in bytes, 0: none
 	Used  int64
