@@ -135,7 +135,7 @@ func TestTwoRules(t *testing.T) {
 	admin, second := w.as("admin"), w.as("second")
 	w.as("orgadmin").get(at).want(t, http.StatusNotFound)
 	w.as("orgadmin").post(at, "delay", "0", "reason", "because it must be").want(t, http.StatusNotFound)
-	both := []string{"two_purge_user", "on", "two_purge_device", "on", "delay"}
+	both := []string{"two_reset", "on", "two_purge_user", "on", "two_purge_device", "on", "delay"}
 	admin.get(at).want(t, http.StatusOK, `name="two_purge_user" value="on" checked`)
 	admin.done(admin.post(at, append(both, "60")...), "Saved")
 	admin.post(at, "two_purge_user", "on", "delay", "60").want(t, http.StatusBadRequest, "10 to 150")
