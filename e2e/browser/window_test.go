@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server"
@@ -106,6 +107,93 @@ func lookWindow(t *testing.T, b *webtest.Browser, name string) {
 		b.Size(webtest.Desk, 860)
 	}
 	b.Follow("header .languages button[value=en]")
+}
+
+// The first log-in of S0, step by step: an administrator makes an account, the
+// mail has a temporary password, and the window leads from a server that cannot
+// be reached to Ready for Backup.
+func TestWindowFirstLogin(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	m := withMail(t, s, func(*settings.Settings) {})
+	b := webtest.Open(t)
+	b.Go(s.URL + "/admin/users/new")
+	b.Type("admin\t" + servertest.AdminPassword)
+	b.Submit("\r")
+	b.Fill("#f-username", "cleo")
+	b.Fill("#f-email", "cleo@example.org")
+	b.Click("[name=no_mail]") // no mail has gone out yet, so that the console doubts that any does
+	b.Follow("form.card button.btn-primary")
+	want(t, b, "created user", "cleo")
+	secret := m.Wait("cleo@example.org", mail.Activation).Secret()
+
+	c := newClient(t, s)
+	folder := filepath.Join(filepath.Dir(c.state), "Documents")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "letter.txt"), []byte("Dear Ada"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	setFolders(t, s, "~/Documents")
+	w := c.window()
+	b.Enter(w.link)
+	b.Arrive("/activate")
+	want(t, b, "first step", "Activate Backup", "E-mail or username", "Continue", "Proxy settings", "New online account", "Recover lost password")
+	lookWindow(t, b, "window-activate")
+
+	b.Click("#submit")
+	b.Await(`document.querySelector('.field-error')`)
+	want(t, b, "nothing typed", "Enter the address of the server")
+	b.Problems()
+	c.reaches(b, "https://nowhere.invalid", "", "cleo", "/connect")
+	settled(b)
+	want(t, b, "no such server", "Unable to connect to the backup server", "There is no computer named nowhere.invalid.", "E1001", "Try again", "Proxy settings", "Connected: not checked")
+	lookWindow(t, b, "window-unreachable")
+
+	b.Follow("p.aside a")
+	c.reaches(b, s.URL, "", "cleo", "/connect")
+	settled(b)
+	want(t, b, "self-signed", "certificate is not trusted", "E1002", "Issued by", "SHA-256", s.Fingerprint, "Contact your administrator")
+	if page := strings.ToLower(b.Text()); strings.Contains(page, "continue") || strings.Contains(page, "anyway") {
+		t.Errorf("there is a way on past an untrusted certificate:\n%s", page)
+	}
+	lookWindow(t, b, "window-untrusted")
+
+	b.Follow("p.aside a")
+	c.reaches(b, s.URL, s.Fingerprint, "cleo", "/password")
+	want(t, b, "password", "Password", "Log in", "cleo", "Recover lost password")
+	b.Type("wrong password")
+	b.Submit("\r")
+	want(t, b, "wrong password", "Authentication failed", "E1101")
+	b.Problems()
+	b.Shot(pictures, "window-password-wrong")
+	b.Go(b.URL())
+	lookWindow(t, b, "window-password")
+	b.Fill("#f-password", secret)
+	b.Follow("#submit")
+	want(t, b, "first log-in", "Choose a new password", "New password", "Verify", "Continue", "A digit")
+	b.Fill("#f-password", "password")
+	b.Fill("#f-again", "password")
+	b.Follow("#submit")
+	want(t, b, "a password against the rules", "This password cannot be used")
+	b.Problems()
+	b.Shot(pictures, "window-new-password-wrong")
+	b.Go(b.URL())
+	lookWindow(t, b, "window-new-password")
+	b.Fill("#f-password", "My-Own-Password-7")
+	b.Fill("#f-again", "My-Own-Password-7")
+	b.Follow("#submit")
+	b.Arrive("/ready")
+	b.Await(`!document.querySelector('#sizes[data-live]')`)
+	want(t, b, "the end", "Ready for Backup", "Documents", "1 file", "The first backup begins now", "no Backstay service", "Start using Backstay")
+	lookWindow(t, b, "window-ready")
+	b.Follow("#submit")
+	b.Shot(pictures, "window-home")
+	// The window backs up by itself, since there is no service here.
+	within(t, "the first backup", func() bool { return strings.Contains(c.run("status"), "Protected.") })
+	b.Go(b.URL())
+	want(t, b, "home", "Protected.")
 }
 
 // Who has devices chooses: a name that is taken, one more, another's place, and
@@ -314,6 +402,20 @@ func TestWindowEditions(t *testing.T) {
 	b.Type("\r")
 	b.Arrive("/password")
 	want(t, b, "reached", "Password")
+}
+
+// within waits until something has happened that nothing tells of.
+func within(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	end := time.NewTimer(time.Minute)
+	defer end.Stop()
+	for !ok() {
+		select {
+		case <-end.C:
+			t.Fatalf("%s does not happen", what)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // write does something behind the pages.
