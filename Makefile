@@ -13,7 +13,7 @@ BUILD := $(or $(shell git describe --always --dirty --abbrev=7 --exclude '*' 2>/
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 	-ldflags "-buildid= -X github.com/backstay/backstay/version.Build=$(BUILD)"
 
-export DIR QUICKSTART_FLAGS SCALE RUNS DURATION LOGINS
+export DIR QUICKSTART_FLAGS SCALE RUNS DURATION LOGINS DEVICES POSTGRES
 
 .PHONY: help
 help: ## list the targets
@@ -68,6 +68,10 @@ bench: ## measure beside restic and borg; SCALE=1 is full size, RUNS=3
 .PHONY: load
 load: build ## measure pages and memory while 100 people log in at once; DURATION=15, LOGINS=100
 	@$(GO) build -o bin/load ./scripts/load && exec bin/load
+
+.PHONY: torture
+torture: build ## measure ten thousand computers that wait; DEVICES=10000, DURATION=60, POSTGRES=address for that database too
+	@$(GO) build -o bin/torture ./scripts/torture && exec bin/torture
 
 .PHONY: clean
 clean: ## remove what was built
