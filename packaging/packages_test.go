@@ -88,6 +88,7 @@ func TestPackages(t *testing.T) {
 	t.Run("rpm", func(t *testing.T) {
 		for name, want := range map[string][]string{
 			"backstay": {"/usr/bin/backstay", "/usr/lib/systemd/system/backstay.service", "/etc/backstay",
+				"/usr/lib/systemd/system/backstay-deploy.service", "/usr/lib/systemd/system/backstay-deploy.path",
 				"/usr/share/applications/backstay.desktop", "/usr/share/icons/hicolor/scalable/apps/backstay.svg"},
 			"backstay-server": {"/usr/bin/backstay-server", "/usr/lib/systemd/system/backstay-server.service", "/etc/backstay/server.yaml"},
 		} {

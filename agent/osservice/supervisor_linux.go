@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,7 +75,23 @@ func Run(ctx context.Context, cfg Config) error {
 		s.keep(e)
 	}
 	cfg.Log.Info("the service runs", "enrolments", len(all))
+	if err := tellReady(cfg.Getenv("NOTIFY_SOCKET")); err != nil {
+		cfg.Log.Error("systemd was not told that the service runs", "err", err)
+	}
 	return s.serve(ctx, door)
+}
+
+// tellReady tells systemd that the socket is open; "" is nobody to tell.
+func tellReady(address string) error {
+	if address == "" {
+		return nil
+	}
+	conn, err := net.Dial("unixgram", address)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Write([]byte("READY=1"))
+	return errors.Join(err, conn.Close())
 }
 
 // keepFiles sees to it that no agent gets the files that whoever started the

@@ -25,9 +25,14 @@ cd /
 # Installing: both run at once, and start with the computer.
 
 dpkg -i /tmp/pkg/0.1.0/backstay.deb /tmp/pkg/0.1.0/backstay-server.deb
-systemd-analyze verify /usr/lib/systemd/system/backstay.service /usr/lib/systemd/system/backstay-server.service >/tmp/verified 2>&1
+cd /usr/lib/systemd/system
+systemd-analyze verify backstay.service backstay-deploy.service backstay-deploy.path backstay-server.service >/tmp/verified 2>&1
 never grep backstay /tmp/verified
+systemd-analyze security --offline=true --threshold=25 backstay-deploy.service >/dev/null # in tenths
+cd /
 test -L /etc/systemd/system/multi-user.target.wants/backstay.service
+test -L /etc/systemd/system/multi-user.target.wants/backstay-deploy.service
+test -L /etc/systemd/system/paths.target.wants/backstay-deploy.path
 test -L /etc/systemd/system/multi-user.target.wants/backstay-server.service
 soon sh -c 'backstay service status | grep "keeps no agent"'
 test "$(stat -c '%a %U' /var/lib/backstay)" = '700 root'
@@ -48,7 +53,8 @@ soon grep -q "$ADDRESS" /tmp/backstay-server.log
 soon grep -qE '[0-9A-Fa-f:]{64,}' /tmp/backstay-server.log
 fingerprint=$(grep -oE '[0-9A-Fa-f:]{64,}' /tmp/backstay-server.log | tail -n 1)
 test "$(ps -o user:20= -p "$(cat /run/backstay-server.pid)")" = backstay-server
-as backstay-server backstay-server admin create --org Example alice
+echo 'Correct horse 4 battery alice' >/tmp/alice
+as backstay-server backstay-server admin create --org Example --password-file /dev/stdin alice </tmp/alice
 for user in ann bob; do
 	useradd --create-home --home-dir "/home/$user" "$user"
 	echo "Correct horse 4 battery $user" >"/home/$user/password"
@@ -104,8 +110,35 @@ dpkg -r backstay
 test ! -e /usr/bin/backstay
 test -z "$(ps -o pid= -C backstay)"
 test -e /var/lib/backstay/enrolments
+
+# Management leaves a file, and the installation makes the computer a device. The
+# token is gone then.
+
+console() { # PATH [FIELD=VALUE]...
+	path=$1
+	shift
+	for field in "$@"; do
+		set -- "$@" --data-urlencode "$field"
+		shift
+	done
+	curl -sSk -b /tmp/cookies -c /tmp/cookies -H "Origin: https://$ADDRESS" "$@" "https://$ADDRESS/admin$path"
+}
+console /login >/dev/null
+console /login username=alice "password=$(cat /tmp/alice)" >/dev/null
+console /deployment/new name=Fleet days=1 create_users=on domains=example.org >/tmp/lines
+(
+	umask 077
+	sed -n '/<code id="line-toml">/,/<\/code>/{s/.*<code id="line-toml">//; s/<\/code>.*//; s/&#34;/"/g; p}' /tmp/lines |
+		sed 's/^identity = .*/identity = "email:dana@example.org"/' >/etc/backstay/deploy.toml
+)
+grep -q '^token = "bsd1' /etc/backstay/deploy.toml
 dpkg -i /tmp/pkg/0.1.1/backstay.deb
-soon sh -c 'backstay service status --json | grep -c "\"state\": \"running\"" | grep -x 2'
+soon sh -c 'backstay service status --json | grep -c "\"state\": \"running\"" | grep -x 3'
+soon sh -c 'backstay status --json | grep "\"online\": true"'
+backstay status --json | grep '"username": "dana@example.org"'
+never grep bsd1 /etc/backstay/deploy.toml
+grep -q "$ADDRESS" /etc/backstay/deploy.toml
+soon sh -c '! kill -0 "$(cat /run/backstay-deploy.pid)"'
 
 # Purging forgets, but neither what is the users' nor the backups.
 

@@ -181,8 +181,6 @@ func readyLines(s deploySource) []readyLine {
 	indent := func(n int) string {
 		return strings.Repeat(" ", n) + strings.ReplaceAll(strings.TrimSpace(s.toml()), "\n", "\n"+strings.Repeat(" ", n))
 	}
-	// It tries until it succeeds, also when whoever pasted the line is gone.
-	run := "systemd-run --unit=backstay-deploy --property=Restart=on-failure backstay deploy --config " + file
 	write := "install -d -m 0755 /etc/backstay\n(umask 077; cat > " + file + " <<'END'\n" + s.toml() + "END\n)\n"
 	plist := "/Library/Preferences/org.backstay.deploy.plist"
 	jamf := "#!/bin/sh\n(umask 077; defaults write " + plist + " SERVER " + s.Server + "\n defaults write " + plist + " TOKEN " + s.Token + "\n"
@@ -190,13 +188,14 @@ func readyLines(s deploySource) []readyLine {
 		jamf += " defaults write " + plist + " CA_SHA256 " + s.Fingerprint + "\n"
 	}
 	jamf += " defaults write " + plist + " IDENTITY auto)\ninstaller -pkg /Library/Application\\ Support/JAMF/Waiting\\ Room/backstay.pkg -target /"
+	// The packages start backstay-deploy.service, which tries until it succeeds.
 	return []readyLine{
 		{"toml", "deploy.toml", s.toml()},
 		{"command", "backstay deploy", write + "backstay deploy --config " + file},
-		{"deb", ".deb", write + "apt-get install -y ./backstay.deb\n" + run},
-		{"rpm", ".rpm", write + "dnf install -y ./backstay.rpm\n" + run},
+		{"deb", ".deb", write + "apt-get install -y ./backstay.deb"},
+		{"rpm", ".rpm", write + "dnf install -y ./backstay.rpm"},
 		{"ansible", "Ansible", "- name: Backstay, what it needs to know\n  ansible.builtin.copy:\n    dest: " + file + "\n    mode: \"0600\"\n    force: false\n    content: |\n" + indent(6) +
-			"\n  no_log: true\n- name: Backstay\n  ansible.builtin.apt:\n    deb: /tmp/backstay.deb\n- name: Backstay, this computer\n  ansible.builtin.command:\n    cmd: " + run + "\n    creates: /var/lib/backstay/device.json"},
+			"\n  no_log: true\n- name: Backstay\n  ansible.builtin.apt:\n    deb: /tmp/backstay.deb"},
 		{"intune", "Intune", "msiexec /i backstay.msi /qn " + s.msi()},
 		{"sccm", "SCCM", "msiexec /i \"backstay.msi\" /qn /norestart /l*v \"%TEMP%\\backstay.log\" " + s.msi()},
 		{"gpo", "GPO", "msiexec /i \\\\SERVER\\SHARE\\backstay.msi /qn " + s.msi()},
