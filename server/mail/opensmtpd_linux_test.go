@@ -36,7 +36,7 @@ match from local for domain "example.org" action "on"
 		t.Fatal(err)
 	}
 	run := []string{"unshare", "--mount", "--kill-child", "sh", "-c",
-		`mount -t tmpfs -o mode=711 none /var/spool/smtpd && mount -t tmpfs none /run && exec /usr/sbin/smtpd -d -f "$0"`, conf}
+		`mount -t tmpfs none /var/spool && mkdir -m 711 /var/spool/smtpd && mount -t tmpfs none /run && exec /usr/sbin/smtpd -d -f "$0"`, conf}
 	if os.Geteuid() != 0 {
 		run = append([]string{"sudo", "-n"}, run...)
 	}
