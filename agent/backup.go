@@ -25,8 +25,7 @@ func (a *Agent) Backup(ctx context.Context, folders []string, progress func(wire
 // run is Backup for whoever asks, or for nobody when it is time. Whoever asks
 // wants large files too.
 func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, progress func(wire.Progress)) (*control.Result, error) {
-	watched := progress != nil
-	if !watched {
+	if progress == nil {
 		progress = func(wire.Progress) {}
 	}
 	if err := a.take(ctx, progress); err != nil {
@@ -37,7 +36,7 @@ func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, pr
 	defer interrupt(nil)
 	run := state.Run{Started: a.now()}
 	a.begin(run.Started, by, interrupt)
-	result, err := a.backup(ctx, folders, by, watched, func(p wire.Progress) {
+	result, err := a.backup(ctx, folders, by, func(p wire.Progress) {
 		a.mu.Lock()
 		a.live.Progress = &p
 		a.mu.Unlock()
@@ -154,7 +153,7 @@ func (a *Agent) end(run state.Run, err error) {
 	a.poke()
 }
 
-func (a *Agent) backup(ctx context.Context, walk []string, by schedule.Asker, watched bool, progress func(wire.Progress)) (*control.Result, error) {
+func (a *Agent) backup(ctx context.Context, walk []string, by schedule.Asker, progress func(wire.Progress)) (*control.Result, error) {
 	if err := a.refreshProfile(ctx); err != nil {
 		return nil, err
 	}
@@ -167,11 +166,9 @@ func (a *Agent) backup(ctx context.Context, walk []string, by schedule.Asker, wa
 	defer settle()
 	a.mindOthers(settled)
 	a.cfg.Log.Info("backing up", "device", a.device.Load(), "folders", len(job.folders), "walked", len(walk))
-	if watched {
-		counting, stop := context.WithCancel(ctx)
-		defer stop()
-		progress = a.estimated(counting, job, progress)
-	}
+	counting, stop := context.WithCancel(ctx)
+	defer stop()
+	progress = a.estimated(counting, job, progress)
 	result, err := a.hooked(ctx, job, progress)
 	if err != nil {
 		if errs.Is(err, errs.CannotConnect) || Stops(errs.Find(err)) {

@@ -2,12 +2,14 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/profile"
@@ -29,6 +31,31 @@ func Choose(st *state.State, now time.Time, change control.Change) error {
 		return err
 	}
 	return st.SetChoices(c)
+}
+
+// Change is Choose in the state folder dir, in this process, or by the agent that
+// runs there.
+func Change(ctx context.Context, dir string, now time.Time, change control.Change) error {
+	st, err := state.Open(dir) // for a lock of its own
+	if err != nil {
+		return err
+	}
+	if _, err := st.Device(); err != nil {
+		return err
+	}
+	locked := st.Lock()
+	if locked == nil {
+		defer st.Unlock()
+		return Choose(st, now, change)
+	}
+	if !errs.Is(locked, errs.AlreadyRunning) {
+		return locked
+	}
+	_, err = control.Ask(ctx, dir, control.Request{Do: control.Choose, Change: &change}, nil)
+	if errors.Is(err, control.ErrNobody) {
+		return locked
+	}
+	return err
 }
 
 // chosen are the choices after a change.
@@ -123,6 +150,15 @@ func (a *Agent) Change(change control.Change) error {
 	}
 	a.poke()
 	return nil
+}
+
+// Start begins a backup of all folders for the user as soon as it can, and does
+// not wait for it.
+func (a *Agent) Start() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.facts.Asked = schedule.User
+	a.poke()
 }
 
 // untold are the choices that the server does not know, nil when it knows them.

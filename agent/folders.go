@@ -56,6 +56,26 @@ func Folders(st *state.State) ([]string, error) {
 	return backed(profile.Merge(s, c)), nil
 }
 
+// FindFolder is the folder behind a path that somebody names: with the links on
+// the way to it resolved. A snapshot keeps links as links, so a path that leads
+// through one would name nothing in it.
+func FindFolder(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	var info fs.FileInfo
+	if err == nil {
+		info, err = os.Stat(real)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", errs.New(errs.Local, "backup.folder.missing", "path", path)
+	case err != nil:
+		return "", errs.New(errs.Local, "backup.folder.unreadable", "path", path).Because(err)
+	case !info.IsDir():
+		return "", errs.New(errs.Local, "backup.folder.notfolder", "path", path)
+	}
+	return real, nil
+}
+
 // Folder is a folder of the profile's or the user's own on this computer.
 type Folder struct {
 	profile.Linked

@@ -277,7 +277,13 @@ func (a *Agent) due(ctx context.Context) {
 	go a.watch(running, stop, by)
 	_, err := a.run(running, nil, by, nil)
 	if err != nil && ctx.Err() == nil && (running.Err() != nil || errors.Is(err, errPaused)) {
-		// Something came in its way: who asked for it still waits.
+		// Something came in its way: who asked for it still waits. A user who
+		// pauses does not.
+		if by == schedule.User && len(asked) == 0 {
+			by = schedule.Nobody
+		} else if by == schedule.User {
+			by = schedule.Administrator
+		}
 		a.mu.Lock()
 		a.asked = append(asked, a.asked...)
 		if a.facts.Asked == schedule.Nobody {

@@ -163,6 +163,16 @@ func (p *Printer) Weekdays() [7]string { return weekdays[p.lang] }
 // Clock writes t's time of day: 04:48.
 func (p *Printer) Clock(t time.Time) string { return t.Format("15:04") }
 
+// Moment is when something is that is near, by the clock of now's zone: the time
+// of the day, and the day when it is another.
+func (p *Printer) Moment(t, now time.Time) string {
+	t = t.In(now.Location())
+	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return p.Clock(t)
+	}
+	return p.Date(t) + ", " + p.Clock(t)
+}
+
 // Exact writes t to the second with its zone: 22 Nov 2026, 04:48:07 UTC.
 func (p *Printer) Exact(t time.Time) string {
 	if p.lang == French {

@@ -162,6 +162,8 @@ var sameInBoth = map[string]string{
 	"cli.settings.set.example":      "a command as it is typed",
 	"cli.settings.reset.example":    "a command as it is typed",
 	"choices.bandwidth.kbps":        "the same unit",
+	"window.refused":                "what an error says",
+	"window.settings.proxy":         "the same word",
 	"cli.status.example":            "a command as it is typed",
 	"cli.ui.example":                "a command as it is typed",
 	"cli.version.example":           "a command as it is typed",

@@ -31,6 +31,7 @@ const (
 	Backup = "backup"
 	Status = "status"
 	Choose = "choose"
+	Start  = "start" // a backup of all folders, without waiting for it
 )
 
 // Request asks the agent for something.

@@ -33,6 +33,8 @@ func (h handler) Backup(ctx context.Context, folders []string, progress func(wir
 
 func (h handler) Change(c control.Change) error { return h.change(c) }
 
+func (h handler) Start() { h.change(control.Change{}) }
+
 func (handler) Live() control.Live { return control.Live{PID: 42, Running: true} }
 
 // serve starts an agent in a folder whose path is as long as paths get.
@@ -101,6 +103,9 @@ func TestChange(t *testing.T) {
 	_, err = control.Ask(t.Context(), dir, control.Request{Do: control.Choose, Change: &control.Change{Resume: true}}, nil)
 	if errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("a change that is refused: %v", err)
+	}
+	if a, err := control.Ask(t.Context(), dir, control.Request{Do: control.Start}, nil); err != nil || !a.Done || len(got) != 3 {
+		t.Errorf("Ask to start = %+v, %v", a, err)
 	}
 	if _, err := control.Ask(t.Context(), dir, control.Request{Do: control.Choose}, nil); errs.KindOf(err) != errs.Invalid {
 		t.Errorf("no change: %v", err)

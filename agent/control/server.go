@@ -19,6 +19,7 @@ type Handler interface {
 	Backup(ctx context.Context, folders []string, progress func(wire.Progress)) (*Result, error)
 	Live() Live
 	Change(Change) error
+	Start()
 }
 
 // Server answers on the socket of a state folder.
@@ -85,6 +86,9 @@ func (s *Server) answer(ctx context.Context, conn net.Conn) error {
 	case Status:
 		live := s.h.Live()
 		return a.send(Answer{Live: &live})
+	case Start:
+		s.h.Start()
+		return a.send(Answer{Done: true})
 	case Choose:
 		if req.Change == nil {
 			return a.send(Answer{Failure: Fail(errs.New(errs.Invalid, "control.request.unknown", "request", req.Do))})

@@ -1,11 +1,13 @@
 package localui
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/backstay/backstay/agent"
 	"github.com/backstay/backstay/agent/control"
-	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/web"
 )
@@ -18,7 +20,7 @@ func (w *Window) home(rw http.ResponseWriter, r *http.Request) {
 		w.fail(rw, r, err)
 		return
 	}
-	device, err := w.cfg.State.Device()
+	_, err = w.cfg.State.Device()
 	switch {
 	case pending != nil && pending.Choice != nil:
 		w.to(rw, r, "/waiting")
@@ -29,54 +31,95 @@ func (w *Window) home(rw http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		w.fail(rw, r, err)
 	default:
-		w.showHome(rw, r, device)
+		w.looks("home", w.showHome)(rw, r)
 	}
 }
 
 type homePage struct {
 	page
-	Device  *state.Device
+	agent.Standing
 	Sign    web.Sign
-	Run     state.Run
-	Stopped bool // the server lets this device do nothing
+	Share   int64 // of the running backup, in thousandths
+	Folders int
+	Pauses  []time.Duration // that the user may choose
 	Alone   bool
 }
 
-func (w *Window) showHome(rw http.ResponseWriter, r *http.Request, d *state.Device) {
-	p := &homePage{page: w.page(rw, r, "window.start"), Device: d, Alone: w.alone(r.Context())}
-	p.Title = d.Name
-	say, st := p.Printer(), w.cfg.State
-	var err error
-	if p.Run, _, err = st.LastRun(); err != nil {
+// State is what the page is drawn anew for when it changes.
+func (p *homePage) State() string {
+	return fmt.Sprint(p.Running(), p.Paused(), p.Stopped() != nil, p.Folders > 0, p.Live != nil && p.Live.Locked)
+}
+
+// Every is how many milliseconds the page shows what it does.
+func (p *homePage) Every() int {
+	if p.Running() {
+		return 1000
+	}
+	return 5000
+}
+
+// Soon reports whether a backup begins in a moment.
+func (p *homePage) Soon() bool {
+	return p.Folders > 0 && len(p.Live.Blocked) == 0 && !p.Live.Next.IsZero() && p.Live.Next.Before(p.Now.Add(time.Minute))
+}
+
+// signs are how sentences look.
+var signs = map[agent.Tone]web.Sign{
+	agent.Good: {Sign: "good", Icon: "shield-check"},
+	agent.Warn: {Sign: "warn", Icon: "clock"},
+	agent.Bad:  {Sign: "bad", Icon: "shield-x"},
+}
+
+func (w *Window) showHome(rw http.ResponseWriter, r *http.Request, p page, s agent.Standing) {
+	h := &homePage{page: p, Standing: s, Alone: w.alone(r.Context())}
+	h.Title = s.Device.Name
+	text, tone := s.Sentence(p.Printer())
+	h.Sign = signs[tone]
+	h.Sign.Text = text
+	if s.Running() {
+		h.Sign.Icon = "refresh"
+		if s.Live != nil && s.Live.Progress != nil && s.Live.Progress.TotalBytes > 0 {
+			done := max(s.Live.Progress.Bytes, s.Live.Progress.Sent)
+			h.Share = min(1000, 1000*done/s.Live.Progress.TotalBytes)
+		}
+	}
+	folders, err := agent.Folders(w.cfg.State)
+	if err != nil {
 		w.fail(rw, r, err)
 		return
 	}
-	var live control.Live
-	if answer, err := control.Ask(r.Context(), st.Dir(), control.Request{Do: control.Status}, nil); err == nil && answer.Live != nil {
-		live = *answer.Live
+	h.Folders = len(folders)
+	if may := s.Settings.Settings.UserMay; may.Pause {
+		for _, d := range []time.Duration{30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 24 * time.Hour} {
+			if d <= time.Duration(may.PauseMaxHours)*time.Hour {
+				h.Pauses = append(h.Pauses, d)
+			}
+		}
 	}
-	var stopped *errs.Error
-	if live.Failure != nil {
-		stopped = errs.Find(live.Failure.Err())
+	w.site.Render(rw, r, http.StatusOK, "home", h)
+}
+
+// backUp has the agent back up now.
+func (w *Window) backUp(rw http.ResponseWriter, r *http.Request) {
+	_, err := control.Ask(r.Context(), w.cfg.State.Dir(), control.Request{Do: control.Start}, nil)
+	if errors.Is(err, control.ErrNobody) {
+		err = errs.New(errs.Local, "standing.nobody").Because(err)
 	}
-	protected := agent.InForce(st).Protects(p.Run.LastDone, p.Now())
-	ago := func() string { return say.Time(p.Run.LastDone, p.Now()) }
-	switch {
-	case agent.Stops(stopped):
-		p.Stopped = true
-		p.Sign = web.Sign{Sign: "bad", Icon: "shield-x", Text: say.T("cli.status.stopped", "why", say.Error(stopped))}
-	case live.Running && live.Progress != nil && live.Progress.TotalFiles > 0:
-		p.Sign = web.Sign{Sign: "good", Icon: "refresh", Text: say.T("cli.status.running_of", "files", live.Progress.Files, "total", live.Progress.TotalFiles)}
-	case live.Running:
-		p.Sign = web.Sign{Sign: "good", Icon: "refresh", Text: say.T("cli.status.running")}
-	case protected:
-		p.Sign = web.Sign{Sign: "good", Icon: "shield-check", Text: say.T("cli.status.protected", "ago", ago())}
-	case p.Run.LastDone.IsZero() && p.Run.State == state.RunFailed:
-		p.Sign = web.Sign{Sign: "bad", Icon: "shield-x", Text: say.T("cli.status.never_failed")}
-	case p.Run.LastDone.IsZero():
-		p.Sign = web.Sign{Sign: "warn", Icon: "clock", Text: say.T("cli.status.never")}
-	default:
-		p.Sign = web.Sign{Sign: "bad", Icon: "shield-x", Text: say.T("cli.status.unprotected", "ago", ago())}
+	if err != nil {
+		w.refuse(rw, r, "/", err)
+		return
 	}
-	w.site.Render(rw, r, http.StatusOK, "home", p)
+	w.site.Done(rw, r, w.base+"/", web.Flash{Key: "window.home.asked"})
+}
+
+func (w *Window) pause(rw http.ResponseWriter, r *http.Request) {
+	d, err := time.ParseDuration(r.PostFormValue("for"))
+	if err != nil || d <= 0 {
+		d = time.Hour
+	}
+	w.wants(rw, r, control.Change{Pause: d}, "/", "window.home.paused")
+}
+
+func (w *Window) resume(rw http.ResponseWriter, r *http.Request) {
+	w.wants(rw, r, control.Change{Resume: true}, "/", "window.home.resumed")
 }

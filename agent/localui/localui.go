@@ -66,6 +66,8 @@ type Window struct {
 	key  string    // of the link, "" when it was used
 	seen time.Time // somebody looked
 	flow flow
+
+	sizes sizes
 }
 
 // New makes a window and opens its port. Serve shows it.

@@ -18,6 +18,18 @@ func (w *Window) routes() *http.ServeMux {
 
 		"GET /{$}": w.home,
 
+		"POST /backup":         w.backUp,
+		"POST /pause":          w.pause,
+		"POST /resume":         w.resume,
+		"GET /folders":         w.looks("folders", w.foldersPage),
+		"GET /folders/choose":  w.looks("folders", w.chooseFolder),
+		"POST /folders/add":    w.addFolder,
+		"POST /folders/remove": w.removeFolder,
+		"GET /settings":        w.looks("settings", w.settingsPage),
+		"POST /settings":       w.looks("settings", w.saveSettings),
+
+		"POST /settings/password": w.looks("settings", w.mailLink),
+
 		"GET /activate":      w.activatePage,
 		"POST /activate":     w.activate,
 		"GET /connect":       w.connectPage,

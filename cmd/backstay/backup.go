@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -47,27 +45,13 @@ func (a *app) backupCommand() *cobra.Command {
 	return a.withJSON(cmd)
 }
 
-// realFolder is the folder behind an argument: absolute, and with the links on
-// the way to it resolved. A snapshot keeps links as links, so a path that leads
-// through one would name nothing in it.
+// realFolder is the folder behind an argument.
 func realFolder(arg string) (string, error) {
 	path, err := filepath.Abs(arg)
-	if err == nil {
-		path, err = filepath.EvalSymlinks(path)
-	}
-	var info fs.FileInfo
-	if err == nil {
-		info, err = os.Stat(path)
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", errs.New(errs.Local, "backup.folder.missing", "path", safe(arg))
-	case err != nil:
+	if err != nil {
 		return "", errs.New(errs.Local, "backup.folder.unreadable", "path", safe(arg)).Because(err)
-	case !info.IsDir():
-		return "", errs.New(errs.Local, "backup.folder.notfolder", "path", safe(arg))
 	}
-	return path, nil
+	return agent.FindFolder(path)
 }
 
 // makeBackup backs up in this process, or by the agent when one is running.

@@ -13,11 +13,9 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/agent/control"
-	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/backup/catalog"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
-	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -264,45 +262,5 @@ func TestRealFolder(t *testing.T) {
 	}
 	if got, err := realFolder(filepath.Join(dir, "link")); got != real || err != nil {
 		t.Errorf("realFolder of a link = %q, %v, want %q", got, err, real)
-	}
-}
-
-func TestStatusSentence(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	hours := func(n int) time.Time { return now.Add(-time.Duration(n) * time.Hour) }
-	every20h := profile.Defaults()
-	every20h.IntervalMinutes = 20 * 60
-	rare := profile.Merge(every20h, profile.Choices{})
-	tests := []struct {
-		name string
-		s    deviceStatus
-		want string
-		good bool
-	}{
-		{"new", deviceStatus{}, "no backup yet", false},
-		{"recent", deviceStatus{ran: true, run: state.Run{LastDone: hours(2)}}, "Protected. Last backup 2 hours ago", true},
-		{"long ago", deviceStatus{ran: true, run: state.Run{LastDone: hours(30)}}, "Not protected", false},
-		{"long ago, rare backups", deviceStatus{settings: rare, ran: true, run: state.Run{LastDone: hours(30)}}, "Protected", true},
-		{"failed since", deviceStatus{ran: true, run: state.Run{State: state.RunFailed, LastDone: hours(2)}}, "Protected", true},
-		{"never succeeded", deviceStatus{ran: true, run: state.Run{State: state.RunFailed}}, "No backup has succeeded", false},
-		{"deactivated", deviceStatus{ran: true, run: state.Run{State: state.RunFailed, Code: "E1208", LastDone: hours(2)}}, "deactivated", false},
-		{"removed", deviceStatus{ran: true, run: state.Run{State: state.RunFailed, Code: "E1208", Key: "error.E1208.deleted", LastDone: hours(2)}}, "Not protected. This device was removed by an administrator.", false},
-		{"its user is preserved", deviceStatus{live: &control.Live{Failure: &control.Failure{Code: "E1103", Key: "error.E1103"}}, ran: true, run: state.Run{LastDone: hours(2)}}, "Not protected. Your account is preserved", false},
-		{"disabled", deviceStatus{live: &control.Live{Failure: &control.Failure{Key: "device.disabled"}}, ran: true, run: state.Run{LastDone: hours(2)}}, "Not protected. An administrator", false},
-		{"offline", deviceStatus{live: &control.Live{Failure: &control.Failure{Code: "E1001", Key: "error.E1001"}}, ran: true, run: state.Run{LastDone: hours(2)}}, "Protected", true},
-		{"active again", deviceStatus{live: &control.Live{Online: true}, ran: true, run: state.Run{State: state.RunFailed, Code: "E1208", LastDone: hours(2)}}, "Protected", true},
-		{"running here", deviceStatus{busy: true}, "Backing up", true},
-		{"running in the agent", deviceStatus{live: &control.Live{Running: true, Progress: &wire.Progress{Files: 3214, TotalFiles: 61659}}},
-			"Backing up: 3,214 of 61,659 files", true},
-		{"an idle agent holds the lock", deviceStatus{busy: true, live: &control.Live{}}, "no backup yet", false},
-	}
-	a := &app{say: locale.For(locale.English)}
-	for _, test := range tests {
-		test.s.now = now
-		got, good := a.sentence(test.s)
-		if !strings.Contains(got, test.want) || good != test.good {
-			t.Errorf("%s: %q, good %v; want %q, %v", test.name, got, good, test.want, test.good)
-		}
 	}
 }

@@ -18,29 +18,13 @@ import (
 	"github.com/backstay/backstay/profile"
 )
 
-// change makes a change of the user's choices in this process, or by the agent
-// when one is running.
+// change changes what the user chose, and returns the state folder.
 func (a *app) change(ctx context.Context, change control.Change) (*state.State, error) {
 	st, err := a.openState()
 	if err != nil {
 		return nil, err
 	}
-	if _, err := st.Device(); err != nil {
-		return nil, err
-	}
-	locked := st.Lock()
-	if locked == nil {
-		defer st.Unlock()
-		return st, agent.Choose(st, a.now(), change)
-	}
-	if !errs.Is(locked, errs.AlreadyRunning) {
-		return nil, locked
-	}
-	_, err = control.Ask(ctx, st.Dir(), control.Request{Do: control.Choose, Change: &change}, nil)
-	if errors.Is(err, control.ErrNobody) {
-		err = locked
-	}
-	return st, err
+	return st, agent.Change(ctx, st.Dir(), a.now(), change)
 }
 
 func (a *app) pauseCommand() *cobra.Command {
@@ -87,7 +71,7 @@ func (a *app) showPause(e profile.Effective) error {
 			Paused bool `json:"paused"`
 		}{})
 	case paused:
-		fmt.Fprintln(a.out, a.say.T("cli.pause.done", "until", a.say.Exact(e.PausedUntil.Value.Local())))
+		fmt.Fprintln(a.out, a.say.T("cli.pause.done", "until", a.say.Moment(e.PausedUntil.Value, a.now())))
 	default:
 		fmt.Fprintln(a.out, a.say.T("cli.resume.done"))
 	}

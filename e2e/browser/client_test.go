@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/profiles"
@@ -122,12 +123,18 @@ func safe(name string) string { return strings.ReplaceAll(name, "/", "∕") }
 // pages.
 func setPortal(t *testing.T, s *servertest.Server, restore, sharing bool) {
 	t.Helper()
+	changeProfile(t, s, func(p *profile.Settings) { p.WebRestore, p.Sharing = restore, sharing })
+}
+
+// changeProfile changes the profile that everybody has.
+func changeProfile(t *testing.T, s *servertest.Server, change func(*profile.Settings)) {
+	t.Helper()
 	err := s.DB.Write(t.Context(), func(tx *db.Tx) error {
 		p, err := profiles.Default(t.Context(), tx, s.Org.ID)
 		if err != nil {
 			return err
 		}
-		p.Settings.WebRestore, p.Settings.Sharing = restore, sharing
+		change(&p.Settings)
 		_, err = profiles.Save(t.Context(), tx, access.System("test"), p.ID, p.Revision, profiles.Changes{Settings: &p.Settings})
 		return err
 	})

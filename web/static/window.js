@@ -36,7 +36,7 @@
         return;
       }
       const next = new DOMParser().parseFromString(text, 'text/html').getElementById(part.id);
-      if (!next || !next.dataset.live) {
+      if (!next || !next.dataset.live || next.dataset.state !== part.dataset.state) {
         location.reload();
         return;
       }

@@ -1,0 +1,105 @@
+package browser_test
+
+import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/profile"
+	"github.com/backstay/backstay/server/servertest"
+	"github.com/backstay/backstay/web/webtest"
+)
+
+// shots takes a page wide and narrow, light and dark.
+func shots(b *webtest.Browser, name string) {
+	b.Shot(pictures, name)
+	b.Size(480, 900)
+	b.Dark(true)
+	b.Shot(pictures, name+"-narrow-dark")
+	b.Size(1400, 900)
+	b.Dark(false)
+}
+
+// becomes waits until the page says something, drawing itself anew.
+func becomes(t *testing.T, b *webtest.Browser, what, text string) {
+	t.Helper()
+	for range 300 {
+		if strings.Contains(b.Text(), text) {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatalf("%s: the page never says %q:\n%s", what, text, b.Text())
+}
+
+// The home of the client: protected, folders, settings, a pause.
+func TestWindowHome(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	c := newClient(t, s)
+	home := filepath.Dir(c.state)
+	for _, dir := range []string{"Documents", "Music", "Pictures/2026"} {
+		if err := os.MkdirAll(filepath.Join(home, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(home, dir, "file"), make([]byte, 1_500_000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	changeProfile(t, s, func(p *profile.Settings) {
+		p.Folders = []profile.Folder{{Path: "~/Documents", Mandatory: true}, {Path: "~/Music"}}
+		p.Bandwidth.UpKbps = 50_000
+		p.UserMay.CPU = false
+	})
+	c.activate("laptop")
+	b := webtest.Open(t)
+	b.Go(c.window().link)
+	becomes(t, b, "before the first backup", "Not protected. There has been no backup yet")
+	b.Follow("form[action$='/backup'] button")
+	becomes(t, b, "the first backup", "Protected. Last backup")
+	want(t, b, "home", "Back up now", "Pause", "Folders", "Settings", "user")
+	shots(b, "window-home")
+
+	b.Follow(`a[href$="/folders"]`)
+	becomes(t, b, "the sizes", "1.5 MB")
+	want(t, b, "folders", "Documents", "always backed up", "Music", "Set by your organisation")
+	b.Follow(`a[href$="/folders/choose"]`)
+	want(t, b, "the browser of folders", "Music", "Pictures", "Back up this folder")
+	shots(b, "window-browse")
+	b.Follow("a[href$='in=" + base64.RawURLEncoding.EncodeToString([]byte(filepath.Join(home, "Pictures"))) + "']")
+	want(t, b, "a folder in it", "2026")
+	b.Follow("form[action$='/folders/add'] button")
+	want(t, b, "added", "Pictures", "Added by you", "from the next backup on")
+	b.Follow("button[aria-label*='Music']")
+	want(t, b, "taken off", "left out by you", "Back up again")
+	shots(b, "window-folders")
+	b.Fill("#f-path", "Nowhere")
+	b.Follow("form.card button")
+	want(t, b, "a folder that is not there", "There is no folder")
+
+	b.Follow(`a[href$="/settings"]`)
+	want(t, b, "settings", "How often", "every 4 h", "Your organisation decides this", "Never over these networks")
+	shots(b, "window-settings")
+	webtest.Eval[bool](b, `document.querySelector('[name=interval]').value = '2h0m0s', document.querySelector('[name=hours]').value = 'own', true`)
+	b.Fill("[name=bandwidth]", "60000")
+	b.Follow("#submit")
+	want(t, b, "too fast", "limit is 50,000 kbit/s")
+	b.Fill("[name=bandwidth]", "2000")
+	webtest.Eval[bool](b, `document.querySelector('[name=interval]').value = '2h0m0s', document.querySelector('[name=hours]').value = 'own', true`)
+	b.Follow("#submit")
+	want(t, b, "saved", "It holds from now on", "every 2 h", "2,000 kbit/s", "20:00–06:00", "your choice")
+	shots(b, "window-settings-saved")
+
+	b.Follow(`a[href$="/"].nav-link`)
+	b.Follow("form[action$='/pause'] button")
+	want(t, b, "paused", "Backups are paused until", "Resume")
+	shots(b, "window-paused")
+	b.Follow("form[action$='/backup'] button")
+	becomes(t, b, "a backup nevertheless", "Backups are paused until")
+	b.Follow("form[action$='/resume'] button")
+	becomes(t, b, "it goes on", "Protected. Last backup")
+	b.Problems()
+}
