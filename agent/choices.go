@@ -173,14 +173,14 @@ func (a *Agent) untold() []byte {
 	return nil
 }
 
-// heardOf notes that the server was told of the choices. One that refuses them
-// will do so again.
+// heardOf notes that the server was told of the choices. One that cannot read
+// them will not tomorrow either; every other refusal is about something else.
 func (a *Agent) heardOf(s wire.Status, err error) {
-	var refused *wire.Refusal
-	if err != nil && !errors.As(err, &refused) || s.Choices == nil {
+	unread := errs.KindOf(err) == errs.Invalid
+	if err != nil && !unread || s.Choices == nil {
 		return
 	}
-	if refused != nil {
+	if unread {
 		a.cfg.Log.Warn("the server does not accept what the user chose on this device", "err", err)
 	}
 	a.mu.Lock()

@@ -170,6 +170,28 @@ func TestPauseStopsABackup(t *testing.T) {
 	}
 }
 
+// The server has to be told until it was, or cannot read what it is told.
+func TestUntilTheServerKnows(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		err  error
+		told bool
+	}{
+		{"told", nil, true},
+		{"offline", errs.Of(errs.CannotConnect), false},
+		{"deactivated for now", errs.Of(errs.DeviceDeactivated).Because(&wire.Refusal{Status: 403}), false},
+		{"not understood", errs.New(errs.Invalid, "choices.invalid"), true},
+	} {
+		st := device(t, newFake(t))
+		a := newAgent(t, st, &runs{})
+		a.heardOf(a.status(), tc.err)
+		if left := a.untold(); (left == nil) != tc.told {
+			t.Errorf("%s: left to tell is %s", tc.name, left)
+		}
+	}
+}
+
 // What a device begins with.
 func TestBegins(t *testing.T) {
 	t.Parallel()

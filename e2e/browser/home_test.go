@@ -81,7 +81,7 @@ func TestWindowHome(t *testing.T) {
 	want(t, b, "a folder that is not there", "There is no folder")
 
 	b.Follow(`a[href$="/settings"]`)
-	want(t, b, "settings", "How often", "every 4 h", "Your organisation decides this", "Never over these networks")
+	want(t, b, "settings", "Backup interval", "every 4 h", "Your organisation decides this", "Never over these networks")
 	shots(b, "window-settings")
 	webtest.Eval[bool](b, `document.querySelector('[name=interval]').value = '2h0m0s', document.querySelector('[name=hours]').value = 'own', true`)
 	b.Fill("[name=bandwidth]", "60000")
