@@ -49,7 +49,6 @@ type device struct {
 	in    *bufio.Reader
 	token wire.Token
 	after int64
-	begun bool // the server has the request
 }
 
 func newFleet(s *server, w *world) *fleet {
