@@ -289,9 +289,7 @@ func TestTwoUsers(t *testing.T) {
 			t.Errorf("open in the agent of %s:\n%s", u.name, fds)
 		}
 	}
-	if !strings.Contains(p.log.String(), "hello from "+ann.name) {
-		t.Error("what an agent says is not logged")
-	}
+	within(t, "what an agent says, in the log", func() bool { return strings.Contains(p.log.String(), "hello from "+ann.name) })
 	if kept, _ := p.ask(0, Status, ""); len(kept) != 2 {
 		t.Errorf("root sees %+v, want both", kept)
 	}

@@ -4,6 +4,7 @@ package desktoptest
 
 import (
 	"bufio"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/godbus/dbus/v5"
-	"github.com/godbus/dbus/v5/prop"
 )
 
 // Bus is a bus on which there is nobody yet.
@@ -69,17 +69,50 @@ func (b *Bus) Own(name string) *Service {
 }
 
 // Object offers properties, and returns how to change one.
-func (s *Service) Object(path dbus.ObjectPath, of string, properties map[string]any) (set func(name string, value any)) {
+func (s *Service) Object(path dbus.ObjectPath, of string, values map[string]any) (set func(name string, value any)) {
 	s.t.Helper()
-	all := map[string]*prop.Prop{}
-	for name, value := range properties {
-		all[name] = &prop.Prop{Value: value, Emit: prop.EmitFalse}
+	p := &properties{of: of, values: map[string]dbus.Variant{}}
+	for name, value := range values {
+		p.set(name, value)
 	}
-	p, err := prop.Export(s.conn, path, prop.Map{of: all})
-	if err != nil {
+	if err := s.conn.Export(p, path, "org.freedesktop.DBus.Properties"); err != nil {
 		s.t.Fatal(err)
 	}
-	return func(name string, value any) { p.SetMust(of, name, value) }
+	return p.set
+}
+
+// properties are those of an object. The library's own change values that are
+// on their way to somebody.
+type properties struct {
+	of string
+
+	mu     sync.Mutex
+	values map[string]dbus.Variant
+}
+
+func (p *properties) set(name string, value any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.values[name] = dbus.MakeVariant(value)
+}
+
+// Get is asked for one property.
+func (p *properties) Get(of, name string) (dbus.Variant, *dbus.Error) {
+	all, err := p.GetAll(of)
+	if v, ok := all[name]; ok || err != nil {
+		return v, err
+	}
+	return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.UnknownProperty", nil)
+}
+
+// GetAll is asked for all of them.
+func (p *properties) GetAll(of string) (map[string]dbus.Variant, *dbus.Error) {
+	if of != p.of {
+		return nil, dbus.NewError("org.freedesktop.DBus.Error.UnknownInterface", nil)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.values), nil
 }
 
 // Metered puts a NetworkManager on the bus that knows whether the network is
