@@ -26,7 +26,7 @@ func TestWriterRefuses(t *testing.T) {
 		"slash at the end": file(func(e *Entry) { e.Folder = "/a/" }),
 		"dots in folder":   file(func(e *Entry) { e.Folder = "/a/.." }),
 		"type":             file(func(e *Entry) { e.Type = 8 }),
-		"flags":            file(func(e *Entry) { e.Flags = 4 }),
+		"flags":            file(func(e *Entry) { e.Flags = 8 }),
 		"mode":             file(func(e *Entry) { e.Mode = 0o100644 }),
 		"nanoseconds":      file(func(e *Entry) { e.Mtime.Nsec = 1e9 }),
 		"sum":              file(func(e *Entry) { e.Size = 11 }),
