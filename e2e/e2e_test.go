@@ -62,7 +62,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: ".",
 		// A deadline far under the test's own, so that a script that hangs is told by name.
-		Deadline:            time.Now().Add(4 * time.Minute),
+		Deadline:            time.Now().Add(8 * time.Minute),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
