@@ -101,7 +101,8 @@ func (w *world) victim() map[string]string {
 		if err != nil {
 			return err
 		}
-		r, err := resets.Ask(ctx, tx, caller(w.Admin), w.Desk, resets.New{Org: w.Org.ID, Name: "Reset", Reason: "because it must be", Expect: 1})
+		r, err := resets.Ask(ctx, tx, caller(w.Admin), w.Desk, resets.New{Org: w.Org.ID, Name: "Reset", Reason: "because it must be", Expect: 1,
+			Filter: resets.Filter{Users: []string{w.User.Username}}})
 		values["reset"] = r.ID
 		return err
 	})
