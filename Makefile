@@ -29,8 +29,8 @@ folder-named:
 	@[ -n "$$DIR" ] || { echo 'Say which folder: make quickstart DIR=/some/folder' >&2; exit 2; }
 
 .PHONY: build
-build: assets ## bin/backstay and bin/backstay-server
-	@$(GOBUILD) -o bin/ ./cmd/backstay ./cmd/backstay-server
+build: assets ## bin/backstay, bin/backstay-server and bin/backstay-tray
+	@$(GOBUILD) -o bin/ ./cmd/backstay ./cmd/backstay-server ./cmd/backstay-tray
 
 # npm's files change only with these; a vendor folder that somebody removed is made again.
 ASSETS := web/node_modules/.assets

@@ -30,7 +30,7 @@ func tool(t *testing.T, env []string, name string, args ...string) string {
 // pack makes packages of both programs in a folder below dir for each version.
 func pack(t *testing.T, dir string) {
 	t.Helper()
-	tool(t, []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-o", dir+"/", "./cmd/backstay", "./cmd/backstay-server")
+	tool(t, []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-o", dir+"/", "./cmd/backstay", "./cmd/backstay-server", "./cmd/backstay-tray")
 	tool(t, []string{"GOBIN=" + dir}, "go", "install", nfpm)
 	arch := strings.TrimSpace(tool(t, nil, "go", "env", "GOARCH"))
 	for _, p := range []struct{ version, kind string }{{"0.1.0", "deb"}, {"0.1.1", "deb"}, {"0.1.0", "rpm"}} {
@@ -87,7 +87,7 @@ func TestPackages(t *testing.T) {
 	})
 	t.Run("rpm", func(t *testing.T) {
 		for name, want := range map[string][]string{
-			"backstay": {"/usr/bin/backstay", "/usr/lib/systemd/system/backstay.service", "/etc/backstay",
+			"backstay": {"/usr/bin/backstay", "/usr/bin/backstay-tray", "/etc/xdg/autostart/backstay-tray.desktop", "/usr/lib/systemd/system/backstay.service", "/etc/backstay",
 				"/usr/lib/systemd/system/backstay-deploy.service", "/usr/lib/systemd/system/backstay-deploy.path",
 				"/usr/share/applications/backstay.desktop", "/usr/share/icons/hicolor/scalable/apps/backstay.svg"},
 			"backstay-server": {"/usr/bin/backstay-server", "/usr/lib/systemd/system/backstay-server.service", "/etc/backstay/server.yaml"},
