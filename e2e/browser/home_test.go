@@ -56,7 +56,7 @@ func TestWindowHome(t *testing.T) {
 	})
 	c.activate("laptop")
 	b := webtest.Open(t)
-	b.Go(c.window().link)
+	b.Enter(c.window().link)
 	becomes(t, b, "before the first backup", "Not protected. There has been no backup yet")
 	b.Follow("form[action$='/backup'] button")
 	becomes(t, b, "the first backup", "Protected. Last backup")
