@@ -7,28 +7,21 @@ import (
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/web"
 	"github.com/backstay/backstay/wire"
 )
 
-// rule is a line of the password policy. Name, N and Max are for the script that
-// checks while the password is typed.
-type rule struct {
-	Name, Text string
-	N, Max     any
-	OK, Failed bool
-}
-
 // rulesOf are the lines of a policy. Which of them a password breaks the server
 // says, as err.
-func rulesOf(say *locale.Printer, policy wire.PasswordPolicy, err error) []rule {
+func rulesOf(say *locale.Printer, policy wire.PasswordPolicy, err error) []web.Rule {
 	broken := map[string]bool{}
 	for _, r := range wire.BrokenRules(err) {
 		broken[ruleName(r.Key)] = true
 	}
-	var list []rule
+	var list []web.Rule
 	for _, r := range policy.Rules {
 		values := values(r)
-		line := rule{Name: ruleName(r.Key), Text: say.T(r.Key, values...), N: r.Data["n"], Max: r.Data["max"]}
+		line := web.Rule{Name: ruleName(r.Key), Text: say.T(r.Key, values...), N: r.Data["n"], Max: r.Data["max"]}
 		line.Failed = broken[line.Name]
 		list = append(list, line)
 	}
@@ -63,18 +56,9 @@ func values(r wire.PasswordRule) []any {
 	return list
 }
 
-// twice is the new password of a form with two fields for it.
-func twice(r *http.Request) (string, error) {
-	password := r.PostFormValue("password")
-	if password != r.PostFormValue("again") {
-		return "", errs.New(errs.Invalid, "entry.password.different", "field", "again")
-	}
-	return password, nil
-}
-
 type newPasswordPage struct {
 	page
-	Rules []rule
+	Rules []web.Rule
 	User  string
 }
 
@@ -111,7 +95,7 @@ func policyError(say *locale.Printer, err error) error {
 }
 
 func (w *Window) newPassword(rw http.ResponseWriter, r *http.Request) {
-	password, err := twice(r)
+	password, err := web.NewPassword(r)
 	if err != nil {
 		w.showNewPassword(rw, r, err)
 		return

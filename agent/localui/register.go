@@ -21,33 +21,12 @@ func (w *Window) first() string {
 	return "/activate"
 }
 
-// box is one box of a serial number or a code.
-type box struct {
-	Number int
-	Value  string
-	Bad    bool
-}
-
-func boxes(n int) []box {
-	list := make([]box, n)
-	for i := range list {
-		list[i].Number = i + 1
-	}
-	return list
-}
-
-// How many boxes a serial number and a mailed code have.
-const (
-	serialBoxes = 5
-	codeBoxes   = 6
-)
-
 type registerPage struct {
 	page
 	Email, Username, FirstName, LastName string
-	Rules                                []rule
+	Rules                                []web.Rule
 	NeedsSerial                          bool
-	Serial                               []box
+	Serial                               []web.Box
 }
 
 func (w *Window) registerPage(rw http.ResponseWriter, r *http.Request) {
@@ -75,7 +54,7 @@ func (w *Window) showRegister(rw http.ResponseWriter, r *http.Request, p *regist
 	p.NeedsSerial = t.Offer.SerialRequired
 	p.Rules = rulesOf(say, t.Offer.PasswordPolicy, err)
 	if p.Serial == nil {
-		p.Serial = boxes(serialBoxes)
+		p.Serial = web.Boxes(web.SerialBoxes)
 	}
 	if e := errs.Find(err); e != nil && (e.Code == errs.BadSerial || e.Code == errs.NoFreeSeat) {
 		n, one := e.Args["group"].(int64)
@@ -93,13 +72,10 @@ func (w *Window) register(rw http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	typed := web.Typed(r, "serial")
 	p := &registerPage{Email: strings.TrimSpace(r.PostFormValue("email")), Username: strings.TrimSpace(r.PostFormValue("username")),
-		FirstName: strings.TrimSpace(r.PostFormValue("first_name")), LastName: strings.TrimSpace(r.PostFormValue("last_name")), Serial: boxes(serialBoxes)}
-	typed := r.PostForm["serial"]
-	for i := range min(len(typed), serialBoxes) {
-		p.Serial[i].Value = typed[i]
-	}
-	password, err := twice(r)
+		FirstName: strings.TrimSpace(r.PostFormValue("first_name")), LastName: strings.TrimSpace(r.PostFormValue("last_name")), Serial: web.Boxes(web.SerialBoxes, typed...)}
+	password, err := web.NewPassword(r)
 	if err == nil && p.Email == "" {
 		err = errs.New(errs.Invalid, "entry.register.empty", "field", "email")
 	}
@@ -128,7 +104,7 @@ func (w *Window) again(out wire.Registering) time.Time {
 type registerCodePage struct {
 	page
 	Email  string
-	Digits []box
+	Digits []web.Box
 	Resend int // seconds until another code may be asked for
 }
 
@@ -147,7 +123,7 @@ func (w *Window) showRegisterCode(rw http.ResponseWriter, r *http.Request, err e
 		w.to(rw, r, "/activate")
 		return
 	}
-	p := &registerCodePage{page: w.step(rw, r, "entry.code", 3, "/activate"), Digits: boxes(codeBoxes)}
+	p := &registerCodePage{page: w.step(rw, r, "entry.code", 3, "/activate"), Digits: web.Boxes(web.CodeBoxes)}
 	if waiting != nil {
 		p.Email = waiting.Email
 	}
@@ -179,8 +155,7 @@ func (w *Window) registering(do func(waiting *state.Registration, c *wire.Client
 // at once with the password that was just chosen, or else by the way to the
 // server and its password.
 func (w *Window) registerCode(rw http.ResponseWriter, r *http.Request) {
-	r.PostFormValue("code") // reads the form
-	code := strings.Join(r.PostForm["code"], "")
+	code := strings.Join(web.Typed(r, "code"), "")
 	var username string
 	var of state.Registration
 	err := w.registering(func(waiting *state.Registration, c *wire.Client) (err error) {

@@ -142,7 +142,7 @@ func (d *Door) emailPage(w http.ResponseWriter, r *http.Request, v *Visit) {
 }
 
 func (d *Door) showEmail(w http.ResponseWriter, r *http.Request, v *Visit, failure error) {
-	page := emailPage{section: d.section(w, r, v, "/account"), Digits: numbered(digits)}
+	page := emailPage{section: d.section(w, r, v, "/account"), Digits: web.Boxes(web.CodeBoxes)}
 	status := http.StatusOK
 	if failure != nil {
 		status = web.Status(w, failure)

@@ -35,21 +35,13 @@ type proofPage struct {
 type passwordPage struct {
 	web.Frame
 	Form     web.Form
-	Rules    []rule
+	Rules    []web.Rule
 	Username string
 	Next     string
 	Token    string // of the link that leads here
 	Action   string
 
 	Temporary bool // the password that is replaced was given, not chosen
-}
-
-// rule is a line of the password policy. Name, N and Max are for the script
-// that checks while the password is typed.
-type rule struct {
-	Name, Text string
-	N, Max     any
-	OK, Failed bool
 }
 
 type forgotPage struct {
@@ -77,15 +69,8 @@ type registerPage struct {
 	Form                                 web.Form
 	Email, Username, FirstName, LastName string
 	NeedsSerial                          bool
-	Serial                               []group
+	Serial                               []web.Box
 	Code                                 string // of what is wrong with the serial number
-}
-
-// group is one box of a serial number or a code.
-type group struct {
-	Number int
-	Value  string
-	Bad    bool
 }
 
 type codePage struct {
@@ -93,7 +78,7 @@ type codePage struct {
 	Form   web.Form
 	Action string
 	Resend string
-	Digits []group
+	Digits []web.Box
 	Wait   int // seconds until another code may be asked for
 }
 
@@ -128,13 +113,13 @@ type youPage struct {
 type emailPage struct {
 	section
 	Form   web.Form
-	Digits []group
+	Digits []web.Box
 }
 
 type securityPage struct {
 	section
 	Form       web.Form
-	Rules      []rule
+	Rules      []web.Rule
 	Username   string
 	Changed    time.Time // the password
 	Factors    factors.Summary

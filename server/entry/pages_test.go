@@ -19,7 +19,7 @@ var sampleNow = time.Date(2026, 11, 22, 12, 30, 0, 0, time.UTC)
 
 const hostile = `<img src=x onerror=alert(1)>"'` + "\u202egpj"
 
-func sampleRules(f web.Frame, password string) []rule {
+func sampleRules(f web.Frame, password string) []web.Rule {
 	return rulesOf(f.Printer(), passwords.Classic, password, passwords.Context{Username: "marie"})
 }
 
@@ -75,14 +75,14 @@ var samples = map[string]func(out, in web.Frame) (string, web.Page){
 	},
 	"register": func(out, in web.Frame) (string, web.Page) {
 		page := registerPage{Frame: out, Email: "marie@example.org", Username: hostile, NeedsSerial: true}
-		for i := range groups {
-			page.Serial = append(page.Serial, group{Number: i + 1, Value: "AB12C", Bad: i == 2})
+		for i := range web.SerialBoxes {
+			page.Serial = append(page.Serial, web.Box{Number: i + 1, Value: "AB12C", Bad: i == 2})
 		}
 		page.Form.AddField("serial", "Group 3 is wrong.")
 		return "register", page
 	},
 	"code": func(out, in web.Frame) (string, web.Page) {
-		return "code", codePage{Frame: out, Action: "/register/code?id=x", Resend: "/register/resend?id=x", Digits: numbered(digits), Wait: 42}
+		return "code", codePage{Frame: out, Action: "/register/code?id=x", Resend: "/register/resend?id=x", Digits: web.Boxes(web.CodeBoxes), Wait: 42}
 	},
 	"enrol": func(out, in web.Frame) (string, web.Page) {
 		return "enrol", enrolPage{Frame: out, App: sampleApp, CanPasskey: true, Next: "/"}
@@ -94,7 +94,7 @@ var samples = map[string]func(out, in web.Frame) (string, web.Page){
 		return "account", youPage{section: sampleSection(in), Username: "marie", FirstName: hostile, LastName: "Duval", Email: "marie@example.org", NewEmail: hostile}
 	},
 	"email": func(out, in web.Frame) (string, web.Page) {
-		page := emailPage{section: sampleSection(in), Digits: numbered(digits)}
+		page := emailPage{section: sampleSection(in), Digits: web.Boxes(web.CodeBoxes)}
 		page.Form.Add(in.Printer(), errs.Of(errs.WrongConfirmation, "n", 3))
 		return "email", page
 	},

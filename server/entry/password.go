@@ -14,10 +14,10 @@ import (
 
 // rulesOf are the lines of a policy's checklist, for a password that was
 // submitted, or for none yet.
-func rulesOf(p *locale.Printer, policy passwords.Policy, password string, c passwords.Context) []rule {
-	var list []rule
+func rulesOf(p *locale.Printer, policy passwords.Policy, password string, c passwords.Context) []web.Rule {
+	var list []web.Rule
 	for _, r := range policy.Check(password, c) {
-		line := rule{Name: r.Name, Text: p.T(r.Key, r.Args...), OK: r.OK && password != "", Failed: !r.OK && password != ""}
+		line := web.Rule{Name: r.Name, Text: p.T(r.Key, r.Args...), OK: r.OK && password != "", Failed: !r.OK && password != ""}
 		for i := 0; i+1 < len(r.Args); i += 2 {
 			switch r.Args[i] {
 			case "n":
@@ -31,16 +31,7 @@ func rulesOf(p *locale.Printer, policy passwords.Policy, password string, c pass
 	return list
 }
 
-// twice is the new password of a form with two fields for it.
-func twice(r *http.Request) (string, error) {
-	password := r.PostFormValue("password")
-	if password != r.PostFormValue("again") {
-		return "", errs.New(errs.Invalid, "entry.password.different", "field", "again")
-	}
-	return password, nil
-}
-
-func (d *Door) rules(r *http.Request, p *locale.Printer, u accounts.User, password string) (list []rule, err error) {
+func (d *Door) rules(r *http.Request, p *locale.Printer, u accounts.User, password string) (list []web.Rule, err error) {
 	err = d.DB.Read(r.Context(), func(tx *db.Tx) error {
 		policy, c, err := d.Gate.PolicyFor(r.Context(), tx, u)
 		list = rulesOf(p, policy, password, c)
@@ -75,7 +66,7 @@ func (d *Door) showFirstPassword(w http.ResponseWriter, r *http.Request, v *Visi
 }
 
 func (d *Door) firstPassword(w http.ResponseWriter, r *http.Request, v *Visit) {
-	password, err := twice(r)
+	password, err := web.NewPassword(r)
 	if err != nil {
 		d.showFirstPassword(w, r, v, err)
 		return
@@ -155,7 +146,7 @@ func (d *Door) showLink(w http.ResponseWriter, r *http.Request, token string, fa
 
 func (d *Door) setPasswordByLink(w http.ResponseWriter, r *http.Request) {
 	token := r.PostFormValue("token")
-	password, err := twice(r)
+	password, err := web.NewPassword(r)
 	if err == nil {
 		err = d.Gate.SetPasswordByLink(r.Context(), access.CallerOf(r.Context()), token, password)
 	}

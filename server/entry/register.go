@@ -33,9 +33,6 @@ func (d *Door) registerPage(w http.ResponseWriter, r *http.Request) {
 	d.showRegister(w, r, signin.Registration{}, nil, nil, nil)
 }
 
-// groups is how many boxes a serial number has.
-const groups = 5
-
 // showRegister shows the form, with what is wrong about the fields and what the
 // gate said.
 func (d *Door) showRegister(w http.ResponseWriter, r *http.Request, asked signin.Registration, serial []string, wrong map[string]error, failure error) {
@@ -63,20 +60,9 @@ func (d *Door) showRegister(w http.ResponseWriter, r *http.Request, asked signin
 			return
 		}
 	}
-	page.Serial = numbered(groups)
-	for i := range min(len(serial), groups) {
-		page.Serial[i].Value = serial[i]
-	}
+	page.Serial = web.Boxes(web.SerialBoxes, serial...)
 	page.mark(cmp.Or(failure, wrong["serial"]))
 	d.Site.Render(w, r, status, "register", page)
-}
-
-func numbered(n int) []group {
-	list := make([]group, n)
-	for i := range list {
-		list[i].Number = i + 1
-	}
-	return list
 }
 
 // registerFields are the fields that failures belong to.
@@ -99,7 +85,7 @@ func (page *registerPage) mark(failure error) {
 }
 
 func (d *Door) register(w http.ResponseWriter, r *http.Request) {
-	serial := typed(r, "serial")
+	serial := web.Typed(r, "serial")
 	asked := signin.Registration{Email: r.PostFormValue("email"), Username: r.PostFormValue("username"),
 		FirstName: r.PostFormValue("first_name"), LastName: r.PostFormValue("last_name"),
 		Serial: strings.Join(serial, ""), Language: string(web.LangOf(r))}
@@ -153,9 +139,6 @@ func faults(asked signin.Registration, mode string) map[string]error {
 	return wrong
 }
 
-// digits is how long a mailed code is.
-const digits = 6
-
 func (d *Door) codePage(w http.ResponseWriter, r *http.Request) {
 	d.showCode(w, r, 0, nil)
 }
@@ -165,7 +148,7 @@ func (d *Door) codePage(w http.ResponseWriter, r *http.Request) {
 func (d *Door) showCode(w http.ResponseWriter, r *http.Request, wait int, failure error) {
 	query := "?" + url.Values{"id": {r.FormValue("id")}}.Encode()
 	page := codePage{Frame: d.Site.Frame(w, r).Card(), Action: d.Base + "/register/code" + query,
-		Resend: d.Base + "/register/resend" + query, Wait: wait, Digits: numbered(digits)}
+		Resend: d.Base + "/register/resend" + query, Wait: wait, Digits: web.Boxes(web.CodeBoxes)}
 	page.Title = page.Printer().T("entry.code")
 	status := http.StatusOK
 	if failure != nil {
@@ -178,13 +161,7 @@ func (d *Door) showCode(w http.ResponseWriter, r *http.Request, wait int, failur
 	d.Site.Render(w, r, status, "code", page)
 }
 
-// typed is what was typed into boxes of one name.
-func typed(r *http.Request, name string) []string {
-	r.PostFormValue(name) // reads the form
-	return r.PostForm[name]
-}
-
-func typedCode(r *http.Request) string { return strings.Join(typed(r, "code"), "") }
+func typedCode(r *http.Request) string { return strings.Join(web.Typed(r, "code"), "") }
 
 func (d *Door) confirmCode(w http.ResponseWriter, r *http.Request) {
 	_, err := d.Gate.ConfirmRegistration(r.Context(), access.CallerOf(r.Context()), r.FormValue("id"), typedCode(r))

@@ -49,7 +49,7 @@ func (d *Door) showSecurity(w http.ResponseWriter, r *http.Request, v *Visit, fa
 }
 
 func (d *Door) changePassword(w http.ResponseWriter, r *http.Request, v *Visit) {
-	password, err := twice(r)
+	password, err := web.NewPassword(r)
 	if err == nil {
 		err = d.Gate.ChangePassword(r.Context(), v.Caller, v.Session, r.PostFormValue("old"), password)
 	}
