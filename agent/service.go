@@ -45,6 +45,8 @@ func LockToActivate(ctx context.Context, getenv func(string) string, st *state.S
 // GiveBack leaves the state folder to the service, where there is one and there
 // is a device, and reports whether it backs up from now on. What was taken from
 // the service goes back to it whatever became of the caller's own context.
+// Root's device is kept by a service that does not run now as soon as it starts;
+// that is the error service.later.
 func GiveBack(getenv func(string) string, st *state.State) (adopted bool, err error) {
 	st.Unlock()
 	if _, err := st.Device(); err != nil {
@@ -52,10 +54,25 @@ func GiveBack(getenv func(string) string, st *state.State) (adopted bool, err er
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if _, err = osservice.Ask(ctx, getenv, osservice.Adopt, st.Dir()); errors.Is(err, osservice.ErrNoService) {
-		return false, nil
+	for {
+		_, err := osservice.Ask(ctx, getenv, osservice.Adopt, st.Dir())
+		if !errors.Is(err, osservice.ErrNoService) {
+			return err == nil, err
+		}
+		switch err := osservice.Enrol(getenv, st.Dir()); {
+		case err == nil:
+			return false, errs.New(errs.Local, "service.later")
+		case errors.Is(err, osservice.ErrNoService), errs.KindOf(err) == errs.Forbidden:
+			return false, nil // the user's own affair, or a folder of root's that no service keeps
+		case errs.KindOf(err) != errs.Conflict:
+			return false, err
+		}
+		select { // it is just starting, or ending
+		case <-ctx.Done():
+			return false, osservice.ErrNoService
+		case <-time.After(200 * time.Millisecond):
+		}
 	}
-	return err == nil, err
 }
 
 // MayActivate refuses to activate a computer again that backs up to the server:

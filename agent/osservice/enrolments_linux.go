@@ -56,7 +56,7 @@ func openEnrolments(dir string) (*enrolments, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, errs.New(errs.Local, "service.already").Because(err)
+		return nil, errs.New(errs.Conflict, "service.already").Because(err)
 	}
 	return &enrolments{dir, f}, nil
 }

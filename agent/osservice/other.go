@@ -28,6 +28,9 @@ func Ask(context.Context, func(string) string, string, string) ([]Kept, error) {
 	return nil, ErrNoService
 }
 
+// Enrol finds no service.
+func Enrol(func(string) string, string) error { return ErrNoService }
+
 // Program is the path of this program, which agents are started from.
 func Program() (string, error) { return "", errNotHere() }
 

@@ -335,6 +335,27 @@ func TestRemembers(t *testing.T) {
 	}
 }
 
+// A device that is made while no service runs is kept as soon as one does. That is
+// root's affair alone.
+func TestEnrol(t *testing.T) {
+	ann := addUser(t)
+	p := newPlace(t, stays)
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := Enrol(p.getenv, ann.state); errs.KindOf(err) != errs.Forbidden {
+		t.Errorf("Enrol(a user's folder) = %v", err)
+	}
+	if err := Enrol(p.getenv, p.dir); err != nil {
+		t.Fatal(err)
+	}
+	p.serve(t)
+	p.running(t, someone{account{name: "root"}, p.dir})
+	if err := Enrol(p.getenv, p.dir); errs.Find(err) == nil || errs.Find(err).Key != "service.already" {
+		t.Errorf("Enrol beside a service = %v", err)
+	}
+}
+
 func TestKilledServiceTakesItsAgentsAlong(t *testing.T) {
 	if dir := os.Getenv("BACKSTAY_TEST_SERVICE"); dir != "" {
 		p := place{dir: dir + "/lib", run: dir + "/run", program: dir + "/backstay"}

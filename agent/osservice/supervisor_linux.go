@@ -145,18 +145,45 @@ func (s *supervisor) keep(e enrolment) *keeper {
 	return k
 }
 
-// adopt keeps the agent of a state folder for a user, in place of another folder
-// of theirs: one enrolment for each.
-func (s *supervisor) adopt(uid uint32, state []byte) (Kept, error) {
+// keepable looks up a user, and checks a state folder that the service is to keep
+// the agent of for them; own is the service's.
+func keepable(uid uint32, state []byte, own string) (account, error) {
 	dir := string(state)
 	if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir || bytes.ContainsRune(state, 0) {
-		return Kept{}, errs.New(errs.Invalid, "service.folder.path", "path", dir)
+		return account{}, errs.New(errs.Invalid, "service.folder.path", "path", dir)
 	}
 	a, err := lookUp(uid)
 	if err != nil {
-		return Kept{}, err
+		return account{}, err
 	}
-	if err := checkFolder(a, dir, s.dir); err != nil {
+	return a, checkFolder(a, dir, own)
+}
+
+// Enrol is Adopt for root while no service runs: it notes that the service keeps
+// the agent of root's state folder as soon as it starts. One that is starting or
+// ending now is service.already; it can be asked, or will be gone, in a moment.
+func Enrol(getenv func(string) string, state string) error {
+	if os.Geteuid() != 0 {
+		return ErrNoService
+	}
+	dir := folder(getenv, "STATE_DIRECTORY", stateDir)
+	a, err := keepable(0, []byte(state), dir)
+	if err != nil {
+		return err
+	}
+	enrolments, err := openEnrolments(filepath.Join(dir, "enrolments"))
+	if err != nil {
+		return err
+	}
+	defer enrolments.close()
+	return enrolments.put(enrolment{User: a.name, State: []byte(state), Adopted: time.Now()})
+}
+
+// adopt keeps the agent of a state folder for a user, in place of another folder
+// of theirs: one enrolment for each.
+func (s *supervisor) adopt(uid uint32, state []byte) (Kept, error) {
+	a, err := keepable(uid, state, s.dir)
+	if err != nil {
 		return Kept{}, err
 	}
 	defer s.turn(uid)()
@@ -171,7 +198,7 @@ func (s *supervisor) adopt(uid uint32, state []byte) (Kept, error) {
 	if err := s.enrolments.put(e); err != nil {
 		return Kept{}, err
 	}
-	s.cfg.Log.Info("adopted", "uid", uid, "user", a.name, "state", dir)
+	s.cfg.Log.Info("adopted", "uid", uid, "user", a.name, "state", string(state))
 	return s.keep(e).show(), nil
 }
 

@@ -108,6 +108,7 @@ func (a *app) enrol(ctx context.Context, st *state.State, f agent.DeployFile, in
 	case errs.Find(err) != nil && errs.Find(err).Key == "activation.already":
 		d, readErr := st.Device()
 		if readErr == nil && d.Server == in.Server {
+			a.giveBack(st) // a try that was cut off may not have come so far
 			return d, nil
 		}
 		return nil, err
