@@ -3,8 +3,11 @@ package wire
 import "time"
 
 const (
-	// slice is what the line is looked at by. The best of slices tells what the
-	// line gives: in the others we may have been the ones who had nothing to send.
+	// slice is what the line is looked at by. Those in which less than half of the
+	// best got through say nothing of the line: we were the ones who had nothing to
+	// send. The others together do. The best alone would say too much: what another
+	// connection had half sent when a slice began counts whole when it ends, and is
+	// missing from the slice before.
 	slice = 250 * time.Millisecond
 	// enough is how many slices make a measure.
 	enough = 8
@@ -30,8 +33,30 @@ type meter struct {
 
 	conns map[*countedConn]int64 // those that send, and what they had got through when the slice began
 	since time.Time              // when the slice began, zero when nothing is measured
-	seen  int                    // slices in which something got through
-	best  int64
+	seen  []passed               // by slice, where something got through
+}
+
+// passed is what got through in a time.
+type passed struct {
+	bytes int64
+	took  time.Duration
+}
+
+func (p passed) rate() float64 { return float64(p.bytes) / p.took.Seconds() }
+
+// line is what the line gives in bytes a second, by the slices of a measure.
+func line(seen []passed) int64 {
+	var best float64
+	for _, p := range seen {
+		best = max(best, p.rate())
+	}
+	var all passed
+	for _, p := range seen {
+		if p.rate() >= best/2 {
+			all.bytes, all.took = all.bytes+p.bytes, all.took+p.took
+		}
+	}
+	return max(int64(all.rate()), 1)
 }
 
 // look is called before each piece that is sent. It returns what the line gives
@@ -41,7 +66,7 @@ func (m *meter) look(c *countedConn, now time.Time) int64 {
 		if m.line > 0 && now.Sub(m.at).Abs() < fresh {
 			return m.line
 		}
-		m.conns, m.since, m.seen, m.best = map[*countedConn]int64{}, now, 0, 0
+		m.conns, m.since, m.seen = map[*countedConn]int64{}, now, nil
 	}
 	if _, known := m.conns[c]; !known {
 		m.conns[c] = c.through()
@@ -65,12 +90,12 @@ func (m *meter) look(c *countedConn, now time.Time) int64 {
 	}
 	m.since = now
 	if got > 0 {
-		m.seen, m.best = m.seen+1, max(m.best, int64(float64(got)/took.Seconds()))
+		m.seen = append(m.seen, passed{got, took})
 	}
-	if m.seen < enough {
+	if len(m.seen) < enough {
 		return 0
 	}
-	*m = meter{line: max(m.best, 1), at: now}
+	*m = meter{line: line(m.seen), at: now}
 	return m.line
 }
 
