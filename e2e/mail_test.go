@@ -23,8 +23,11 @@ import (
 	"github.com/backstay/backstay/server/settings"
 )
 
-// mailServer takes the mail of all scripts; each has addresses of its own.
+// mailServer takes the mail of all scripts. Each script's server writes from an
+// address of its own, so that their users may have the same names.
 type mailServer struct{}
+
+func mailFrom(ts *testscript.TestScript) string { return ts.Name() + "@backstay.example" }
 
 // taken are the mails that a script has read.
 type takenMails struct{}
@@ -44,6 +47,7 @@ func settingsCommand(ts *testscript.TestScript, _ bool, args []string) {
 		return settings.Change(ctx, tx, access.System("e2e"), func(s *settings.Settings) error {
 			if args[0] == "mail" {
 				s.Mail = ts.Value(mailServer{}).(*mailtest.Server).Settings
+				s.Mail.From = mailFrom(ts)
 				return nil
 			}
 			return json.Unmarshal([]byte(args[0]), s)
@@ -62,7 +66,7 @@ func mailed(ts *testscript.TestScript, _ bool, args []string) {
 	var found *mailtest.Mail
 	within(20*time.Second, func() bool {
 		for _, m := range all() {
-			if m.To == args[2] && m.Template == mail.Template(args[3]) && !taken[m] {
+			if m.From == mailFrom(ts) && m.To == args[2] && m.Template == mail.Template(args[3]) && !taken[m] {
 				found = m
 			}
 		}
