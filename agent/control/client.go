@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 
+	"github.com/backstay/backstay/agent/door"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -18,7 +20,7 @@ var ErrNobody = errors.New("no agent is running")
 // there is ErrNobody. When ctx ends, so does what was asked for, and the
 // context's cause comes back.
 func Ask(ctx context.Context, dir string, req Request, progress func(wire.Progress)) (Answer, error) {
-	conn, err := dial(dir)
+	conn, err := door.Dial(ctx, filepath.Join(dir, socket))
 	if err != nil {
 		return Answer{}, fmt.Errorf("%w: %w", ErrNobody, err)
 	}

@@ -1,5 +1,5 @@
 // Package control is the one door to a running agent: a socket in its state
-// folder, which only the folder's owner and root may use. Messages are JSON,
+// folder, on Windows a pipe, which only the folder's owner and root may use. Messages are JSON,
 // one a line, typed and at most a megabyte; none carries a path that the agent
 // would write to or a command that it would run.
 //
@@ -25,6 +25,8 @@ import (
 
 // MaxMessage is the longest line.
 const MaxMessage = 1 << 20
+
+const socket = "control.sock"
 
 // The requests.
 const (

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/backstay/backstay/agent/door"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/wire"
 )
@@ -33,7 +35,7 @@ type Server struct {
 // Listen opens the door of the state folder dir. The caller holds the folder's
 // lock, so a socket that is there already was left behind.
 func Listen(dir string, h Handler, log *slog.Logger) (*Server, error) {
-	l, err := listen(dir)
+	l, err := door.Listen(filepath.Join(dir, socket), door.Owner)
 	if err != nil {
 		return nil, fmt.Errorf("opening the agent's socket: %w", err)
 	}
@@ -131,3 +133,15 @@ func (a *answerer) send(v Answer) error {
 }
 
 var errForeignPeer = errors.New("somebody else's process asked")
+
+// checkPeer lets in the user the agent runs as, and root.
+func checkPeer(conn net.Conn) error {
+	who, err := door.Peer(conn)
+	if err != nil {
+		return err
+	}
+	if who != door.Root && who != door.Self() {
+		return fmt.Errorf("%w: user %s", errForeignPeer, who)
+	}
+	return nil
+}
