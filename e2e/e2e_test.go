@@ -1,133 +1,15 @@
 //go:build linux
 
-// Package e2e runs both programs as people do. Each script, *.txt, is a chapter
-// of a manual that checks itself.
 package e2e
 
 import (
-	"context"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
-	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/backstay/backstay/server/mail/mailtest"
-	"github.com/backstay/backstay/wire/proxytest"
+	"github.com/backstay/backstay/e2e/scripttest"
 )
 
-// bin is the folder of the two programs: BACKSTAY_BIN when it is set, else one
-// that they are built into.
-var bin string
+func TestMain(m *testing.M) { os.Exit(scripttest.Main(m)) }
 
-func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	bin = os.Getenv("BACKSTAY_BIN")
-	if bin != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "backstay-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	// Other users run them as well: a script drops its rights.
-	if err := os.Chmod(dir, 0o755); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", "../cmd/backstay", "../cmd/backstay-server")
-	build.Stdout, build.Stderr = os.Stdout, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building the programs:", err)
-		return 1
-	}
-	bin = dir
-	return m.Run()
-}
-
-// TestScripts runs the scripts. The words that they have beside testscript's
-// own are in commands_test.go and explained there.
-func TestScripts(t *testing.T) {
-	mails := mailtest.New(t)
-	proxy := proxytest.Start(t, proxytest.Options{Password: true})
-	testscript.Run(t, testscript.Params{
-		Dir: ".",
-		// A deadline far under the test's own, so that a script that hangs is told by name.
-		Deadline:            time.Now().Add(8 * time.Minute),
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		Setup: func(env *testscript.Env) error {
-			env.Values[mailServer{}], env.Values[takenMails{}] = mails, map[*mailtest.Mail]bool{}
-			env.Values[apps{}] = map[string]*app{}
-			env.Setenv("SQUID", proxy.Addr)
-			if err := os.WriteFile(filepath.Join(env.WorkDir, "proxy-password"), []byte(proxytest.Password+"\n"), 0o600); err != nil {
-				return err
-			}
-			return setup(env)
-		},
-		Condition: condition,
-		Cmds:      commands,
-	})
-}
-
-// setup gives each script a computer's worth of environment: a home, a state
-// folder, the programs on the path, English.
-func setup(env *testscript.Env) error {
-	home := filepath.Join(env.WorkDir, "home")
-	if err := os.MkdirAll(home, 0o755); err != nil {
-		return err
-	}
-	// Another user must be able to come by.
-	for dir := env.WorkDir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			break
-		}
-	}
-	env.Setenv("HOME", home)
-	env.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
-	env.Setenv("BACKSTAY_STATE", filepath.Join(env.WorkDir, "state"))
-	env.Setenv("LANG", "en_GB.UTF-8")
-	env.Setenv("LC_ALL", "")
-	env.Setenv("LANGUAGE", "")
-	env.Setenv("XDG_DATA_HOME", filepath.Join(home, "data"))
-	env.Setenv("NO_PROXY", "127.0.0.1")
-	env.Values[serversKey{}] = &servers{}
-	env.Defer(func() { env.Values[serversKey{}].(*servers).stopAll() })
-	return nil
-}
-
-// condition adds [root].
-func condition(name string) (bool, error) {
-	if name == "root" {
-		return os.Geteuid() == 0, nil
-	}
-	return false, fmt.Errorf("there is no condition %q", name)
-}
-
-// within repeats ok until it is true or the time is over.
-func within(d time.Duration, ok func() bool) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	defer cancel()
-	for {
-		if ok() {
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// oneLine is text without its last line break.
-func oneLine(text string) string { return strings.TrimSpace(text) }
+// TestScripts runs the chapters about a computer.
+func TestScripts(t *testing.T) { scripttest.Run(t, nil) }

@@ -1,11 +1,9 @@
 //go:build linux
 
-package e2e
+package scripttest
 
 import (
 	"crypto/tls"
-	"database/sql"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -16,7 +14,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	_ "modernc.org/sqlite"
 )
 
 // deactivate does what an administrator does in the console: deactivate DEVICE
@@ -104,31 +101,4 @@ func (c *console) read(r *http.Response) string {
 		c.ts.Fatalf("%s: %s\n%s", r.Request.URL, r.Status, body)
 	}
 	return string(body)
-}
-
-// sqlCommand does something to a database behind the server's back: sql FILE
-// STATEMENT [TEXT]. What is selected must come to hold the text.
-func sqlCommand(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) < 2 || len(args) > 3 {
-		ts.Fatalf("usage: sql FILE STATEMENT [TEXT]")
-	}
-	db, err := sql.Open("sqlite", "file:"+ts.MkAbs(args[0])+"?_pragma=busy_timeout(5000)")
-	ts.Check(err)
-	defer db.Close()
-	if strings.HasPrefix(args[1], "SELECT") {
-		var value, want string
-		if len(args) > 2 {
-			want = args[2]
-		}
-		if !within(30*time.Second, func() bool {
-			ts.Check(db.QueryRow(args[1]).Scan(&value))
-			return strings.Contains(value, want)
-		}) {
-			ts.Fatalf("%s is never %s, at last %s", args[1], want, value)
-		}
-		fmt.Fprintln(ts.Stdout(), value)
-		return
-	}
-	_, err = db.Exec(args[1])
-	ts.Check(err)
 }

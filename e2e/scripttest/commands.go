@@ -1,6 +1,6 @@
 //go:build linux
 
-package e2e
+package scripttest
 
 import (
 	"crypto/rand"
@@ -42,6 +42,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"device":        deviceCommand,
 	"sql":           sqlCommand,
 	"settings":      settingsCommand,
+	"profile":       profileCommand,
 	"mailed":        mailed,
 	"authenticator": authenticator,
 	"recovery":      recovery,

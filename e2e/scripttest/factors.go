@@ -1,6 +1,6 @@
 //go:build linux
 
-package e2e
+package scripttest
 
 import (
 	"context"
@@ -32,8 +32,7 @@ func authenticator(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("usage: authenticator USER")
 	}
 	ctx := context.Background()
-	d, err := db.Open(ctx, "sqlite:"+ts.MkAbs("server-data/backstay.db"))
-	ts.Check(err)
+	d := openDB(ts)
 	defer d.Close()
 	ring, err := keys.Open(ts.MkAbs("server-data/keys"))
 	ts.Check(err)

@@ -1,6 +1,6 @@
 //go:build linux
 
-package e2e
+package scripttest
 
 import (
 	"context"
@@ -40,8 +40,7 @@ func settingsCommand(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("usage: settings mail|JSON")
 	}
 	ctx := context.Background()
-	d, err := db.Open(ctx, "sqlite:"+ts.MkAbs("server-data/backstay.db"))
-	ts.Check(err)
+	d := openDB(ts)
 	defer d.Close()
 	ts.Check(d.Write(ctx, func(tx *db.Tx) error {
 		return settings.Change(ctx, tx, access.System("e2e"), func(s *settings.Settings) error {
