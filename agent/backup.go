@@ -65,6 +65,7 @@ func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, pr
 			run.Code, run.Key = string(e.Code), e.Key
 		}
 	}
+	a.noteBackup(run, result)
 	if err := errors.Join(err, a.state.SetLastRun(run)); err != nil {
 		a.end(run, err)
 		return result, err

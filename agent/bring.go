@@ -153,7 +153,11 @@ func (a *Agent) bringBack(ctx context.Context, r *state.Restore) error {
 		return cmp.Or(context.Cause(ctx), err)
 	}
 	a.cfg.Log.Info("all that could come back is back")
-	return a.back.change(a.state, r.ID, func(r *state.Restore) { r.State, r.Ended, r.Token = wire.RestoreDone, a.now(), "" })
+	err = a.back.change(a.state, r.ID, func(r *state.Restore) { r.State, r.Ended, r.Token = wire.RestoreDone, a.now(), "" })
+	if err == nil {
+		a.noteBack(a.back.get())
+	}
+	return err
 }
 
 func (a *Agent) bringParts(ctx context.Context, r *state.Restore) error {
@@ -253,6 +257,8 @@ func (a *Agent) settle(id string, err error) {
 	})
 	if err != nil {
 		a.cfg.Log.Error("the restore cannot be remembered", "err", err)
+	} else if to != wire.RestoreWaiting {
+		a.noteBack(a.back.get())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/backup/catalog"
 	"github.com/backstay/backstay/backup/crypt"
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/errs"
@@ -44,6 +45,7 @@ func Find(list []wire.Snapshot, id string) (wire.Snapshot, error) {
 type Opened struct {
 	Manifest *snapshot.Manifest
 	Private  *snapshot.Private
+	Catalog  *catalog.Reader
 	Root     backup.Ref
 	Fetch    backup.FetchFunc
 }
@@ -82,7 +84,9 @@ func Open(ctx context.Context, device *state.Device, user *wire.User, hash strin
 	if err != nil {
 		return nil, err
 	}
-	return &Opened{Manifest: m, Private: p, Root: p.Root(&m.Header), Fetch: user.Fetch(device.User, m.Scope)}, nil
+	o := &Opened{Manifest: m, Private: p, Root: p.Root(&m.Header), Fetch: user.Fetch(device.User, m.Scope)}
+	o.Catalog = catalog.NewReader(o.Root, o.Fetch)
+	return o, nil
 }
 
 // verifySigner checks that a key of the device's user signed a manifest: the

@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/web"
+	"github.com/backstay/backstay/wire"
 )
 
 // home is where the window opens: at what is to be done to activate this
@@ -45,9 +46,21 @@ type homePage struct {
 	Alone   bool
 }
 
+// Quota is what the user may store, nil when there is no limit or the server has
+// not said yet.
+func (p *homePage) Quota() *wire.Quota {
+	if p.Live == nil {
+		return nil
+	}
+	return p.Live.Quota
+}
+
+// Room is how much of it is left.
+func (p *homePage) Room() int64 { return max(0, p.Quota().LimitBytes-p.Quota().UsedBytes) }
+
 // State is what the page is drawn anew for when it changes.
 func (p *homePage) State() string {
-	return fmt.Sprint(p.Running(), p.Paused(), p.Stopped() != nil, p.Folders > 0, p.Live != nil && p.Live.Locked)
+	return fmt.Sprint(p.Running(), p.Paused(), p.Stopped() != nil, p.Folders > 0, p.Quota() != nil, p.Live != nil && p.Live.Locked)
 }
 
 // Every is how many milliseconds the page shows what it does.

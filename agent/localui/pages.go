@@ -25,6 +25,7 @@ func (w *Window) routes() *http.ServeMux {
 		"GET /folders/choose":  w.looks("folders", w.chooseFolder),
 		"POST /folders/add":    w.addFolder,
 		"POST /folders/remove": w.removeFolder,
+		"GET /activity":        w.looks("activity", w.activityPage),
 		"GET /settings":        w.looks("settings", w.settingsPage),
 		"POST /settings":       w.looks("settings", w.saveSettings),
 

@@ -134,6 +134,20 @@ func (r *Reader) From(ctx context.Context, path string) iter.Seq2[*Entry, error]
 	}
 }
 
+// Below returns all that is in a folder, however deep, in order: the entries
+// stand together. Of "/" that is everything.
+func (r *Reader) Below(ctx context.Context, folder string) iter.Seq2[*Entry, error] {
+	// No name is so small: the first entry in the folder, or after it.
+	from := Join(folder, "\x00")
+	return func(yield func(*Entry, error) bool) {
+		for e, err := range r.From(ctx, from) {
+			if err == nil && !Inside(folder, e.Folder) || !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
 // read goes down the tree and sends batches of leaves, in order.
 func (c *Cursor) read() {
 	defer close(c.batches)

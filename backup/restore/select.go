@@ -2,7 +2,6 @@ package restore
 
 import (
 	"context"
-	"io"
 	"path"
 	"slices"
 	"strings"
@@ -85,22 +84,13 @@ func (r *restorer) one(ctx context.Context, p string, do func(*catalog.Entry) er
 // within calls do for the entries in folder or below it: in catalog order they
 // stand together.
 func (r *restorer) within(ctx context.Context, folder string, do func(*catalog.Entry) error) error {
-	// No name is so small: the first entry in the folder, or after it.
-	c := r.cfg.Catalog.Cursor(ctx, catalog.Join(folder, "\x00"))
-	defer c.Close()
-	for {
-		e, err := c.Next()
-		if err == io.EOF {
-			return nil
-		}
+	for e, err := range r.cfg.Catalog.Below(ctx, folder) {
 		if err != nil {
 			return sourceError(err)
-		}
-		if !catalog.Inside(folder, e.Folder) {
-			return nil
 		}
 		if err := do(e); err != nil {
 			return err
 		}
 	}
+	return nil
 }

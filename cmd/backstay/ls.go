@@ -65,7 +65,7 @@ func (a *app) lsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		entries, err := list(cmd.Context(), catalog.NewReader(opened.Root, opened.Fetch), path, deep)
+		entries, err := list(cmd.Context(), opened.Catalog, path, deep)
 		if err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func list(ctx context.Context, r *catalog.Reader, path string, deep bool) (entri
 		}
 	}
 	if deep {
-		return below(ctx, r, path), nil
+		return r.Below(ctx, path), nil
 	}
 	return children(ctx, r, path), nil
 }
@@ -124,28 +124,6 @@ func children(ctx context.Context, r *catalog.Reader, folder string) entries {
 				after = e.Name
 			}
 			more = more && len(page) > 0
-		}
-	}
-}
-
-// below goes through everything inside a folder, which is one range: in catalog
-// order the folders inside it follow it.
-func below(ctx context.Context, r *catalog.Reader, folder string) entries {
-	if folder == "/" {
-		return r.All(ctx)
-	}
-	return func(yield func(*catalog.Entry, error) bool) {
-		for e, err := range r.From(ctx, catalog.Join(folder, "\x00")) {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if !catalog.Inside(folder, e.Folder) {
-				return
-			}
-			if !yield(e, nil) {
-				return
-			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -9,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/backstay/backstay/agent"
-	"github.com/backstay/backstay/backup/catalog"
 	"github.com/backstay/backstay/backup/restore"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/wire"
@@ -55,7 +55,7 @@ func (a *app) restore(cmd *cobra.Command, found wire.Snapshot, opened *agent.Ope
 	p := a.newProgress()
 	began := a.now()
 	result, err := restore.Run(cmd.Context(), restore.Config{
-		Catalog: catalog.NewReader(opened.Root, opened.Fetch),
+		Catalog: opened.Catalog,
 		Target:  target,
 		Paths:   paths,
 		// Root has the rights, and asked: owners and devices come back too (R22).
@@ -65,10 +65,22 @@ func (a *app) restore(cmd *cobra.Command, found wire.Snapshot, opened *agent.Ope
 		},
 	})
 	p.done()
+	if lost := a.noteRestore(cmd, found.Snapshot, target, began, result, err); lost != nil {
+		a.logger(slog.LevelWarn).Warn("the restore cannot be listed among what was done", "err", lost)
+	}
 	if err != nil {
 		return err
 	}
 	return a.showRestore(found.Snapshot, target, result, a.now().Sub(began))
+}
+
+// noteRestore lists a restore among what this computer did.
+func (a *app) noteRestore(cmd *cobra.Command, snapshot, target string, began time.Time, r *restore.Result, failed error) error {
+	st, err := a.openState()
+	if err != nil {
+		return err
+	}
+	return agent.NoteRestore(cmd.Context(), st, snapshot, target, began, a.now(), r, failed)
 }
 
 // renamedJSON is something that was in the way.

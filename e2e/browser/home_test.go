@@ -52,6 +52,7 @@ func TestWindowHome(t *testing.T) {
 	changeProfile(t, s, func(p *profile.Settings) {
 		p.Folders = []profile.Folder{{Path: "~/Documents", Mandatory: true}, {Path: "~/Music"}}
 		p.Bandwidth.UpKbps = 50_000
+		p.QuotaBytes = 2_000_000_000
 		p.UserMay.CPU = false
 		// The first backup waits until somebody asks for it: the page is looked at before.
 		today := time.Now().Weekday()
@@ -63,8 +64,12 @@ func TestWindowHome(t *testing.T) {
 	becomes(t, b, "before the first backup", "Not protected. There has been no backup yet")
 	b.Follow("form[action$='/backup'] button")
 	becomes(t, b, "the first backup", "Protected. Last backup")
-	want(t, b, "home", "Back up now", "Pause", "Folders", "Settings", "user")
+	want(t, b, "home", "Back up now", "Pause", "Folders", "Activity", "Settings", "user")
+	becomes(t, b, "what room there is", "of 2 GB")
 	shots(b, "window-home")
+	b.Follow(`a[href$="/activity"]`)
+	want(t, b, "activity", "Backup", "Backed up.", "2 files", "3 MB", "sent")
+	shots(b, "window-activity")
 
 	b.Follow(`a[href$="/folders"]`)
 	becomes(t, b, "the sizes", "1.5 MB")

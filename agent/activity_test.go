@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/backup/restore"
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
+)
+
+// What the list of what was done says, and what to do about it.
+func TestActivitySentence(t *testing.T) {
+	t.Parallel()
+	backup := func(r state.Run) state.Activity { return state.Activity{Run: r, Kind: state.ActivityBackup} }
+	for _, test := range []struct {
+		name         string
+		is           state.Activity
+		text, advice string
+		tone         Tone
+	}{
+		{"complete", backup(state.Run{State: state.RunDone}), "Backed up.", "", Good},
+		{"files that cannot be read", backup(state.Run{State: state.RunDone, Unreadable: 2}), "2 files could not be read", "", Warn},
+		{"no room for some", backup(state.Run{State: state.RunFailed, Waiting: 1, Code: "E1401"}), "no room left for 1 file", "more space", Bad},
+		{"no server", backup(state.Run{State: state.RunFailed, Code: "E1001"}), "Unable to connect to the backup server", "usual network", Bad},
+		{"a wrong clock", backup(state.Run{State: state.RunFailed, Code: "E1004"}), "The backup failed.", "Set the clock", Bad},
+		{"nobody knows why", backup(state.Run{State: state.RunFailed, Error: "EOF"}), "a reason that is not known", "administrator", Bad},
+		{"a pause", backup(state.Run{State: state.RunCancelled}), "The next one goes on where it was", "", Warn},
+		{"a restore", state.Activity{Kind: state.ActivityRestore, Run: state.Run{State: state.RunDone}}, "Restored.", "", Good},
+		{"a restore of some", state.Activity{Kind: state.ActivityRestore, Failed: 1, Run: state.Run{State: state.RunDone}}, "1 file could not be brought back", "", Warn},
+		{"a full disk", state.Activity{Kind: state.ActivityRestore, Run: state.Run{State: state.RunFailed, Code: "E1505"}}, "The restore ended early.", "Make room", Bad},
+		{"a restore that was stopped", state.Activity{Kind: state.ActivityRestore, Run: state.Run{State: state.RunCancelled}}, "What is back stays", "", Warn},
+	} {
+		text, advice, tone := ActivitySentence(locale.For(locale.English), test.is)
+		if !strings.Contains(text, test.text) || !strings.Contains(advice, test.advice) || advice != "" != (test.advice != "") || tone != test.tone {
+			t.Errorf("%s: %q, %q, %s; want %q, %q, %s", test.name, text, advice, tone, test.text, test.advice, test.tone)
+		}
+	}
+}
+
+// Each file that something was wrong with says what helps.
+func TestFaultClass(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{syscall.EACCES, "denied"},
+		{&fs.PathError{Op: "open", Path: "/x", Err: syscall.EPERM}, "denied"},
+		{errs.New(errs.Local, "restore.failed", "reason", syscall.EACCES.Error()), "denied"},
+		{syscall.EIO, "disk"},
+		{syscall.ETXTBSY, "busy"},
+		{syscall.EROFS, "readonly"},
+		{syscall.ENAMETOOLONG, "name"},
+		{errs.Of(errs.LocalDiskFull), "full"},
+		{errs.Of(errs.Mismatch), "damaged"},
+		{errors.New("something else"), "other"},
+	} {
+		if got := faultClass(faultOf(restore.Problem{Path: "/x", Err: test.err})); got != test.want {
+			t.Errorf("%v is %s, want %s", test.err, got, test.want)
+		}
+	}
+}
+
+// A restore is listed as it went.
+func TestNoteRestore(t *testing.T) {
+	t.Parallel()
+	st, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &restore.Result{Progress: restore.Progress{Files: 7, Bytes: 70, Failed: 1}, RenamedCount: 2,
+		Failed: []restore.Problem{{Path: "/home/a\xff", Err: errs.New(errs.Local, "restore.failed", "reason", "permission denied")}}}
+	began := time.Now().Add(-time.Minute)
+	if err := NoteRestore(t.Context(), st, "abc", "/tmp/x", began, time.Now(), r, errs.Of(errs.LocalDiskFull)); err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := st.Activities("", 10)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("Activities = %v, %v", list, err)
+	}
+	a := list[0]
+	if a.State != state.RunFailed || a.Code != "E1505" || a.Files != 7 || a.Failed != 1 || a.Renamed != 2 || string(a.Target) != "/tmp/x" ||
+		len(a.Problems) != 1 || string(a.Problems[0].Path) != "/home/a\xff" || a.Problems[0].Reason != "permission denied" {
+		t.Errorf("it is listed as %+v", a)
+	}
+}
