@@ -23,6 +23,12 @@ func (a *Agent) next(ctx context.Context, after int64) (wire.Next, error) {
 		case <-ctx.Done():
 		}
 	}()
+	if a.isStopped() {
+		// When an administrator changes their mind, it shall not take long.
+		if err := a.client.Readmitted(ctx, pollWait); err != nil {
+			return wire.Next{}, err
+		}
+	}
 	wait := pollWait
 	if !a.Live().Online {
 		wait = 0

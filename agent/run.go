@@ -106,7 +106,7 @@ func (a *Agent) beat(ctx, sending context.Context) {
 				break
 			}
 		}
-		if !a.rest(ctx) {
+		if !a.rest(ctx, deactivatedPause) { // poll asks meanwhile
 			return
 		}
 	}
@@ -126,8 +126,7 @@ func (a *Agent) poll(ctx context.Context) {
 				return
 			}
 			if a.isStopped() {
-				// When an administrator changes their mind, it shall not take long.
-				if !a.whileStopped(ctx, about(stoppedPause)) || !a.rest(ctx) {
+				if !a.rest(ctx, stoppedPause) {
 					return
 				}
 				continue

@@ -9,9 +9,10 @@ import (
 )
 
 // How long a device that the server lets do nothing waits before it asks again
-// whether that is still so.
+// whether that is still so. One that is only stopped asks by a call which the
+// server answers when it changes.
 const (
-	stoppedPause     = 40 * time.Second
+	stoppedPause     = 5 * time.Second
 	deactivatedPause = 15 * time.Minute
 	removedPause     = 24 * time.Hour
 )
@@ -54,14 +55,16 @@ func (a *Agent) isStopped() bool {
 // rest waits while there is no use in asking the server, and returns false when
 // ctx ends. A deactivated device comes back when it is activated again. One that
 // was removed asks once a day, since a deletion can be undone for some days, and
-// never again when it is final.
-func (a *Agent) rest(ctx context.Context) bool {
+// never again when it is final. Any other that is stopped rests for stopped.
+func (a *Agent) rest(ctx context.Context, stopped time.Duration) bool {
 	a.mu.Lock()
 	e := errs.Find(a.stopped)
 	a.mu.Unlock()
 	switch {
-	case e == nil || e.Code != errs.DeviceDeactivated:
+	case e == nil:
 		return ctx.Err() == nil
+	case e.Code != errs.DeviceDeactivated:
+		return a.whileStopped(ctx, about(stopped))
 	case e.Args["state"] == "purged":
 		<-ctx.Done()
 		return false

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -23,24 +24,48 @@ func (c *Client) deviceToken(ctx context.Context) (string, error) {
 	if c.token.Token != "" && c.cfg.Now().Before(c.token.ExpiresAt.Add(-renewAhead)) {
 		return c.token.Token, nil
 	}
+	token, err := c.prove(ctx, 0)
+	if err != nil {
+		return "", err
+	}
+	c.token = token
+	return token.Token, nil
+}
+
+// Readmitted returns nil when the server, which stopped this device or its user,
+// lets it work again, and otherwise, at the latest after wait, why it does not.
+func (c *Client) Readmitted(ctx context.Context, wait time.Duration) error {
+	token, err := c.prove(ctx, wait)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token = token
+	return nil
+}
+
+// prove gets a token. A device that is stopped is told so after wait.
+func (c *Client) prove(ctx context.Context, wait time.Duration) (token Token, err error) {
 	// One attempt: the call that needs the token repeats the whole.
 	var challenge Challenge
 	req := call{method: http.MethodPost, path: "challenge", in: ChallengeRequest{DeviceID: c.cfg.DeviceID}, once: true}
 	if err := c.json(ctx, req, &challenge); err != nil {
-		return "", c.repeatable(err)
+		return token, c.repeatable(err)
 	}
 	signature, err := c.cfg.Sign(challenge.Challenge)
 	if err != nil {
-		return "", err
+		return token, err
 	}
-	var token Token
-	req = call{method: http.MethodPost, path: "token", once: true,
+	req = call{method: http.MethodPost, path: "token", once: true, think: wait,
 		in: TokenRequest{DeviceID: c.cfg.DeviceID, Challenge: challenge.Challenge, Signature: signature}}
-	if err := c.json(ctx, req, &token); err != nil {
-		return "", c.repeatable(err)
+	if wait > 0 {
+		req.path += "?wait=" + strconv.Itoa(int(min(wait, MaxWait*time.Second)/time.Second))
 	}
-	c.token = token
-	return token.Token, nil
+	if err := c.json(ctx, req, &token); err != nil {
+		return Token{}, c.repeatable(err)
+	}
+	return token, nil
 }
 
 // repeatable marks the failures of fetching a token that may pass, for the

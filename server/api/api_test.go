@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/wire"
@@ -346,6 +347,72 @@ func TestRequestsArrive(t *testing.T) {
 	}
 	if second.Waiting() != 0 {
 		t.Errorf("%d devices still wait", second.Waiting())
+	}
+}
+
+// TestStoppedWithinSeconds: a device that is stopped waits on one server until it
+// is let in again on another, whoever of the two was stopped, it or its user. What
+// a wait ends with is recorded nowhere.
+func TestStoppedWithinSeconds(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	second := h.beside()
+	alice := h.newUser("alice")
+	d := h.activate("alice").on(second)
+	write := func(do func(tx *db.Tx) error) {
+		t.Helper()
+		if err := h.DB.Write(t.Context(), do); err != nil {
+			t.Fatal(err)
+		}
+	}
+	user := func(to accounts.State) {
+		t.Helper()
+		write(func(tx *db.Tx) error {
+			return accounts.SetState(t.Context(), tx, access.System("test"), alice.ID, to, "for this test")
+		})
+	}
+	for _, c := range []struct {
+		name       string
+		stop, back func()
+		key        string
+	}{
+		{"disabled", func() { h.setState(d.DeviceID, devices.Disabled) }, func() { h.setState(d.DeviceID, devices.Active) }, "device.disabled"},
+		{"its user disabled", func() { user(accounts.Disabled) }, func() { user(accounts.Active) }, "error.E1102"},
+		{"its user preserved", func() { user(accounts.Preserved) }, func() { user(accounts.Active) }, "error.E1103"},
+	} {
+		c.stop()
+		if _, err := d.Next(t.Context(), 30*time.Second, 0); errs.Find(err) == nil || errs.Find(err).Key != c.key {
+			t.Fatalf("%s: Next = %v, want %s", c.name, err, c.key)
+		}
+		before := h.refusals()
+		if err := d.Readmitted(t.Context(), time.Second); errs.Find(err) == nil || errs.Find(err).Key != c.key {
+			t.Errorf("%s: Readmitted = %v, want %s", c.name, err, c.key)
+		}
+		if n := h.refusals() - before; n != 0 {
+			t.Errorf("%s: the end of a wait is recorded %d times", c.name, n)
+		}
+		readmitted := make(chan error, 1)
+		go func() { readmitted <- d.Readmitted(t.Context(), 50*time.Second) }()
+		for second.Waiting() == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		c.back()
+		if err := <-readmitted; err != nil {
+			t.Errorf("%s: it is not let in again: %v", c.name, err)
+		}
+		if _, err := d.Next(t.Context(), 0, 0); err != nil {
+			t.Errorf("%s: Next = %v", c.name, err)
+		}
+	}
+	if second.Waiting() != 0 {
+		t.Errorf("%d devices still wait", second.Waiting())
+	}
+
+	// Only who signs is kept waiting: others learn nothing, and cost nothing.
+	h.setState(d.DeviceID, devices.Disabled)
+	stranger := second.client(d.DeviceID, func([]byte) ([]byte, error) { return make([]byte, ed25519.SignatureSize), nil })
+	if err := stranger.Readmitted(t.Context(), time.Minute); errs.KindOf(err) != errs.Unauthenticated {
+		t.Errorf("by a signature that is none: %v, want Unauthenticated", err)
 	}
 }
 

@@ -129,6 +129,9 @@ func (a *API) token(w http.ResponseWriter, r *http.Request, by access.Caller) er
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
+	if err := a.held(r, in); err != nil {
+		return err
+	}
 	token, expires, err := devices.Prove(r.Context(), a.DB, a.Keys, a.Vault.StoreID(), devices.ID(in.DeviceID), in.Challenge, in.Signature, by)
 	if err != nil {
 		return err

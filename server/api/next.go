@@ -60,6 +60,36 @@ func (a *API) next(w http.ResponseWriter, r *http.Request, by access.Caller) err
 	}
 }
 
+// held keeps a device waiting that is stopped and knows it, for as long as it
+// wants to wait and that is so; then it is why. Nothing of that is recorded: it
+// was when the device was told first.
+func (a *API) held(r *http.Request, in wire.TokenRequest) error {
+	wait, err := number(r, "wait")
+	if err != nil || wait == 0 {
+		return err
+	}
+	device := devices.ID(in.DeviceID)
+	wake := a.waiting.begin(device)
+	defer a.waiting.end(device, wake)
+	end := time.NewTimer(time.Duration(min(wait, wire.MaxWait)) * time.Second)
+	defer end.Stop()
+	for {
+		refused, err := devices.Held(r.Context(), a.DB, a.Keys, a.Vault.StoreID(), device, in.Challenge, in.Signature)
+		if refused == nil || err != nil {
+			return err
+		}
+		select {
+		case <-wake:
+		case <-end.C:
+			return refused
+		case <-a.waiting.stop:
+			return refused
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
+	}
+}
+
 // number is a number in the query, 0 when it is not there.
 func number(r *http.Request, name string) (int64, error) {
 	text := r.URL.Query().Get(name)

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/backup"
@@ -90,7 +91,7 @@ func Prove(ctx context.Context, d *db.DB, ring *keys.Ring, store backup.UUID, id
 			refused = wrong
 			return nil
 		}
-		message := append(append(append([]byte{}, uid[:]...), store[:]...), challenge...)
+		message := proof(uid, store, challenge)
 		if err := crypt.VerifySignature(device.SigningKey, "token", message, signature); err != nil {
 			if refused, err = formerly(ctx, tx, ring, from, device, message, signature); refused != nil || err != nil {
 				return err
@@ -117,6 +118,38 @@ func Prove(ctx context.Context, d *db.DB, ring *keys.Ring, store backup.UUID, id
 		return "", time.Time{}, err
 	}
 	return token, expires, nil
+}
+
+// Held says why a device may not work that signed its challenge, as Prove does,
+// where that may change at any time and without the device: an administrator
+// stopped it, or its user. In every other case it is nil, and Prove says the rest.
+// It uses nothing up and records nothing.
+func Held(ctx context.Context, d *db.DB, ring *keys.Ring, store backup.UUID, id ID, challenge, signature []byte) (refused, err error) {
+	until, ok := ours(ring, id, challenge)
+	uid, bad := backup.ParseUUID(string(id))
+	if !ok || bad != nil {
+		return nil, nil
+	}
+	err = d.Read(ctx, func(tx *db.Tx) error {
+		device, err := Find(ctx, tx, id)
+		if errs.KindOf(err) == errs.NotFound {
+			return nil
+		}
+		if err != nil || !tx.Now().Before(until) || crypt.VerifySignature(device.SigningKey, "token", proof(uid, store, challenge), signature) != nil {
+			return err
+		}
+		refused, err = allowed(ctx, tx, device)
+		return err
+	})
+	if errs.Is(refused, errs.DeviceDeactivated) {
+		return nil, err
+	}
+	return refused, err
+}
+
+// proof is what a device signs to prove itself to a vault.
+func proof(device, store backup.UUID, challenge []byte) []byte {
+	return slices.Concat(device[:], store[:], challenge)
 }
 
 func issue(ctx context.Context, tx *db.Tx, id ID) (string, time.Time, error) {
