@@ -55,7 +55,7 @@ func (a *app) activateCommand() *cobra.Command {
 		if err != nil {
 			return usageError(cmd, err)
 		}
-		if err := server.check(cmd); err != nil {
+		if err := a.askWho(cmd, &server, &in); err != nil {
 			return err
 		}
 		if in.Username == "" && in.keyFile == "" {
@@ -86,6 +86,20 @@ func (a *app) activateCommand() *cobra.Command {
 	flags.StringArrayVar(&in.maps, "map", nil, a.say.T("cli.flag.map"))
 	flags.BoolVar(&in.keepUnlinked, "keep-unlinked", false, a.say.T("cli.activate.flag.keep_unlinked"))
 	return a.withJSON(cmd)
+}
+
+// askWho asks somebody at the terminal for the server and the user that nothing
+// named.
+func (a *app) askWho(cmd *cobra.Command, server *serverFlags, in *activating) (err error) {
+	asks := in.Username == "" && in.keyFile == "" && a.asks()
+	if asks || server.url == "" && a.asks() {
+		fmt.Fprintln(a.errOut, a.say.T("window.activate"))
+	}
+	if err := server.check(cmd); err != nil || !asks {
+		return err
+	}
+	in.Username, err = a.ask(cmd.Context(), a.say.T("cli.activate.ask.user"), "")
+	return err
 }
 
 // activate makes this computer a device.

@@ -39,12 +39,12 @@ func TestChoosingWhatComesBack(t *testing.T) {
 	} {
 		server, chosen := offering(t, offer, c.preview)
 		s := sit(t, t.TempDir(), append([]string{"activate", "--system-device", "--user", "ann", "--password-file", password}, server.flags...)...)
-		s.answer("What should this computer be? [1]", "")
+		s.Answer("What should this computer be? [1]", "")
 		for i := 0; i < len(c.talk); i += 2 {
 			if strings.HasSuffix(c.talk[i], "]") {
-				s.answer(c.talk[i], c.talk[i+1])
+				s.Answer(c.talk[i], c.talk[i+1])
 			} else {
-				s.expect(c.talk[i])
+				s.Expect(c.talk[i])
 			}
 		}
 		s.end()
@@ -102,19 +102,19 @@ func TestActivationGoesOn(t *testing.T) {
 	activate := append([]string{"activate", "--system-device", "--user", "ann"}, server.flags...)
 
 	s := sit(t, dir, activate...)
-	s.secret("assword", "Secret-One")
-	s.answer("What should this computer be? [1]", "")
+	s.Secret("assword", "Secret-One")
+	s.Answer("What should this computer be? [1]", "")
 	s.end()
 
 	s = sit(t, dir, activate...)
-	s.expect("The activation for ann goes on where it was.")
-	s.answer("What should this computer be? [1]", "")
+	s.Expect("The activation for ann goes on where it was.")
+	s.Answer("What should this computer be? [1]", "")
 	s.end()
 
 	over.Store(true)
 	s = sit(t, dir, activate...)
-	s.secret("assword", "Secret-One")
-	s.answer("What should this computer be? [1]", "")
+	s.Secret("assword", "Secret-One")
+	s.Answer("What should this computer be? [1]", "")
 	s.end()
 	if n := finished.Load(); n != 3 {
 		t.Errorf("ended %d times, want 3", n)

@@ -65,9 +65,9 @@ func TestChoosingOnATerminal(t *testing.T) {
 		s := sit(t, t.TempDir(), append([]string{"activate", "--system-device", "--user", "ann", "--password-file", password}, server.flags...)...)
 		for i := 0; i < len(c.talk); i += 2 {
 			if strings.HasSuffix(c.talk[i], "]") {
-				s.answer(c.talk[i], c.talk[i+1])
+				s.Answer(c.talk[i], c.talk[i+1])
 			} else {
-				s.expect(c.talk[i])
+				s.Expect(c.talk[i])
 			}
 		}
 		s.end()

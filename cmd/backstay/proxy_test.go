@@ -26,16 +26,16 @@ func TestProxyAsksAtTheTerminal(t *testing.T) {
 	c.flags[1] = strings.Replace(c.flags[1], "127.0.0.1", proxytest.WebHost, 1)
 	dir := t.TempDir()
 	s := sit(t, dir, append([]string{"register", "--proxy", proxy.Addr}, c.flags...)...)
-	s.expect("requires a user name and password")
-	s.answer("User name for the proxy:", "eve")
-	s.secret("Password for the proxy:", "wrong")
-	s.expect("does not accept")
-	s.answer("User name for the proxy: [eve]", proxytest.Username)
-	s.secret("Password for the proxy:", proxytest.Password)
+	s.Expect("requires a user name and password")
+	s.Answer("User name for the proxy:", "eve")
+	s.Secret("Password for the proxy:", "wrong")
+	s.Expect("does not accept")
+	s.Answer("User name for the proxy: [eve]", proxytest.Username)
+	s.Secret("Password for the proxy:", proxytest.Password)
 	if status := s.end(); status != exitRefused {
-		t.Errorf("exit status %d; the screen shows\n%s", status, s.shown())
+		t.Errorf("exit status %d; the screen shows\n%s", status, s.Shown())
 	}
-	if strings.Contains(s.shown(), proxytest.Password) {
+	if strings.Contains(s.Shown(), proxytest.Password) {
 		t.Error("the screen shows the password")
 	}
 	kept, err := os.ReadFile(filepath.Join(dir, "state", "connection.json"))

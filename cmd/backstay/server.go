@@ -21,27 +21,22 @@ type serverFlags struct {
 	fingerprint string
 	proxy       proxyFlags
 
-	getenv func(string) string
+	a *app
 }
 
 func (s *serverFlags) add(a *app, cmd *cobra.Command) {
-	s.getenv = a.getenv
+	s.a = a
 	cmd.Flags().StringVar(&s.url, "server", "", a.say.T("cli.activate.flag.server"))
 	cmd.Flags().StringVar(&s.fingerprint, "ca-fingerprint", "", a.say.T("cli.activate.flag.ca_fingerprint"))
 	cmd.Flags().StringVar(&s.proxy.address, "proxy", "", a.say.T("cli.flag.proxy"))
 	s.proxy.addUser(a, cmd, "proxy-")
 }
 
-// check brings both into the form that they are kept in. Without an address the
-// first server is meant of those that the administrator named.
+// check brings both into the form that they are kept in.
 func (s *serverFlags) check(cmd *cobra.Command) (err error) {
 	if s.url == "" {
-		editions, err := connection.Editions(s.getenv)
-		if err != nil {
+		if err := s.choose(cmd.Context()); err != nil {
 			return err
-		}
-		if len(editions) > 0 {
-			s.url, s.fingerprint = editions[0].URL, cmp.Or(s.fingerprint, editions[0].Fingerprint)
 		}
 	}
 	if s.url == "" {
@@ -56,6 +51,32 @@ func (s *serverFlags) check(cmd *cobra.Command) (err error) {
 		}
 	}
 	return nil
+}
+
+// choose takes one of the servers that the administrator named. Which of several,
+// and what others there are, somebody at the terminal says; without anybody there
+// the first is meant.
+func (s *serverFlags) choose(ctx context.Context) error {
+	editions, err := connection.Editions(s.a.getenv)
+	if err != nil {
+		return err
+	}
+	n := 0
+	if len(editions) > 1 && s.a.asks() {
+		var names []string
+		for _, e := range editions {
+			names = append(names, safe(e.Name))
+		}
+		if n, err = s.a.pick(ctx, s.a.say.T("cli.server.ask"), append(names, s.a.say.T("window.server.other"))); err != nil {
+			return err
+		}
+	}
+	if n < len(editions) {
+		s.url, s.fingerprint = editions[n].URL, cmp.Or(s.fingerprint, editions[n].Fingerprint)
+	} else if s.a.asks() {
+		s.url, err = s.a.ask(ctx, s.a.say.T("cli.server.ask.address"), "")
+	}
+	return err
 }
 
 // config is the way to the server that the flags name, and otherwise the one
