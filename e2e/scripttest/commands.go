@@ -50,6 +50,13 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"keep":          keep,
 	"setpassword":   setPassword,
 	"invite":        invite,
+	"sit":           sit,
+	"shown":         shown,
+	"answer":        answer,
+	"secret":        secret,
+	"rise":          rise,
+	"computer":      computer,
+	"console":       consoleCommand,
 }
 
 // activate makes the script's computer a device of ann: activate [FLAG...]
@@ -180,7 +187,7 @@ func happens(ts *testscript.TestScript, _ bool, args []string) {
 	pattern, err := regexp.Compile(args[0])
 	ts.Check(err)
 	var last string
-	if !within(30*time.Second, func() bool {
+	if !within(2*time.Minute, func() bool {
 		ts.Exec(args[1], args[2:]...)
 		last = ts.ReadFile("stdout") + ts.ReadFile("stderr")
 		return pattern.MatchString(last)

@@ -39,6 +39,19 @@ func deviceCommand(ts *testscript.TestScript, _ bool, args []string) {
 	c.post(c.deviceAt(args[0])+"/"+args[1], form)
 }
 
+// consoleCommand sends a form of the console: console PATH [FIELD=VALUE]...
+func consoleCommand(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) == 0 {
+		ts.Fatalf("usage: console PATH [FIELD=VALUE]...")
+	}
+	form := url.Values{}
+	for _, arg := range args[1:] {
+		name, value, _ := strings.Cut(arg, "=")
+		form.Set(name, value)
+	}
+	newConsole(ts).post(args[0], form)
+}
+
 // deviceAt is the page of a device, by its name.
 func (c *console) deviceAt(name string) string {
 	is := regexp.MustCompile(`/admin/devices/([0-9a-f-]{36})"[^>]*>(?:<bdi>)?` + regexp.QuoteMeta(name))

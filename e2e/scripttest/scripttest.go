@@ -73,6 +73,7 @@ func Run(t *testing.T, dsn func(testing.TB) string) {
 		Setup: func(env *testscript.Env) error {
 			env.Values[mailServer{}], env.Values[takenMails{}] = mails, map[*mailtest.Mail]bool{}
 			env.Values[apps{}] = map[string]*app{}
+			env.Values[testKey{}], env.Values[seatKey{}] = env.T().(testing.TB), new(*seat)
 			env.Setenv("SQUID", proxy.Addr)
 			if err := os.WriteFile(filepath.Join(env.WorkDir, "proxy-password"), []byte(proxytest.Password+"\n"), 0o600); err != nil {
 				return err

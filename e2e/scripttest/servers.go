@@ -227,7 +227,7 @@ func firstServer(ts *testscript.TestScript, data string, flags []string) error {
 // environ is the script's environment for a program that the driver starts.
 func environ(ts *testscript.TestScript) []string {
 	env := os.Environ()
-	for _, name := range []string{"HOME", "LANG", "LC_ALL", "LANGUAGE", "XDG_DATA_HOME", "BACKSTAY_STATE", serverDB} {
+	for _, name := range []string{"HOME", "LANG", "LC_ALL", "LANGUAGE", "XDG_DATA_HOME", "BACKSTAY_STATE", "BACKSTAY_EDITIONS", serverDB} {
 		env = append(env, name+"="+ts.Getenv(name))
 	}
 	return env
