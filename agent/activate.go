@@ -256,7 +256,7 @@ func rememberRestore(st *state.State, out wire.Activated, maps []state.PathMap) 
 	case out.Restore == nil:
 		return nil
 	case old != nil && old.ID == out.Restore.ID:
-		old.Token, old.Expires, old.State, old.Code, old.Key = out.Restore.Token, out.Restore.ExpiresAt, wire.RestoreRunning, "", ""
+		old.Token, old.Expires, old.State, old.Note = out.Restore.Token, out.Restore.ExpiresAt, wire.RestoreRunning, errs.Note{}
 		return st.SetRestore(old)
 	}
 	return st.SetRestore(restoreOf(*out.Restore, maps, time.Now()))

@@ -34,14 +34,11 @@ func (a *Agent) noteBackup(run state.Run, result *control.Result) {
 func NoteRestore(ctx context.Context, st *state.State, snapshot, target string, began, ended time.Time, r *restore.Result, failed error) error {
 	x := state.Activity{Kind: state.ActivityRestore, Target: []byte(target), Failed: r.Progress.Failed, Renamed: r.RenamedCount,
 		Run: state.Run{State: state.RunDone, Started: began, Ended: ended, Snapshot: snapshot, Files: r.Files, Bytes: r.Bytes}}
-	switch e := errs.Find(failed); {
+	switch {
 	case failed != nil && ctx.Err() != nil:
 		x.State = state.RunCancelled
 	case failed != nil:
-		x.State, x.Error = state.RunFailed, failed.Error()
-		if e != nil {
-			x.Code, x.Key = string(e.Code), e.Key
-		}
+		x.State, x.Error, x.Note = state.RunFailed, failed.Error(), errs.NoteOf(failed)
 	}
 	for _, p := range r.Failed {
 		x.Problems = append(x.Problems, faultOf(p))
@@ -65,7 +62,7 @@ func faultOf(p restore.Problem) state.Fault {
 func (a *Agent) noteBack(r *state.Restore) {
 	p := RestoreProgress(r)
 	x := state.Activity{Kind: state.ActivityRestore, Failed: p.Errors,
-		Run: state.Run{State: state.RunDone, Code: r.Code, Key: r.Key, Started: r.Began, Ended: r.Ended, Snapshot: r.Snapshot[:min(16, len(r.Snapshot))],
+		Run: state.Run{State: state.RunDone, Note: r.Note, Started: r.Began, Ended: r.Ended, Snapshot: r.Snapshot[:min(16, len(r.Snapshot))],
 			Files: p.Files, Bytes: p.Bytes}}
 	switch r.State {
 	case wire.RestoreCancelled:
@@ -87,7 +84,7 @@ func (a *Agent) noteBack(r *state.Restore) {
 // ActivitySentence is how something that was done went, and what to do about it
 // if there is anything.
 func ActivitySentence(say *locale.Printer, a state.Activity) (text, advice string, tone Tone) {
-	why := Why(a.Run)
+	why := a.Run.Failure()
 	switch {
 	case a.State == state.RunCancelled:
 		return say.T("activity." + a.Kind + ".cancelled"), "", Warn

@@ -26,14 +26,14 @@ func TestActivitySentence(t *testing.T) {
 	}{
 		{"complete", backup(state.Run{State: state.RunDone}), "Backed up.", "", Good},
 		{"files that cannot be read", backup(state.Run{State: state.RunDone, Unreadable: 2}), "2 files could not be read", "", Warn},
-		{"no room for some", backup(state.Run{State: state.RunFailed, Waiting: 1, Code: "E1401"}), "no room left for 1 file", "more space", Bad},
-		{"no server", backup(state.Run{State: state.RunFailed, Code: "E1001"}), "Unable to connect to the backup server", "usual network", Bad},
-		{"a wrong clock", backup(state.Run{State: state.RunFailed, Code: "E1004"}), "The backup failed.", "Set the clock", Bad},
+		{"no room for some", backup(state.Run{State: state.RunFailed, Waiting: 1, Note: errs.NoteOf(errs.Of(errs.QuotaUsedUp))}), "no room left for 1 file", "more space", Bad},
+		{"no server", backup(state.Run{State: state.RunFailed, Note: errs.NoteOf(errs.Of(errs.CannotConnect))}), "Unable to connect to the backup server", "usual network", Bad},
+		{"a wrong clock", backup(state.Run{State: state.RunFailed, Note: errs.NoteOf(errs.Of(errs.ClockSkew))}), "The backup failed.", "Set the clock", Bad},
 		{"nobody knows why", backup(state.Run{State: state.RunFailed, Error: "EOF"}), "a reason that is not known", "administrator", Bad},
 		{"a pause", backup(state.Run{State: state.RunCancelled}), "The next one goes on where it was", "", Warn},
 		{"a restore", state.Activity{Kind: state.ActivityRestore, Run: state.Run{State: state.RunDone}}, "Restored.", "", Good},
 		{"a restore of some", state.Activity{Kind: state.ActivityRestore, Failed: 1, Run: state.Run{State: state.RunDone}}, "1 file could not be brought back", "", Warn},
-		{"a full disk", state.Activity{Kind: state.ActivityRestore, Run: state.Run{State: state.RunFailed, Code: "E1505"}}, "The restore ended early.", "Make room", Bad},
+		{"a full disk", state.Activity{Kind: state.ActivityRestore, Run: state.Run{State: state.RunFailed, Note: errs.NoteOf(errs.Of(errs.LocalDiskFull))}}, "The restore ended early.", "Make room", Bad},
 		{"a restore that was stopped", state.Activity{Kind: state.ActivityRestore, Run: state.Run{State: state.RunCancelled}}, "What is back stays", "", Warn},
 	} {
 		text, advice, tone := ActivitySentence(locale.For(locale.English), test.is)

@@ -266,7 +266,7 @@ func (a *Agent) status() wire.Status {
 	defer a.mu.Unlock()
 	s := wire.Status{State: wire.StateIdle, Folders: folders, Hardware: Hardware(), ClientVersion: version.Number(), Choices: a.untold()}
 	if run, ok, err := a.state.LastRun(); err == nil && ok && run.State == state.RunFailed {
-		s.State, s.Code = wire.StateFailed, run.Code
+		s.State, s.Code = wire.StateFailed, string(run.Code)
 	}
 	if a.facts.Settings.Paused(a.now()) {
 		s.State = wire.StatePaused

@@ -54,16 +54,13 @@ func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, pr
 	switch {
 	case err == nil && result.Waiting > 0:
 		// All else is safe; this device is not, until there is room.
-		run.State, run.Waiting, run.Code, run.Key = state.RunFailed, result.Waiting, string(result.Quota.Code), result.Quota.Key
+		run.State, run.Waiting, run.Note = state.RunFailed, result.Waiting, errs.NoteOf(result.Quota.Err())
 	case err == nil:
 		run.State, run.LastDone = state.RunDone, run.Ended
 	case ctx.Err() != nil:
 		run.State = state.RunCancelled
 	default:
-		run.State, run.Error = state.RunFailed, err.Error()
-		if e := errs.Find(err); e != nil {
-			run.Code, run.Key = string(e.Code), e.Key
-		}
+		run.State, run.Error, run.Note = state.RunFailed, err.Error(), errs.NoteOf(err)
 	}
 	a.noteBackup(run, result)
 	if err := errors.Join(err, a.state.SetLastRun(run)); err != nil {
@@ -146,9 +143,8 @@ func (a *Agent) end(run state.Run, err error) {
 		a.facts.Failures++
 		a.failure = errs.Find(err)
 		if e := errs.Find(err); e != nil && e.Code == errs.ServerBusy {
-			if minutes, ok := e.Args["n"].(int64); ok {
-				a.facts.Wait = time.Duration(min(minutes, 24*60)) * time.Minute
-			}
+			minutes, _ := e.Int("n")
+			a.facts.Wait = time.Duration(min(minutes, 24*60)) * time.Minute
 		}
 	}
 	a.poke()

@@ -120,7 +120,7 @@ func (a *Agent) hearAsked() (heard bool, err error) {
 		}
 	case r != nil && r.ID == asked.ID && len(r.Parts) > 0 && !over(r):
 		err = a.back.change(a.state, r.ID, func(r *state.Restore) {
-			r.Token, r.Expires, r.State, r.Code, r.Key = asked.Token, asked.Expires, wire.RestoreRunning, "", ""
+			r.Token, r.Expires, r.State, r.Note = asked.Token, asked.Expires, wire.RestoreRunning, errs.Note{}
 		})
 	default:
 		if r != nil && r.ID != asked.ID {
@@ -145,7 +145,7 @@ func (a *Agent) bringBack(ctx context.Context, r *state.Restore) error {
 			}
 		}
 	}()
-	err := a.back.change(a.state, r.ID, func(r *state.Restore) { r.State, r.Code, r.Key = wire.RestoreRunning, "", "" })
+	err := a.back.change(a.state, r.ID, func(r *state.Restore) { r.State, r.Note = wire.RestoreRunning, errs.Note{} })
 	if err != nil {
 		return err
 	}
@@ -245,13 +245,10 @@ func (a *Agent) settle(id string, err error) {
 	if err == nil || errors.Is(err, errAsked) {
 		return
 	}
-	to, e := afterFailure(err), errs.Find(err)
+	to, why := afterFailure(err), errs.NoteOf(err)
 	a.cfg.Log.Warn("files do not come back for now", "state", to, "err", err)
 	err = a.back.change(a.state, id, func(r *state.Restore) {
-		if r.State = to; e != nil {
-			r.Code, r.Key = string(e.Code), e.Key
-		}
-		if over(r) {
+		if r.State, r.Note = to, why; over(r) {
 			r.Ended, r.Token = a.now(), ""
 		}
 	})
@@ -295,7 +292,7 @@ func (a *Agent) restoring() *wire.Restoring {
 	if r == nil || r.Told {
 		return nil
 	}
-	return &wire.Restoring{ID: r.ID, State: r.State, Code: r.Code, Progress: RestoreProgress(r)}
+	return &wire.Restoring{ID: r.ID, State: r.State, Code: string(r.Code), Progress: RestoreProgress(r)}
 }
 
 // toldRestore notes that the server knows how the restore ended.

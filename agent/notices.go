@@ -54,8 +54,8 @@ func (a *Agent) noticeFacts(told state.Told) notice.Facts {
 	defer a.mu.Unlock()
 	f := notice.Facts{Now: a.now(), Settings: a.facts.Settings, Stopped: errs.Find(a.stopped),
 		Run: run.State, Failure: a.failure, LastDone: run.LastDone, Began: a.facts.Started, Told: told}
-	if f.Failure == nil && run.Key != "" { // of before this program started
-		f.Failure = &errs.Error{Kind: errs.Local, Code: errs.Code(run.Code), Key: run.Key}
+	if f.Failure == nil { // of before this program started
+		f.Failure = run.Failure()
 	}
 	return f
 }

@@ -78,7 +78,7 @@ func (s Standing) Failure() error {
 		return s.Live.Failure.Err()
 	}
 	if s.Ran && s.Run.State == state.RunFailed {
-		if e := Why(s.Run); e != nil {
+		if e := s.Run.Failure(); e != nil {
 			return e
 		}
 		return errors.New(s.Run.Error)
@@ -101,19 +101,7 @@ func (s Standing) Stopped() *errs.Error {
 // Removed reports whether an administrator removed this device.
 func (s Standing) Removed() bool {
 	e := s.Stopped()
-	// The last backup's failure has its key and no arguments.
-	return e != nil && (removed(e) || e.Key == "error.E1208.deleted")
-}
-
-// Why is why a backup failed, nil when that is nothing that was expected.
-func Why(r state.Run) *errs.Error {
-	if e, ok := errs.ByCode(r.Code, nil); ok && r.Key == "" {
-		return e
-	}
-	if r.Key == "" {
-		return nil
-	}
-	return &errs.Error{Kind: errs.Local, Code: errs.Code(r.Code), Key: r.Key}
+	return e != nil && removed(e)
 }
 
 // Left is how long the running backup still takes, as it goes; 0 while nobody

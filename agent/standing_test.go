@@ -7,6 +7,7 @@ import (
 
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
@@ -30,12 +31,12 @@ func TestSentence(t *testing.T) {
 		{"long ago, rare backups", Standing{Settings: rare, Ran: true, Run: state.Run{LastDone: hours(30)}}, "Protected", true},
 		{"failed since", Standing{Ran: true, Run: state.Run{State: state.RunFailed, LastDone: hours(2)}}, "Protected", true},
 		{"never succeeded", Standing{Ran: true, Run: state.Run{State: state.RunFailed}}, "No backup has succeeded", false},
-		{"deactivated", Standing{Ran: true, Run: state.Run{State: state.RunFailed, Code: "E1208", LastDone: hours(2)}}, "deactivated", false},
-		{"removed", Standing{Ran: true, Run: state.Run{State: state.RunFailed, Code: "E1208", Key: "error.E1208.deleted", LastDone: hours(2)}}, "Not protected. This device was removed by an administrator.", false},
-		{"its user is preserved", Standing{Live: &control.Live{Failure: &control.Failure{Code: "E1103", Key: "error.E1103"}}, Ran: true, Run: state.Run{LastDone: hours(2)}}, "Not protected. Your account is preserved", false},
-		{"disabled", Standing{Live: &control.Live{Failure: &control.Failure{Key: "device.disabled"}}, Ran: true, Run: state.Run{LastDone: hours(2)}}, "Not protected. An administrator", false},
-		{"offline", Standing{Live: &control.Live{Failure: &control.Failure{Code: "E1001", Key: "error.E1001"}}, Ran: true, Run: state.Run{LastDone: hours(2)}}, "Protected", true},
-		{"active again", Standing{Live: &control.Live{Online: true}, Ran: true, Run: state.Run{State: state.RunFailed, Code: "E1208", LastDone: hours(2)}}, "Protected", true},
+		{"deactivated", Standing{Ran: true, Run: state.Run{State: state.RunFailed, Note: errs.NoteOf(errs.Of(errs.DeviceDeactivated)), LastDone: hours(2)}}, "deactivated", false},
+		{"removed", Standing{Ran: true, Run: state.Run{State: state.RunFailed, Note: errs.NoteOf(errs.Of(errs.DeviceDeactivated, "state", "deleted")), LastDone: hours(2)}}, "Not protected. This device was removed by an administrator.", false},
+		{"its user is preserved", Standing{Live: &control.Live{Failure: &control.Failure{Note: errs.Note{Code: "E1103", Key: "error.E1103"}}}, Ran: true, Run: state.Run{LastDone: hours(2)}}, "Not protected. Your account is preserved", false},
+		{"disabled", Standing{Live: &control.Live{Failure: &control.Failure{Note: errs.Note{Key: "device.disabled"}}}, Ran: true, Run: state.Run{LastDone: hours(2)}}, "Not protected. An administrator", false},
+		{"offline", Standing{Live: &control.Live{Failure: &control.Failure{Note: errs.Note{Code: "E1001", Key: "error.E1001"}}}, Ran: true, Run: state.Run{LastDone: hours(2)}}, "Protected", true},
+		{"active again", Standing{Live: &control.Live{Online: true}, Ran: true, Run: state.Run{State: state.RunFailed, Note: errs.NoteOf(errs.Of(errs.DeviceDeactivated)), LastDone: hours(2)}}, "Protected", true},
 		{"running here", Standing{Busy: true}, "Backing up", true},
 		{"running in the agent", Standing{Live: &control.Live{Running: true, Progress: &wire.Progress{Files: 3214, TotalFiles: 61659}}},
 			"Backing up: 3,214 of 61,659 files", true},
@@ -43,7 +44,7 @@ func TestSentence(t *testing.T) {
 			"Backing up: 10 of 50 files, 4 min left.", true},
 		{"paused", Standing{Settings: paused, Ran: true, Run: state.Run{LastDone: hours(2)}}, "Backups are paused until 13:00.", true},
 		{"paused, and unprotected", Standing{Settings: paused, Ran: true, Run: state.Run{LastDone: hours(48)}}, "Backups are paused", false},
-		{"unreachable for long", Standing{Live: &control.Live{Failure: &control.Failure{Code: "E1001", Key: "error.E1001"}}, Ran: true, Run: state.Run{LastDone: hours(72)}},
+		{"unreachable for long", Standing{Live: &control.Live{Failure: &control.Failure{Note: errs.Note{Code: "E1001", Key: "error.E1001"}}}, Ran: true, Run: state.Run{LastDone: hours(72)}},
 			"Not protected since 20 Nov 2026. Unable to connect", false},
 		{"on battery for long", Standing{Live: &control.Live{Online: true, Blocked: []control.Obstacle{{By: "battery"}}}, Ran: true, Run: state.Run{LastDone: hours(72)}},
 			"Not protected since 20 Nov 2026. The battery is too low", false},

@@ -135,7 +135,7 @@ func RetryAfter(err error) int {
 	if e == nil {
 		return 0
 	}
-	n, _ := e.Args["n"].(int)
+	n, _ := e.Int("n")
 	switch {
 	case e.Code == TooManyAttempts:
 		return max(n, 1)

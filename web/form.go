@@ -42,7 +42,7 @@ func (f *Form) Add(p *locale.Printer, err error) bool {
 		return true
 	}
 	f.Problem = &Problem{Text: p.Error(err), Code: string(expected.Code)}
-	if n, ok := expected.Args["n"].(int); ok && expected.Code == errs.TooManyAttempts {
+	if n, ok := expected.Int("n"); ok && expected.Code == errs.TooManyAttempts {
 		f.Problem.Wait = n
 	}
 	return true

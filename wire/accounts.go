@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
 )
 
 // What the calls about accounts say, before there is a device and after.
@@ -33,8 +34,13 @@ type PasswordPolicy struct {
 
 // PasswordRule is one line of the checklist: a message key and its values.
 type PasswordRule struct {
-	Key  string         `json:"key"`
-	Data map[string]any `json:"data,omitempty"`
+	Key  string      `json:"key"`
+	Data errs.Values `json:"data,omitempty"`
+}
+
+// Text is the rule in words.
+func (r PasswordRule) Text(say *locale.Printer) string {
+	return say.Error(&errs.Error{Key: r.Key, Args: r.Data})
 }
 
 // How people sign in.

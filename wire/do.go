@@ -306,9 +306,7 @@ func readProblem(r *http.Response, body io.Reader) (p Problem, ok bool) {
 	if media != MediaTypeProblem {
 		return p, false
 	}
-	dec := json.NewDecoder(io.LimitReader(body, MaxJSON))
-	dec.UseNumber()
-	return p, dec.Decode(&p) == nil
+	return p, json.NewDecoder(io.LimitReader(body, MaxJSON)).Decode(&p) == nil
 }
 
 // Refusal is in the chain of every error by which the server itself said no.
@@ -324,31 +322,14 @@ func (r *Refusal) Error() string {
 
 // failure is the expected failure that the problem stands for.
 func (p Problem) failure(status int) error {
-	args := make(map[string]any, len(p.Data))
-	for name, value := range p.Data {
-		switch v := value.(type) {
-		case json.Number:
-			if whole, err := v.Int64(); err == nil {
-				value = whole
-			} else if f, err := v.Float64(); err == nil {
-				value = f
-			}
-		case string:
-			// A message shows an instant as its reader's day.
-			if at, err := time.Parse(time.RFC3339, v); err == nil {
-				value = at
-			}
-		}
-		args[name] = value
-	}
 	cause := &Refusal{Status: status, Detail: p.Detail, RequestID: p.RequestID}
-	if e, ok := errs.ByCode(p.Code, args); ok {
+	if e, ok := errs.ByCode(p.Code, p.Data); ok {
 		return e.Because(cause)
 	}
 	if p.Key == "" {
 		return errs.New(kindOf(status), "server.refused", "detail", p.Detail).Because(cause)
 	}
-	return (&errs.Error{Kind: kindOf(status), Key: p.Key, Args: args}).Because(cause)
+	return (&errs.Error{Kind: kindOf(status), Key: p.Key, Args: p.Data}).Because(cause)
 }
 
 // kindOf is the kind behind a status, for failures that carry no code.

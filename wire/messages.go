@@ -7,6 +7,8 @@ package wire
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/backstay/backstay/errs"
 )
 
 // Limits of the protocol.
@@ -31,15 +33,15 @@ const (
 
 // Problem is an error as RFC 9457 has it, with the product's code.
 type Problem struct {
-	Type      string         `json:"type,omitempty"`
-	Title     string         `json:"title"`
-	Status    int            `json:"status"`
-	Detail    string         `json:"detail"`
-	Code      string         `json:"code,omitempty"`
-	Key       string         `json:"key,omitempty"` // message key, so that the client can say it in its own language
-	Retryable bool           `json:"retryable"`
-	RequestID string         `json:"request_id,omitempty"`
-	Data      map[string]any `json:"data,omitempty"`
+	Type      string      `json:"type,omitempty"`
+	Title     string      `json:"title"`
+	Status    int         `json:"status"`
+	Detail    string      `json:"detail"`
+	Code      string      `json:"code,omitempty"`
+	Key       string      `json:"key,omitempty"` // message key, so that the client can say it in its own language
+	Retryable bool        `json:"retryable"`
+	RequestID string      `json:"request_id,omitempty"`
+	Data      errs.Values `json:"data,omitempty"`
 }
 
 // Hello is what a server says of itself to anybody.

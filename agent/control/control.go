@@ -118,19 +118,17 @@ type Obstacle struct {
 
 // Failure is an error on its way to another process.
 type Failure struct {
-	Kind    errs.Kind      `json:"kind"`
-	Code    errs.Code      `json:"code,omitempty"`
-	Key     string         `json:"key,omitempty"`
-	Args    map[string]any `json:"args,omitempty"`
-	Detail  string         `json:"detail,omitempty"`
-	Refused int            `json:"refused,omitempty"` // the HTTP status, when the server said no
+	Kind errs.Kind `json:"kind"`
+	errs.Note
+	Detail  string `json:"detail,omitempty"`
+	Refused int    `json:"refused,omitempty"` // the HTTP status, when the server said no
 }
 
 // Fail packs err.
 func Fail(err error) *Failure {
 	f := &Failure{Detail: err.Error()}
 	if e := errs.Find(err); e != nil {
-		f.Kind, f.Code, f.Key, f.Args = e.Kind, e.Code, e.Key, e.Args
+		f.Kind, f.Note = e.Kind, errs.NoteOf(e)
 		if e.Err != nil {
 			f.Detail = e.Err.Error()
 		}
@@ -148,15 +146,12 @@ func (f *Failure) Err() error {
 	if f.Refused != 0 {
 		cause = &wire.Refusal{Status: f.Refused, Detail: f.Detail}
 	}
-	if f.Key == "" {
+	e := f.Failure()
+	if e == nil {
 		return cause
 	}
-	for name, value := range f.Args {
-		if n, ok := value.(float64); ok && n == float64(int64(n)) {
-			f.Args[name] = int64(n)
-		}
-	}
-	return (&errs.Error{Kind: f.Kind, Code: f.Code, Key: f.Key, Args: f.Args}).Because(cause)
+	e.Kind = f.Kind
+	return e.Because(cause)
 }
 
 func writeLine(w io.Writer, v any) error {

@@ -118,6 +118,7 @@ func TestFailuresKeepTheirMeaning(t *testing.T) {
 		errs.Of(errs.ClockSkew, "n", int64(7)),
 		errs.Of(errs.QuotaUsedUp, "q", "1 GB").Because(&wire.Refusal{Status: 507, Detail: "full"}),
 		errs.Of(errs.CannotConnect).Because(errors.New("connection refused")),
+		errs.Of(errs.DeviceDeactivated, "reset_at", time.Date(2026, 11, 21, 9, 0, 0, 0, time.UTC)),
 		errors.New("something broke"),
 	} {
 		dir := serve(t, handler{backup: func(context.Context, []string, func(wire.Progress)) (*control.Result, error) {
@@ -125,7 +126,7 @@ func TestFailuresKeepTheirMeaning(t *testing.T) {
 		}})
 		_, got := control.Ask(context.Background(), dir, control.Request{Do: control.Backup}, nil)
 		g, w := errs.Find(got), errs.Find(want)
-		if (g == nil) != (w == nil) || g != nil && (g.Code != w.Code || fmt.Sprint(g.Args) != fmt.Sprint(w.Args)) {
+		if (g == nil) != (w == nil) || g != nil && (g.Code != w.Code || g.Key != w.Key || fmt.Sprint(g.Args) != fmt.Sprint(w.Args)) {
 			t.Errorf("Ask = %v, want %v", got, want)
 		}
 		var gr, wr *wire.Refusal

@@ -1,7 +1,6 @@
 package localui
 
 import (
-	"encoding/json"
 	"net/http"
 	"strings"
 
@@ -20,8 +19,7 @@ func rulesOf(say *locale.Printer, policy wire.PasswordPolicy, err error) []web.R
 	}
 	var list []web.Rule
 	for _, r := range policy.Rules {
-		values := values(r)
-		line := web.Rule{Name: ruleName(r.Key), Text: say.T(r.Key, values...), N: r.Data["n"], Max: r.Data["max"]}
+		line := web.Rule{Name: ruleName(r.Key), Text: r.Text(say), N: r.Data["n"], Max: r.Data["max"]}
 		line.Failed = broken[line.Name]
 		list = append(list, line)
 	}
@@ -39,21 +37,6 @@ func ruleName(key string) string {
 		return "common"
 	}
 	return name
-}
-
-// values are those of a rule, with whole numbers as such.
-func values(r wire.PasswordRule) []any {
-	var list []any
-	for name, value := range r.Data {
-		switch n := value.(type) {
-		case float64:
-			value = int64(n)
-		case json.Number:
-			value, _ = n.Int64()
-		}
-		list = append(list, name, value)
-	}
-	return list
 }
 
 type newPasswordPage struct {
@@ -89,7 +72,7 @@ func policyError(say *locale.Printer, err error) error {
 	}
 	var lines []string
 	for _, r := range broken {
-		lines = append(lines, say.T(r.Key, values(r)...))
+		lines = append(lines, r.Text(say))
 	}
 	return errs.New(errs.Invalid, "user.password.policy", "rules", strings.Join(lines, " "), "field", "password")
 }

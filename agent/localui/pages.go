@@ -132,13 +132,12 @@ func (p *page) wrong(rw http.ResponseWriter, err error, fields map[string]string
 	if !p.Form.AddTo(say, err, fields) {
 		return 0, false
 	}
-	if n, ok := e.Args["n"].(int64); ok && e.Code == errs.TooManyAttempts {
-		p.Wait = int(n)
+	if n, ok := e.Int("n"); ok && e.Code == errs.TooManyAttempts {
+		p.Wait = n
 	}
 	if p.Form.Problem == nil {
 		p.Code = string(e.Code)
 	} else {
-		p.Form.Problem.Wait = p.Wait
 		for _, more := range []string{wire.Sentence(say, err), wire.Advice(say, err)} {
 			if more != "" {
 				p.Form.Problem.Text += " " + more

@@ -57,9 +57,9 @@ func (w *Window) showRegister(rw http.ResponseWriter, r *http.Request, p *regist
 		p.Serial = web.Boxes(web.SerialBoxes)
 	}
 	if e := errs.Find(err); e != nil && (e.Code == errs.BadSerial || e.Code == errs.NoFreeSeat) {
-		n, one := e.Args["group"].(int64)
+		n, one := e.Int("group")
 		for i := range p.Serial {
-			p.Serial[i].Bad = !one || int64(i+1) == n
+			p.Serial[i].Bad = !one || i+1 == n
 		}
 	}
 	w.shows(rw, r, "register", &p.page, p, policyError(say, err), map[string]string{
@@ -191,7 +191,7 @@ func (w *Window) resendCode(rw http.ResponseWriter, r *http.Request) {
 		return err
 	})
 	if e := errs.Find(err); e != nil && e.Code == errs.TooManyAttempts {
-		if n, ok := e.Args["n"].(int64); ok {
+		if n, ok := e.Int("n"); ok {
 			w.change(func(f *flow) { f.resend = w.cfg.Now().Add(time.Duration(n) * time.Second) })
 		}
 	}

@@ -1,7 +1,6 @@
 package state
 
 import (
-	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -93,7 +92,7 @@ func (s *State) AddActivity(a Activity) error {
 // away for a week is one line of the list, and not hundreds.
 func (a Activity) repeats(last Activity) bool {
 	return a.Kind == ActivityBackup && last.Kind == a.Kind && a.State == RunFailed && last.State == RunFailed &&
-		a.Code == last.Code && a.Key == last.Key && cmp.Or(a.Key, a.Code) != ""
+		a.Code == last.Code && a.Key == last.Key && a.Key != ""
 }
 
 // activities are the names of all, the newest first.

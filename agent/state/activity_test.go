@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/errs"
 )
 
 var monday = time.Date(2026, 11, 16, 8, 0, 0, 0, time.UTC)
@@ -15,7 +16,7 @@ var monday = time.Date(2026, 11, 16, 8, 0, 0, 0, time.UTC)
 // ran is a backup that ended some hours after Monday morning.
 func ran(hours int, how, key string) state.Activity {
 	ended := monday.Add(time.Duration(hours) * time.Hour)
-	return state.Activity{Kind: state.ActivityBackup, Run: state.Run{State: how, Key: key, Started: ended.Add(-time.Minute), Ended: ended}}
+	return state.Activity{Kind: state.ActivityBackup, Run: state.Run{State: how, Note: errs.Note{Key: key}, Started: ended.Add(-time.Minute), Ended: ended}}
 }
 
 // What was done is listed, the newest first, in parts; what fails again and

@@ -6,19 +6,18 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/durable"
+	"github.com/backstay/backstay/errs"
 )
 
 // Deployment is how it stands with a computer that enrols by itself and is no
 // device yet.
 type Deployment struct {
-	Format int       `json:"format"`
-	Server string    `json:"server"`
-	Email  string    `json:"email,omitempty"` // of whoever has to sign in
-	Code   string    `json:"code,omitempty"`  // of the last failure
-	Key    string    `json:"key,omitempty"`
-	At     time.Time `json:"at"`
-	Tries  int       `json:"tries"`
-	Next   time.Time `json:"next"` // when it tries again
+	Format    int       `json:"format"`
+	Server    string    `json:"server"`
+	errs.Note           // the last failure
+	At        time.Time `json:"at"`
+	Tries     int       `json:"tries"`
+	Next      time.Time `json:"next"` // when it tries again
 }
 
 // Deployment returns how it stands, nil when this computer does not enrol by

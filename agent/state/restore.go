@@ -8,6 +8,7 @@ import (
 
 	"github.com/backstay/backstay/backup/catalog"
 	"github.com/backstay/backstay/durable"
+	"github.com/backstay/backstay/errs"
 )
 
 // Restore is what comes back to this computer from the one that it replaced,
@@ -32,11 +33,10 @@ type Restore struct {
 	Set   string `json:"set,omitempty"`
 	Scope string `json:"scope,omitempty"`
 
-	State string    `json:"state"` // as wire.Restoring has it
-	Code  string    `json:"code,omitempty"`
-	Key   string    `json:"key,omitempty"` // of the message that says why it waits or failed
-	Ended time.Time `json:"ended,omitzero"`
-	Told  bool      `json:"told,omitempty"` // the server knows how it ended
+	State     string    `json:"state"` // as wire.Restoring has it
+	errs.Note           // why it waits or failed
+	Ended     time.Time `json:"ended,omitzero"`
+	Told      bool      `json:"told,omitempty"` // the server knows how it ended
 	// Settled says that no snapshot has to keep anything of the other computer
 	// any more.
 	Settled bool `json:"settled,omitempty"`

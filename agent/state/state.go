@@ -197,8 +197,7 @@ const (
 type Run struct {
 	Format     int       `json:"format"`
 	State      string    `json:"state"`
-	Code       string    `json:"code,omitempty"` // E1001..., when it failed and there is one
-	Key        string    `json:"key,omitempty"`  // of the message that says why it failed
+	errs.Note            // why it failed, when that was expected
 	Error      string    `json:"error,omitempty"`
 	Started    time.Time `json:"started"`
 	Ended      time.Time `json:"ended"`

@@ -190,7 +190,7 @@ func TestLastRunKeepsLastDone(t *testing.T) {
 	}
 	done := time.Date(2026, 11, 22, 4, 0, 0, 0, time.UTC)
 	s.SetLastRun(state.Run{State: state.RunDone, LastDone: done})
-	s.SetLastRun(state.Run{State: state.RunFailed, Code: "E1001"})
+	s.SetLastRun(state.Run{State: state.RunFailed, Note: errs.Note{Code: errs.CannotConnect}})
 	got, ok, err := s.LastRun()
 	if err != nil || !ok || got.State != state.RunFailed || !got.LastDone.Equal(done) {
 		t.Errorf("LastRun = %+v, %v, %v", got, ok, err)

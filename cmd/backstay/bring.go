@@ -240,7 +240,7 @@ type besideJSON struct {
 
 func besideOf(r *state.Restore) besideJSON {
 	p := agent.RestoreProgress(r)
-	return besideJSON{r.State, r.Code, r.Device, r.Snapshot[:min(16, len(r.Snapshot))], r.Began, r.Ended, p.Files, p.TotalFiles, p.Bytes, p.TotalBytes, p.Errors}
+	return besideJSON{r.State, string(r.Code), r.Device, r.Snapshot[:min(16, len(r.Snapshot))], r.Began, r.Ended, p.Files, p.TotalFiles, p.Bytes, p.TotalBytes, p.Errors}
 }
 
 // besideText tells how a restore beside the backups goes on.
@@ -262,11 +262,8 @@ func (a *app) besideText(r *state.Restore) string {
 }
 
 func (a *app) besideWhy(r *state.Restore) string {
-	if e, ok := errs.ByCode(r.Code, nil); ok {
-		return a.say.Error(e) + " (" + r.Code + ")"
-	}
-	if r.Key != "" {
-		return a.say.Error(&errs.Error{Kind: errs.Local, Key: r.Key})
+	if e := r.Failure(); e != nil {
+		return a.withCode(e)
 	}
 	return a.say.T("cli.restore.beside.unknown")
 }

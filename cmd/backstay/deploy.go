@@ -137,12 +137,7 @@ func (a *app) enrol(ctx context.Context, st *state.State, f agent.DeployFile, in
 // noteDeployment keeps why this computer is no device yet, for its status.
 func (a *app) noteDeployment(st *state.State, server string, failed int, err error, wait time.Duration) error {
 	now := a.now()
-	d := &state.Deployment{Server: server, At: now, Tries: failed, Next: now.Add(wait)}
-	if e := errs.Find(err); e != nil {
-		d.Code, d.Key = string(e.Code), e.Key
-		d.Email, _ = e.Args["email"].(string)
-	}
-	return st.SetDeployment(d)
+	return st.SetDeployment(&state.Deployment{Server: server, Note: errs.NoteOf(err), At: now, Tries: failed, Next: now.Add(wait)})
 }
 
 // stamp tells a file from one that it was changed to.
@@ -188,13 +183,10 @@ func (a *app) showDeployment(notYet error) error {
 	if err != nil || d == nil {
 		return cmp.Or(err, notYet)
 	}
-	failure := &errs.Error{Kind: errs.Local, Code: errs.Code(d.Code), Key: d.Key}
-	if e, ok := errs.ByCode(d.Code, nil); ok {
-		failure = e
-	}
+	email, _ := d.Args["email"].(string)
 	why := a.say.T("error.unexpected")
-	if failure.Key != "" {
-		why = a.say.Error(failure)
+	if e := d.Failure(); e != nil {
+		why = a.message(e)
 	}
 	a.status = exitFailed
 	if a.json {
@@ -209,7 +201,7 @@ func (a *app) showDeployment(notYet error) error {
 			At        time.Time `json:"failed_at"`
 			Tries     int       `json:"tries"`
 			Next      time.Time `json:"next_try_at"`
-		}{false, false, d.Server, d.Code, d.Key, why, d.Email, d.At, d.Tries, d.Next})
+		}{false, false, d.Server, string(d.Code), d.Key, why, email, d.At, d.Tries, d.Next})
 	}
 	fmt.Fprintln(a.out, a.say.T("cli.deploy.waiting", "server", safe(d.Server)))
 	fmt.Fprintln(a.out, why)

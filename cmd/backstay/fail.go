@@ -84,11 +84,19 @@ func (a *app) message(err error) string {
 	if broken := wire.BrokenRules(e); len(broken) > 0 {
 		lines := make([]string, len(broken))
 		for i, rule := range broken {
-			lines[i] = a.rule(rule)
+			lines[i] = safe(rule.Text(a.say))
 		}
 		return a.say.T(e.Key, "rules", strings.Join(lines, " "))
 	}
 	return safe(a.say.Error(err))
+}
+
+// withCode is a failure of before in the middle of a line.
+func (a *app) withCode(e *errs.Error) string {
+	if e.Code == "" {
+		return a.message(e)
+	}
+	return a.message(e) + " (" + string(e.Code) + ")"
 }
 
 // details are the lines below: why, and what to do about it.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -108,22 +107,8 @@ func (a *app) showRules(head string, rules []wire.PasswordRule) {
 	}
 	fmt.Fprintln(a.errOut, head)
 	for _, rule := range rules {
-		fmt.Fprintf(a.errOut, "  - %s\n", a.rule(rule))
+		fmt.Fprintf(a.errOut, "  - %s\n", safe(rule.Text(a.say)))
 	}
-}
-
-func (a *app) rule(r wire.PasswordRule) string {
-	args := make([]any, 0, 2*len(r.Data))
-	for name, value := range r.Data {
-		switch n := value.(type) {
-		case float64:
-			value = int64(n)
-		case json.Number:
-			value, _ = n.Int64()
-		}
-		args = append(args, name, value)
-	}
-	return safe(a.say.T(r.Key, args...))
 }
 
 // complain says why something was refused, to somebody who may try again.

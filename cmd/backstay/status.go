@@ -140,13 +140,11 @@ func (a *app) runText(s deviceStatus) string {
 		return a.say.T("cli.status.run.done", "when", when, "files", a.say.N("cli.count.files", r.Files), "bytes", a.say.Bytes(r.Bytes), "snapshot", r.Snapshot) +
 			", " + a.say.N("cli.status.run.waiting", r.Waiting)
 	case r.State == state.RunFailed:
-		why := r.Error
-		if e, ok := errs.ByCode(r.Code, nil); ok {
-			why = a.say.Error(e) + " (" + r.Code + ")"
-		} else if e := agent.Why(r); agent.Stops(e) {
-			why = a.say.Error(e)
+		why := safe(r.Error)
+		if e := r.Failure(); e != nil {
+			why = a.withCode(e)
 		}
-		return a.say.T("cli.status.run.failed", "when", when, "why", safe(why))
+		return a.say.T("cli.status.run.failed", "when", when, "why", why)
 	case r.State == state.RunCancelled:
 		return a.say.T("cli.status.run.cancelled", "when", when)
 	}
@@ -233,7 +231,7 @@ func (s deviceStatus) json() any {
 		out.LastDone = &s.Run.LastDone
 	}
 	if r := s.Run; s.Ran {
-		out.LastRun = &run{r.State, r.Code, r.Started, r.Ended, r.Snapshot, r.Files, r.Bytes, r.Read, r.Sent, r.Unreadable, r.Deferred, r.Waiting}
+		out.LastRun = &run{r.State, string(r.Code), r.Started, r.Ended, r.Snapshot, r.Files, r.Bytes, r.Read, r.Sent, r.Unreadable, r.Deferred, r.Waiting}
 	}
 	if s.Paused() {
 		out.Paused = &s.Settings.PausedUntil.Value

@@ -27,10 +27,11 @@ func scan(row db.Row) (a Approval, err error) {
 	a.Data = json.RawMessage(data)
 	a.AskedAt, a.ExpiresAt, a.DecidedAt, a.NotBefore, a.EndedAt = db.Time(asked), db.Time(expires), db.Time(decided), db.Time(notBefore), db.Time(ended)
 	if failure != "" {
-		a.Failure = new(errs.Error)
-		if err := json.Unmarshal([]byte(failure), a.Failure); err != nil {
+		var why errs.Note
+		if err := json.Unmarshal([]byte(failure), &why); err != nil {
 			return a, err
 		}
+		a.Failure = why.Failure()
 	}
 	return a, json.Unmarshal([]byte(a.summary), &a.Summary)
 }
@@ -81,7 +82,7 @@ func insert(ctx context.Context, tx *db.Tx, a Approval) error {
 func move(ctx context.Context, tx *db.Tx, a Approval, before State) error {
 	failure := ""
 	if a.Failure != nil {
-		text, err := json.Marshal(errs.Error{Kind: a.Failure.Kind, Code: a.Failure.Code, Key: a.Failure.Key, Args: a.Failure.Args})
+		text, err := json.Marshal(errs.NoteOf(a.Failure))
 		if err != nil {
 			return fmt.Errorf("noting why approval %s failed: %w", a.ID, err)
 		}

@@ -78,7 +78,7 @@ func (page *registerPage) mark(failure error) {
 	}
 	e := errs.Find(failure)
 	page.Code = string(e.Code)
-	n, one := e.Args["group"].(int)
+	n, one := e.Int("group")
 	for i := range page.Serial {
 		page.Serial[i].Bad = !one || i+1 == n
 	}
@@ -175,7 +175,7 @@ func (d *Door) confirmCode(w http.ResponseWriter, r *http.Request) {
 func (d *Door) resendCode(w http.ResponseWriter, r *http.Request) {
 	wait, err := d.Gate.ResendCode(r.Context(), access.CallerOf(r.Context()), r.FormValue("id"))
 	if e := errs.Find(err); e != nil && e.Code == errs.TooManyAttempts {
-		n, _ := e.Args["n"].(int)
+		n, _ := e.Int("n")
 		d.showCode(w, r, n, nil)
 		return
 	}
