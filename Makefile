@@ -13,7 +13,7 @@ BUILD := $(or $(shell git describe --always --dirty --abbrev=7 --exclude '*' 2>/
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false \
 	-ldflags "-buildid= -X github.com/backstay/backstay/version.Build=$(BUILD)"
 
-export DIR QUICKSTART_FLAGS SCALE RUNS DURATION LOGINS DEVICES POSTGRES
+export DIR QUICKSTART_FLAGS SCALE RUNS DURATION LOGINS DEVICES DATABASE
 
 .PHONY: help
 help: ## list the targets
@@ -70,7 +70,7 @@ load: build ## measure pages and memory while 100 people log in at once; DURATIO
 	@$(GO) build -o bin/load ./scripts/load && exec bin/load
 
 .PHONY: torture
-torture: build ## measure ten thousand computers that wait; DEVICES=10000, DURATION=60, POSTGRES=address for that database too
+torture: build ## measure ten thousand computers that wait, on both databases; DEVICES=10000, DURATION=60, DATABASE=sqlite or postgres for one
 	@$(GO) build -o bin/torture ./scripts/torture && exec bin/torture
 
 .PHONY: clean

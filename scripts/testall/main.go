@@ -23,6 +23,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/backstay/backstay/scripts/cluster"
 )
 
 // The server of the test must die with us, however we die. The kernel watches
@@ -84,13 +86,13 @@ func run(ctx context.Context, packages []string) error {
 }
 
 func onPostgres(ctx context.Context, packages []string) (*tally, error) {
-	server, err := startPostgres(ctx)
+	server, err := cluster.Start(ctx, cluster.Careless...)
 	if err != nil {
 		return nil, fmt.Errorf("starting PostgreSQL: %w", err)
 	}
-	defer server.stop()
-	fmt.Println("\n== tests that use a database, on", server.version)
-	return goTest(ctx, packages, []string{"BACKSTAY_TEST_POSTGRES=" + server.dsn})
+	defer server.Stop()
+	fmt.Println("\n== tests that use a database, on", server.Version)
+	return goTest(ctx, packages, []string{"BACKSTAY_TEST_POSTGRES=" + server.DSN})
 }
 
 // verdict prints the counts and returns what is wrong with them.

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,7 @@ type fleet struct {
 	failures atomic.Int64
 
 	mu      sync.Mutex
-	expects map[string]chan time.Time // by device
+	expects map[string]chan time.Time // by device: what was asked has come
 }
 
 // device does what the agent does while there is nothing to do.
@@ -45,11 +46,25 @@ type device struct {
 	signing ed25519.PrivateKey
 	from    net.Addr
 
-	conn  net.Conn
-	in    *bufio.Reader
-	token wire.Token
-	after int64
+	conn    net.Conn
+	in      *bufio.Reader
+	token   wire.Token
+	renew   time.Time // when it fetches another token
+	after   int64
+	stopped bool // an administrator disabled it, and it knows
+	waits   bool // it is counted among those who wait
 }
+
+// The agent's rhythm.
+const (
+	pollWait   = 55
+	tokenLife  = 13 * time.Minute // less what it is renewed ahead
+	firstPause = 5 * time.Second
+	lastPause  = 5 * time.Minute
+)
+
+// about is d, up to a fifth more or less.
+func about(d time.Duration) time.Duration { return d*4/5 + rand.N(d*2/5) }
 
 func newFleet(s *server, w *world) *fleet {
 	f := &fleet{address: s.address, roots: &tls.Config{RootCAs: s.roots, ServerName: "127.0.0.1"}, store: w.Vault.StoreID(), expects: map[string]chan time.Time{}}
@@ -61,12 +76,18 @@ func newFleet(s *server, w *world) *fleet {
 	return f
 }
 
-// start lets all devices begin within so long.
+// start lets all devices begin within so long. After a call that failed each
+// waits as the agent does.
 func (f *fleet) start(ctx context.Context, within time.Duration) {
 	for _, d := range f.devices {
 		f.wait.Go(func() {
-			for pause := rand.N(within); sleep(ctx, pause); {
-				pause = f.live(ctx, d)
+			wait := firstPause
+			for pause := rand.N(within); sleep(ctx, pause); pause = about(wait) {
+				if f.live(ctx, d) {
+					wait = firstPause
+				} else {
+					wait = min(2*wait, lastPause)
+				}
 			}
 		})
 	}
@@ -83,9 +104,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// live is a device until a call fails, and returns how long the agent would wait
-// then.
-func (f *fleet) live(ctx context.Context, d *device) time.Duration {
+// live is a device until a call fails, and reports whether one had not.
+func (f *fleet) live(ctx context.Context, d *device) (lived bool) {
 	stop := context.AfterFunc(ctx, func() {
 		if c := d.conn; c != nil {
 			c.Close()
@@ -97,50 +117,99 @@ func (f *fleet) live(ctx context.Context, d *device) time.Duration {
 			f.failures.Add(1)
 			break
 		}
+		lived = true
+	}
+	if d.waits {
+		d.waits = false
+		f.waiting.Add(-1)
 	}
 	if d.conn != nil {
 		d.conn.Close()
 		d.conn = nil
 	}
-	return 4*time.Second + rand.N(2*time.Second)
+	return lived
 }
 
+// poll is one long poll: for requests, or of a device that is stopped for being
+// let in again.
 func (f *fleet) poll(ctx context.Context, d *device) error {
 	if err := f.dial(ctx, d); err != nil {
 		return err
 	}
-	if time.Until(d.token.ExpiresAt) < time.Minute {
-		if err := f.prove(ctx, d); err != nil {
+	if d.stopped {
+		return f.readmitted(ctx, d)
+	}
+	if d.token.Token == "" || time.Now().After(d.renew) {
+		life := tokenLife
+		if d.renew.IsZero() {
+			life = rand.N(life) // computers are not all switched on at once
+		}
+		if err := f.prove(ctx, d, 0); err != nil {
 			return err
 		}
+		d.renew = time.Now().Add(life)
 	}
 	var next wire.Next
-	f.waiting.Add(1)
-	err := f.call(ctx, d, "GET", fmt.Sprintf("next?wait=55&after=%d", d.after), nil, &next)
-	f.waiting.Add(-1)
-	if err != nil {
+	f.waits(d)
+	if err := f.call(ctx, d, "GET", fmt.Sprintf("next?wait=%d&after=%d", pollWait, d.after), nil, &next); err != nil {
 		return err
 	}
 	for _, r := range next.Requests {
 		d.after = max(d.after, r.Number)
-		f.mu.Lock()
-		if c := f.expects[d.name]; c != nil {
-			delete(f.expects, d.name)
-			c <- time.Now()
-		}
-		f.mu.Unlock()
+		f.arrived(d)
 	}
 	return nil
 }
 
-func (f *fleet) prove(ctx context.Context, d *device) error {
+// readmitted waits for the end of a stop.
+func (f *fleet) readmitted(ctx context.Context, d *device) error {
+	f.waits(d)
+	err := f.prove(ctx, d, pollWait)
+	var refused *refusal
+	switch {
+	case err == nil:
+		d.stopped, d.renew = false, time.Now().Add(tokenLife)
+		f.arrived(d)
+	case errors.As(err, &refused) && refused.status == http.StatusForbidden:
+		sleep(ctx, about(firstPause))
+		return nil
+	}
+	return err
+}
+
+func (f *fleet) waits(d *device) {
+	if !d.waits {
+		d.waits = true
+		f.waiting.Add(1)
+	}
+}
+
+func (f *fleet) arrived(d *device) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c := f.expects[d.name]; c != nil {
+		delete(f.expects, d.name)
+		c <- time.Now()
+	}
+}
+
+func (f *fleet) prove(ctx context.Context, d *device, wait int) error {
 	var c wire.Challenge
 	if err := f.call(ctx, d, "POST", "challenge", wire.ChallengeRequest{DeviceID: d.name}, &c); err != nil {
 		return err
 	}
-	signed := crypt.Sign(d.signing, "token", append(append(d.id[:], f.store[:]...), c.Challenge...))
-	return f.call(ctx, d, "POST", "token", wire.TokenRequest{DeviceID: d.name, Challenge: c.Challenge, Signature: signed}, &d.token)
+	signed := crypt.Sign(d.signing, "token", slices.Concat(d.id[:], f.store[:], c.Challenge))
+	in := wire.TokenRequest{DeviceID: d.name, Challenge: c.Challenge, Signature: signed}
+	return f.call(ctx, d, "POST", fmt.Sprintf("token?wait=%d", wait), in, &d.token)
 }
+
+// refusal is an answer that is not a good one.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return r.text }
 
 // dial connects a device that is not connected.
 func (f *fleet) dial(ctx context.Context, d *device) error {
@@ -188,26 +257,30 @@ func (f *fleet) call(ctx context.Context, d *device, method, path string, in, ou
 	}
 	if answer.StatusCode != http.StatusOK {
 		d.token = wire.Token{}
-		return fmt.Errorf("%s %s: %s %s", method, path, answer.Status, text)
+		return &refusal{answer.StatusCode, fmt.Sprintf("%s %s: %s %s", method, path, answer.Status, text)}
 	}
 	return json.Unmarshal(text, out)
 }
 
-// allWait returns when every device waits.
-func (f *fleet) allWait(ctx context.Context) error {
-	last := time.Now().Add(5 * time.Minute)
-	for f.waiting.Load() < int64(len(f.devices)) {
-		if !sleep(ctx, 100*time.Millisecond) {
+// allWait returns when every device waits, noneWaits when every one has noticed
+// that the server is gone.
+func (f *fleet) allWait(ctx context.Context) error   { return f.until(ctx, len(f.devices)) }
+func (f *fleet) noneWaits(ctx context.Context) error { return f.until(ctx, 0) }
+
+func (f *fleet) until(ctx context.Context, waiting int) error {
+	for last := time.Now().Add(10 * time.Minute); f.waiting.Load() != int64(waiting); {
+		if !sleep(ctx, 50*time.Millisecond) {
 			return ctx.Err()
 		}
 		if time.Now().After(last) {
-			return fmt.Errorf("only %d of %d devices wait, %d calls failed", f.waiting.Load(), len(f.devices), f.failures.Load())
+			return fmt.Errorf("%d of %d devices wait, where %d are to; %d calls failed", f.waiting.Load(), len(f.devices), waiting, f.failures.Load())
 		}
 	}
 	return nil
 }
 
 // ask puts n requests to devices, evenly over d, and returns how long each took.
+// A device that is stopped is let in again instead.
 func (f *fleet) ask(ctx context.Context, w *world, n int, d time.Duration) ([]time.Duration, error) {
 	var latencies []time.Duration
 	var mu sync.Mutex

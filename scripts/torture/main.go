@@ -1,13 +1,14 @@
 // Torture asks what ten thousand computers cost that have nothing to do, as
 // `make torture` does: a real server, and this program as its devices, each with
-// a TLS connection of its own on which it waits for requests, as the agent does. It
-// prints what the server's processor and memory had to do in a minute, how long
-// requests took to reach a device, and how long all devices need to come back when
-// the server is restarted. It fails above a fifth of one processor, 768 MiB, or
-// five seconds for any request.
+// a TLS connection of its own on which it waits for requests, as the agent does. One
+// in ten is disabled and waits to be let in again. Torture prints what the server's
+// processor and memory had to do in a minute, how long requests took to reach a
+// device, and how long all devices need to come back when the server is restarted;
+// first on SQLite, then on a PostgreSQL server that it makes and removes. It fails
+// above a fifth of one processor, 768 MiB, or five seconds for any request.
 //
 // The environment sets DEVICES (10,000), DURATION, seconds that are measured (60),
-// and POSTGRES, the address of a database to do it all once more on.
+// and DATABASE, sqlite or postgres, to measure one alone.
 package main
 
 import (
@@ -17,10 +18,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/backstay/backstay/scripts/cluster"
 )
 
 const (
@@ -29,6 +33,10 @@ const (
 	maxLatency = 5 * time.Second
 	asked      = 200 // requests that are timed
 )
+
+// The servers must die with us, however we die. The kernel watches the thread that
+// started them, so main stays on one.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -51,11 +59,17 @@ func run(ctx context.Context) error {
 	if err := manyFiles(uint64(devices) + 1000); err != nil {
 		return err
 	}
-	var all []error
-	for _, dsn := range slices.Compact([]string{"", os.Getenv("POSTGRES")}) {
-		all = append(all, torture(ctx, dsn, devices, time.Duration(seconds)*time.Second))
+	t := torture{devices: devices, measured: time.Duration(seconds) * time.Second}
+	again := t
+	switch os.Getenv("DATABASE") {
+	case "sqlite":
+		return t.run(ctx)
+	case "postgres":
+		return t.onPostgres(ctx)
+	case "":
+		return errors.Join(t.run(ctx), again.onPostgres(ctx))
 	}
-	return errors.Join(all...)
+	return errors.New("DATABASE must be sqlite or postgres, or nothing for both")
 }
 
 func number(name string, otherwise int) (int, error) {
@@ -82,18 +96,42 @@ func manyFiles(n uint64) error {
 	return nil
 }
 
-func torture(ctx context.Context, dsn string, devices int, d time.Duration) error {
+// torture is one measurement.
+type torture struct {
+	devices  int
+	measured time.Duration
+	database *cluster.Cluster // nil for SQLite
+
+	broken []error
+}
+
+func (t *torture) onPostgres(ctx context.Context) (err error) {
+	if t.database, err = cluster.Start(ctx); err != nil {
+		return fmt.Errorf("starting PostgreSQL: %w", err)
+	}
+	defer t.database.Stop()
+	return t.run(ctx)
+}
+
+func (t *torture) dsn() string {
+	if t.database == nil {
+		return ""
+	}
+	return t.database.DSN
+}
+
+func (t *torture) run(ctx context.Context) error {
 	dir, err := os.MkdirTemp("", "backstay-torture-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	w, err := prepare(ctx, dir, dsn, devices)
+	w, err := prepare(ctx, dir, t.dsn(), t.devices)
 	if err != nil {
-		return fmt.Errorf("making %d devices: %w", devices, err)
+		return fmt.Errorf("making %d devices: %w", t.devices, err)
 	}
 	defer w.Close()
-	s, err := start(ctx, dir, dsn)
+	s, err := start(ctx, dir, t.dsn())
 	if err != nil {
 		return err
 	}
@@ -108,58 +146,99 @@ func torture(ctx context.Context, dsn string, devices int, d time.Duration) erro
 	if err := f.allWait(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("%s: %d devices wait after %.1f s\n", w.DB.Kind(), devices, time.Since(began).Seconds())
+	fmt.Printf("%s: %d devices wait after %.1f s (load of the machine %s)\n", w.DB.Kind(), t.devices, time.Since(began).Seconds(), load())
+	if err := t.idle(ctx, f, w, s); err != nil {
+		return err
+	}
 
-	before, err := s.used()
+	failed := f.failures.Load()
+	if err := s.stop(); err != nil {
+		return fmt.Errorf("stopping the server: %w", err)
+	}
+	if err := f.noneWaits(ctx); err != nil {
+		return err
+	}
+	if s, err = start(ctx, dir, t.dsn(), s.address); err != nil {
+		return err
+	}
+	if err := t.herd(ctx, f, s); err != nil {
+		return err
+	}
+	fmt.Printf("  %d calls failed with the restart\n", f.failures.Load()-failed)
+	return errors.Join(t.broken...)
+}
+
+// idle measures what waiting costs, and how soon devices are reached.
+func (t *torture) idle(ctx context.Context, f *fleet, w *world, s *server) error {
+	before, err := t.times(s)
 	if err != nil {
 		return err
 	}
-	began = time.Now()
-	latencies, err := f.ask(ctx, w, asked, d)
+	began := time.Now()
+	latencies, err := f.ask(ctx, w, asked, t.measured)
 	if err != nil {
 		return err
 	}
-	passed := time.Since(began)
-	after, err := s.used()
+	passed := time.Since(began).Seconds()
+	after, err := t.times(s)
 	if err != nil {
 		return err
 	}
-	memory, err := s.memory("VmRSS:")
+	resident, err := memory(s.pid(), "VmRSS:")
 	if err != nil {
 		return err
 	}
-	share := (after - before).Seconds() / passed.Seconds()
+	share := (after.server - before.server).Seconds() / passed
 	slices.Sort(latencies)
 	at := func(p int) float64 { return latencies[min(len(latencies)*p/100, len(latencies)-1)].Seconds() }
-	fmt.Printf("  processor   %5.1f %% of one over %.0f s (at most %.0f %%)\n", 100*share, passed.Seconds(), 100*maxShare)
-	fmt.Printf("  memory      %5d MiB (at most %d MiB)\n", memory>>20, maxMemory>>20)
-	fmt.Printf("  a request   p50 %.2f s, p99 %.2f s, max %.2f s (at most %.0f s), %d of them\n", at(50), at(99), at(100), maxLatency.Seconds(), len(latencies))
-
-	failures := f.failures.Load()
-	if s, err = s.restart(ctx, dir, dsn); err != nil {
-		return err
+	fmt.Printf("  processor   %5.1f %% of one over %.0f s (at most %.0f %%)\n", 100*share, passed, 100*maxShare)
+	if t.database != nil {
+		fmt.Printf("  PostgreSQL  %5.1f %% of one beside it\n", 100*(after.database-before.database).Seconds()/passed)
 	}
-	began = time.Now()
+	fmt.Printf("  memory      %5d MiB (at most %d MiB)\n", resident>>20, maxMemory>>20)
+	fmt.Printf("  a request   p50 %.2f s, p99 %.2f s, max %.2f s (at most %.0f s), %d of them\n",
+		at(50), at(99), at(100), maxLatency.Seconds(), len(latencies))
+	fmt.Printf("  the load of the machine was %s\n", load())
+	t.hold(share <= maxShare, "waiting devices cost too much of the processor")
+	t.hold(resident <= maxMemory, "waiting devices cost too much memory")
+	t.hold(at(100) <= maxLatency.Seconds(), "a request took too long")
+	return nil
+}
+
+// herd measures how all devices come back at once.
+func (t *torture) herd(ctx context.Context, f *fleet, s *server) error {
+	began := time.Now()
 	if err := f.allWait(ctx); err != nil {
 		return err
 	}
-	used, err := s.used()
+	took, err := t.times(s)
 	if err != nil {
 		return err
 	}
-	peak, err := s.memory("VmHWM:")
+	peak, err := memory(s.pid(), "VmHWM:")
 	if err != nil {
 		return err
 	}
-	fmt.Printf("  a restart   all wait again after %.1f s, %.1f s of processor, %d MiB at most, %d calls failed\n",
-		time.Since(began).Seconds(), used.Seconds(), peak>>20, f.failures.Load()-failures)
-	switch {
-	case share > maxShare:
-		return errors.New("waiting devices cost too much of the processor")
-	case memory > maxMemory || peak > maxMemory:
-		return errors.New("waiting devices cost too much memory")
-	case at(100) > maxLatency.Seconds():
-		return errors.New("a request took too long")
-	}
+	fmt.Printf("  a restart   all wait again after %.1f s, %.1f s of processor, %d MiB at most (at most %d MiB), load %s\n",
+		time.Since(began).Seconds(), took.server.Seconds(), peak>>20, maxMemory>>20, load())
+	t.hold(peak <= maxMemory, "devices that come back all at once cost too much memory")
 	return nil
+}
+
+// hold notes a limit that was passed.
+func (t *torture) hold(kept bool, otherwise string) {
+	if !kept {
+		t.broken = append(t.broken, errors.New(otherwise))
+	}
+}
+
+// times is the processor's time that was taken so far.
+type times struct{ server, database time.Duration }
+
+func (t *torture) times(s *server) (all times, err error) {
+	if all.server, err = used(s.pid()); err != nil || t.database == nil {
+		return all, err
+	}
+	all.database, err = usedByFamily(t.database.PID())
+	return all, err
 }

@@ -10,12 +10,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -41,10 +39,12 @@ type world struct {
 
 var by = access.System("torture")
 
-// perUser is how many devices a user has, as many as a profile allows.
-const perUser = 100
+const (
+	perUser    = 100 // devices, as many as a profile allows
+	stoppedOne = 10  // one of so many devices is disabled
+)
 
-// prepare makes a server's data with so many active devices.
+// prepare makes a server's data with so many devices.
 func prepare(ctx context.Context, dir, dsn string, n int) (*world, error) {
 	inner, err := backstay.New(ctx, backstay.Config{Data: filepath.Join(dir, "data"), DB: dsn, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -107,15 +107,29 @@ func (w *world) user(ctx context.Context, tx *db.Tx, org access.OrgID, n int) (l
 		if err := devices.Fetched(ctx, tx, access.Caller{Device: done.Device.ID}, p.Version); err != nil {
 			return nil, err
 		}
-		list = append(list, &device{id: id, name: string(done.Device.ID), signing: signing})
+		d := &device{id: id, name: string(done.Device.ID), signing: signing, stopped: len(list)%stoppedOne == 0}
+		if d.stopped {
+			if err := devices.SetState(ctx, tx, by, done.Device.ID, devices.Disabled, "for the measurement"); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, d)
 	}
 	return list, nil
 }
 
-// ask puts a request to a device, as an administrator does on another server.
+// ask puts a request to a device, or lets it in again when it is stopped, as an
+// administrator does on another server.
 func (w *world) ask(ctx context.Context, d *device) error {
 	return w.DB.Write(ctx, func(tx *db.Tx) error {
-		_, err := devices.Ask(ctx, tx, by, devices.ID(d.name), wire.RequestBackup, []byte(strconv.FormatInt(time.Now().UnixNano(), 10)))
+		is, err := devices.Find(ctx, tx, devices.ID(d.name))
+		if err != nil {
+			return err
+		}
+		if is.State == devices.Disabled {
+			return devices.SetState(ctx, tx, by, is.ID, devices.Active, "")
+		}
+		_, err = devices.Ask(ctx, tx, by, devices.ID(d.name), wire.RequestBackup, []byte(strconv.FormatInt(time.Now().UnixNano(), 10)))
 		return err
 	})
 }
@@ -185,43 +199,4 @@ func (s *server) stop() error {
 	return s.cmd.Wait()
 }
 
-// restart stops the server and starts it again at the same address.
-func (s *server) restart(ctx context.Context, dir, dsn string) (*server, error) {
-	if err := s.stop(); err != nil {
-		return s, fmt.Errorf("stopping the server: %w", err)
-	}
-	return start(ctx, dir, dsn, s.address)
-}
-
-// used is the processor's time that the server took.
-func (s *server) used() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	var ticks int64
-	for _, f := range fields[11:13] { // user and system, in hundredths of a second
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
-}
-
-// memory is a figure of the server's memory, in bytes.
-func (s *server) memory(which string) (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == which {
-			kb, err := strconv.ParseInt(f[1], 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, fmt.Errorf("%s is not told of the server", which)
-}
+func (s *server) pid() int { return s.cmd.Process.Pid }

@@ -1,4 +1,6 @@
-package main
+// Package cluster starts a PostgreSQL server that belongs to one run of a script,
+// and removes it.
+package cluster
 
 import (
 	"context"
@@ -16,22 +18,28 @@ import (
 	"time"
 )
 
-// postgres is a server that belongs to this run.
-type postgres struct {
-	dsn     string
-	version string
+// Cluster is a server that runs.
+type Cluster struct {
+	DSN     string
+	Version string // for people
 	dir     string
 	cmd     *exec.Cmd
 	ended   chan struct{}
 }
 
-// startPostgres makes a cluster in a temporary folder and starts its server,
+// Careless is for Start where nothing needs to survive a crash.
+var Careless = []string{"fsync=off", "synchronous_commit=off", "full_page_writes=off"}
+
+// Start makes a cluster in a temporary folder and starts its server,
 // reachable only by a socket in that folder. PostgreSQL refuses to run as root,
 // so for root it runs as the user that Debian's package made.
 //
 // It sorts text by language, as installations do: a query that relies on the
-// order of bytes, which SQLite has, must say so.
-func startPostgres(ctx context.Context) (*postgres, error) {
+// order of bytes, which SQLite has, must say so. settings are PostgreSQL's own, as
+// NAME=VALUE.
+//
+// The server dies with the thread that started it: callers lock theirs.
+func Start(ctx context.Context, settings ...string) (*Cluster, error) {
 	bin, err := postgresBin()
 	if err != nil {
 		return nil, err
@@ -41,7 +49,7 @@ func startPostgres(ctx context.Context) (*postgres, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &postgres{dir: dir, ended: make(chan struct{})}
+	c := &Cluster{dir: dir, ended: make(chan struct{})}
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGQUIT}
 	if os.Geteuid() == 0 {
 		if attr.Credential, err = owner(dir); err != nil {
@@ -49,55 +57,57 @@ func startPostgres(ctx context.Context) (*postgres, error) {
 			return nil, err
 		}
 	}
-	if err := p.start(ctx, bin, attr); err != nil {
-		p.stop()
+	if err := c.start(ctx, bin, attr, settings); err != nil {
+		c.Stop()
 		return nil, err
 	}
-	return p, nil
+	return c, nil
 }
 
-func (p *postgres) start(ctx context.Context, bin string, attr *syscall.SysProcAttr) error {
-	data := filepath.Join(p.dir, "data")
+func (c *Cluster) start(ctx context.Context, bin string, attr *syscall.SysProcAttr, settings []string) error {
+	data := filepath.Join(c.dir, "data")
 	initdb := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "--pgdata", data, "--username=postgres", "--auth=trust",
 		"--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US", "--no-sync")
-	initdb.Dir, initdb.SysProcAttr = p.dir, attr
+	initdb.Dir, initdb.SysProcAttr = c.dir, attr
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	log, err := os.Create(filepath.Join(p.dir, "log"))
+	log, err := os.Create(filepath.Join(c.dir, "log"))
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	// Nothing here needs to survive a crash.
-	p.cmd = exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-c", "listen_addresses=", "-c", "unix_socket_directories="+p.dir,
-		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=300")
-	p.cmd.Dir, p.cmd.SysProcAttr = p.dir, attr
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	if err := p.cmd.Start(); err != nil {
-		p.cmd = nil
+	args := []string{"-D", data}
+	for _, s := range append([]string{"listen_addresses=", "unix_socket_directories=" + c.dir, "max_connections=300"}, settings...) {
+		args = append(args, "-c", s)
+	}
+	c.cmd = exec.Command(filepath.Join(bin, "postgres"), args...)
+	c.cmd.Dir, c.cmd.SysProcAttr = c.dir, attr
+	c.cmd.Stdout, c.cmd.Stderr = log, log
+	if err := c.cmd.Start(); err != nil {
+		c.cmd = nil
 		return err
 	}
 	go func() {
-		p.cmd.Wait()
-		close(p.ended)
+		c.cmd.Wait()
+		close(c.ended)
 	}()
-	p.dsn = "postgres://postgres@/postgres?host=" + url.QueryEscape(p.dir)
-	return p.ready(ctx, bin)
+	c.DSN = "postgres://postgres@/postgres?host=" + url.QueryEscape(c.dir)
+	return c.ready(ctx, bin)
 }
 
-func (p *postgres) ready(ctx context.Context, bin string) error {
+func (c *Cluster) ready(ctx context.Context, bin string) error {
 	for range 300 {
-		out, err := exec.CommandContext(ctx, filepath.Join(bin, "psql"), "-h", p.dir, "-U", "postgres", "-Atc", "SHOW server_version").Output()
+		out, err := exec.CommandContext(ctx, filepath.Join(bin, "psql"), "-h", c.dir, "-U", "postgres", "-Atc", "SHOW server_version").Output()
 		if err == nil {
-			p.version = "PostgreSQL " + strings.TrimSpace(string(out))
+			c.Version = "PostgreSQL " + strings.TrimSpace(string(out))
 			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-p.ended:
-			log, _ := os.ReadFile(filepath.Join(p.dir, "log"))
+		case <-c.ended:
+			log, _ := os.ReadFile(filepath.Join(c.dir, "log"))
 			return fmt.Errorf("the server ended at once:\n%s", log)
 		case <-time.After(100 * time.Millisecond):
 		}
@@ -105,18 +115,18 @@ func (p *postgres) ready(ctx context.Context, bin string) error {
 	return errors.New("the server did not answer within 30 seconds")
 }
 
-// stop ends the server without ceremony and removes all it wrote.
-func (p *postgres) stop() {
-	if p.cmd != nil {
-		p.cmd.Process.Signal(syscall.SIGQUIT)
+// Stop ends the server without ceremony and removes all it wrote.
+func (c *Cluster) Stop() {
+	if c.cmd != nil {
+		c.cmd.Process.Signal(syscall.SIGQUIT)
 		select {
-		case <-p.ended:
+		case <-c.ended:
 		case <-time.After(10 * time.Second):
-			p.cmd.Process.Kill()
-			<-p.ended
+			c.cmd.Process.Kill()
+			<-c.ended
 		}
 	}
-	os.RemoveAll(p.dir)
+	os.RemoveAll(c.dir)
 }
 
 // owner gives dir to the user postgres and returns its credential.
@@ -155,3 +165,6 @@ func postgresBin() (string, error) {
 	}
 	return filepath.Dir(path), nil
 }
+
+// PID is the process whose children serve the connections.
+func (c *Cluster) PID() int { return c.cmd.Process.Pid }
