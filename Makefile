@@ -53,6 +53,12 @@ packages: build ## bin/*.deb and bin/*.rpm, for VERSION
 			$(GO) run $(NFPM) package --config packaging/$$name.yaml --packager $$kind --target bin/ || exit; \
 	done; done
 
+.PHONY: clients
+clients: packages ## bin/backstay_SYSTEM_ARCH, the client for Windows and macOS, beside the packages
+	@for to in windows_amd64.exe darwin_arm64 darwin_amd64; do \
+		file=$${to%.exe}; GOOS=$${file%_*} GOARCH=$${file#*_} $(GOBUILD) -o bin/backstay_$$to ./cmd/backstay || exit; \
+	done
+
 .PHONY: test
 test: ## run every test, on SQLite and on PostgreSQL; PKGS=./server/... for some packages only
 	@scripts/need test

@@ -3,9 +3,9 @@ package agent
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
+	"github.com/backstay/backstay/agent/door"
 	"github.com/backstay/backstay/agent/osservice"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
@@ -19,7 +19,7 @@ func Kept(ctx context.Context, getenv func(string) string, st *state.State) (kep
 		return nil, false
 	}
 	for _, k := range all {
-		if string(k.State) == st.Dir() && int(k.UID) == os.Geteuid() {
+		if string(k.State) == st.Dir() && k.ID == door.Self() {
 			return &k, true
 		}
 	}

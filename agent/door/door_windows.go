@@ -2,7 +2,6 @@ package door
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -72,8 +71,6 @@ func Dial(ctx context.Context, path string) (net.Conn, error) {
 	return conn, nil
 }
 
-var errForeignPipe = errors.New("the pipe belongs to another user")
-
 // opened refuses a pipe that somebody else has opened.
 func opened(conn net.Conn) error {
 	handle, err := handleOf(conn)
@@ -93,7 +90,7 @@ func opened(conn net.Conn) error {
 		return err
 	}
 	if !opener(owner.String(), user.User.Sid.String()) {
-		return errForeignPipe
+		return fmt.Errorf("the pipe belongs to %s", owner)
 	}
 	return nil
 }

@@ -29,11 +29,11 @@ func pipeName(path string) string {
 }
 
 // descriptor says, in Windows' own language for it, what a pipe allows that the
-// user sid has made: everything to them and to the system, to administrators and,
+// user sid has made, to whom it belongs: everything to them and to the system, to administrators and,
 // if it is for everybody, to whoever is logged in, that they knock. Nobody comes
 // over the network, nothing is inherited.
 func descriptor(sid string, who For) string {
-	text := fmt.Sprintf("D:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;%s)(A;;%#x;;;BA)", sid, knock)
+	text := fmt.Sprintf("O:%[1]sD:P(D;;GA;;;NU)(A;;GA;;;SY)(A;;GA;;;%[1]s)(A;;%#[2]x;;;BA)", sid, knock)
 	if who == Everybody {
 		text += fmt.Sprintf("(A;;%#x;;;IU)", knock)
 	}
@@ -43,5 +43,5 @@ func descriptor(sid string, who For) string {
 // opener reports whether a pipe that belongs to owner was opened by self or by the
 // system. Pipes of others carry the name by which ours is looked for.
 func opener(owner, self string) bool {
-	return owner == self || owner == systemSID || owner == administratorsSID
+	return owner == self || owner == systemSID
 }

@@ -28,7 +28,7 @@ func TestDescriptor(t *testing.T) {
 		Owner:     own,
 		Everybody: append(own[:4:4], "A;;0x12019b;;;IU"),
 	} {
-		if got := descriptor(ann, who); got != "D:P("+strings.Join(want, ")(")+")" {
+		if got := descriptor(ann, who); got != "O:"+ann+"D:P("+strings.Join(want, ")(")+")" {
 			t.Errorf("descriptor(%v) = %s, want %q", who, got, want)
 		}
 	}
@@ -41,7 +41,7 @@ func TestDescriptor(t *testing.T) {
 func TestOpener(t *testing.T) {
 	t.Parallel()
 	const ann, bob = "S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1002"
-	for owner, want := range map[string]bool{ann: true, systemSID: true, administratorsSID: true, bob: false, "": false} {
+	for owner, want := range map[string]bool{ann: true, systemSID: true, administratorsSID: false, bob: false, "": false} {
 		if got := opener(owner, ann); got != want {
 			t.Errorf("opener(%q) = %v, want %v", owner, got, want)
 		}

@@ -9,8 +9,13 @@
 // The service opens nothing on behalf of a user but the way to their state
 // folder, which must be theirs and lie in their home.
 //
-// On Linux systemd starts it. BUG: on Windows and macOS there is no service yet:
-// Run, Install and Ask say so.
+// systemd starts it, launchd, or Windows' service control manager. What differs
+// between them is in the files named after systems; on Windows there are user
+// accounts (SIDs) in place of user ids, and an agent runs while its user is logged
+// in, since nobody gets a user's rights without them.
+//
+// BUG: for Windows and macOS it was compiled, and its texts tested; it never ran
+// there.
 package osservice
 
 import (
@@ -21,13 +26,6 @@ import (
 
 // Name is what the operating system calls the service.
 const Name = "backstay"
-
-// Where the service keeps and opens what it needs, unless systemd names other
-// folders.
-const (
-	stateDir   = "/var/lib/backstay"
-	runtimeDir = "/run/backstay"
-)
 
 // The requests.
 const (
@@ -44,7 +42,7 @@ const (
 
 // Kept is an enrolment and how its agent is doing.
 type Kept struct {
-	UID     uint32    `json:"uid"`
+	ID      string    `json:"id"` // of the user, as package door names them
 	User    string    `json:"user"`
 	State   []byte    `json:"state"` // the folder; bytes, since a name need not be UTF-8
 	Doing   string    `json:"doing"`

@@ -59,7 +59,7 @@ func addUser(t *testing.T) someone {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := lookUp(uint32(uid))
+	a, err := lookUp(strconv.Itoa(uid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestTwoUsers(t *testing.T) {
 	defer syscall.Close(fd)
 	stop := p.serve(t)
 	for _, u := range []someone{ann, bob} {
-		if kept, err := p.ask(u.uid, Adopt, u.state); err != nil || len(kept) != 1 || kept[0].UID != u.uid {
+		if kept, err := p.ask(u.uid, Adopt, u.state); err != nil || len(kept) != 1 || kept[0].ID != u.id {
 			t.Fatalf("adopt = %+v, %v", kept, err)
 		}
 	}
@@ -456,7 +456,7 @@ func TestForeignFolders(t *testing.T) {
 	if _, err := p.ask(ann.uid, Drop, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := (&enrolments{dir: filepath.Join(p.dir, "enrolments")}).put(enrolment{UID: ann.uid, User: ann.name, State: []byte(bob.state)}); err != nil {
+	if err := (&enrolments{dir: filepath.Join(p.dir, "enrolments")}).put(enrolment{ID: ann.id, User: ann.name, State: []byte(bob.state)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := checkFolder(ann.account, bob.state, p.dir); errs.KindOf(err) != errs.Forbidden {
@@ -472,7 +472,7 @@ func TestOtherAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := list.put(enrolment{UID: ann.uid, User: "who-left", State: []byte(ann.state)}); err != nil {
+	if err := list.put(enrolment{ID: ann.id, User: "who-left", State: []byte(ann.state)}); err != nil {
 		t.Fatal(err)
 	}
 	list.close()

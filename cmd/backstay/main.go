@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/backstay/backstay/agent/connection"
+	"github.com/backstay/backstay/agent/door"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/locale"
 )
@@ -30,7 +31,7 @@ func main() {
 	a := &app{
 		in: os.Stdin, out: os.Stdout, errOut: os.Stderr,
 		getenv: os.Getenv, say: locale.For(locale.FromEnv(os.Getenv)), now: time.Now,
-		root: os.Geteuid() == 0,
+		root: door.Self() == door.Root,
 	}
 	os.Exit(a.run(os.Args[1:]))
 }
@@ -97,7 +98,7 @@ func (a *app) openState() (*state.State, error) {
 	dir := a.stateDir
 	if dir == "" {
 		var err error
-		if dir, err = state.DefaultDir(a.getenv, os.Geteuid() == 0); err != nil {
+		if dir, err = state.DefaultDir(a.getenv, a.root); err != nil {
 			return nil, err
 		}
 	}

@@ -125,7 +125,7 @@ func (a *app) keptText(k osservice.Kept) string {
 }
 
 type keptJSON struct {
-	UID     uint32    `json:"uid"`
+	ID      string    `json:"user_id"`
 	User    string    `json:"user"`
 	State   pathJSON  `json:"state_folder"`
 	Doing   string    `json:"state"`
@@ -139,7 +139,7 @@ type keptJSON struct {
 func keptList(kept []osservice.Kept) []keptJSON {
 	list := make([]keptJSON, len(kept))
 	for i, k := range kept {
-		list[i] = keptJSON{k.UID, k.User, toJSON(string(k.State)), k.Doing, k.PID, k.Since, k.Next, k.Ended, k.Failure}
+		list[i] = keptJSON{k.ID, k.User, toJSON(string(k.State)), k.Doing, k.PID, k.Since, k.Next, k.Ended, k.Failure}
 	}
 	return list
 }

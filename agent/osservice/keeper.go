@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -57,7 +55,7 @@ func (k *keeper) show() Kept {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	kept := k.shown
-	kept.UID, kept.User, kept.State = k.enrolment.UID, k.enrolment.User, k.enrolment.State
+	kept.ID, kept.User, kept.State = k.enrolment.ID, k.enrolment.User, k.enrolment.State
 	if kept.Doing == "" {
 		kept.Doing = Waiting
 	}
@@ -74,8 +72,8 @@ func (k *keeper) set(change func(*Kept)) {
 // does not stay.
 func (k *keeper) run(ctx context.Context) {
 	defer close(k.done)
-	// The kernel ends a child with the thread that started it (Pdeathsig), so
-	// that thread is this goroutine's own.
+	// Linux ends a child with the thread that started it (Pdeathsig), so that
+	// thread is this goroutine's own.
 	runtime.LockOSThread()
 	pause := firstPause
 	for {
@@ -109,7 +107,7 @@ func (k *keeper) run(ctx context.Context) {
 // once runs the agent until it ends, or until ctx does. It always returns an
 // error: an agent does not end by itself.
 func (k *keeper) once(ctx context.Context) error {
-	a, err := lookUp(k.enrolment.UID)
+	a, err := lookUp(k.enrolment.ID)
 	if err != nil {
 		return err
 	}
@@ -122,17 +120,12 @@ func (k *keeper) once(ctx context.Context) error {
 	}
 	log := &lines{log: k.log}
 	cmd := exec.CommandContext(ctx, k.s.cfg.Program, "agent", "--state", dir)
-	cmd.Dir, cmd.Env, cmd.Stderr = "/", environment(a, k.s.cfg.Getenv), log
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Credential: &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups},
-		Setpgid:    true, // a key pressed at a terminal is meant for the service
-		Pdeathsig:  syscall.SIGTERM,
-	}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = grace
-	if err := cmd.Start(); err != nil {
+	cmd.Stderr, cmd.WaitDelay = log, grace
+	leave, err := startAs(cmd, a, k.s.cfg.Getenv)
+	if err != nil {
 		return fmt.Errorf("starting the agent: %w", err)
 	}
+	defer leave()
 	k.log.Info("the agent runs", "pid", cmd.Process.Pid, "state", dir)
 	k.set(func(s *Kept) { s.Doing, s.PID, s.Since, s.Next = Running, cmd.Process.Pid, time.Now(), time.Time{} })
 	err = cmd.Wait()
@@ -143,23 +136,6 @@ func (k *keeper) once(ctx context.Context) error {
 		err = fmt.Errorf("%w: %s", err, last)
 	}
 	return err
-}
-
-// environment is all that an agent is told: who it is, and what the
-// administrator says of proxies, certificates, language and time.
-func environment(a account, getenv func(string) string) []string {
-	env := []string{
-		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + a.home, "USER=" + a.name, "LOGNAME=" + a.name, "SHELL=/bin/sh",
-	}
-	for _, name := range []string{
-		"LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR",
-		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-	} {
-		if value := getenv(name); value != "" {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
 }
 
 // lines hands on what an agent writes, a line at a time. The agent is its user's
@@ -213,13 +189,4 @@ func (l *lines) last() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text[:min(len(l.text), longestReason)]
-}
-
-// Program is the path of this program, which agents are started from.
-func Program() (string, error) {
-	path, err := os.Executable()
-	if err != nil {
-		return "", fmt.Errorf("finding this program: %w", err)
-	}
-	return path, nil
 }

@@ -3,18 +3,15 @@ package osservice
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/door"
 	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/errs"
 )
@@ -39,121 +36,93 @@ type answer struct {
 	Failure *control.Failure `json:"failure,omitempty"`
 }
 
-// listen makes the socket. Everybody may connect: what they may ask about is
-// decided by who they are.
-func listen(path string) (*net.UnixListener, error) {
+// listen opens the service's door. Everybody may knock: what they may ask about
+// is decided by who they are.
+func listen(path string) (net.Listener, error) {
 	if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o666); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
+	return door.Listen(path, door.Everybody)
 }
 
 // serve answers until ctx ends.
-func (s *supervisor) serve(ctx context.Context, l *net.UnixListener) error {
+func (s *supervisor) serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	peers := &peers{of: map[uint32]int{}}
+	peers := &peers{of: map[string]int{}}
 	for {
-		conn, err := l.AcceptUnix()
+		conn, err := l.Accept()
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("answering on the service's socket: %w", err)
 		}
-		uid, err := peer(conn)
-		if err != nil || !peers.enter(uid) {
+		id, err := door.Peer(conn)
+		if err != nil || !peers.enter(id) {
 			conn.Close()
 			continue
 		}
 		s.wg.Go(func() {
-			defer peers.leave(uid)
+			defer peers.leave(id)
 			defer conn.Close()
 			conn.SetDeadline(time.Now().Add(patience))
 			var req request
 			if err := json.NewDecoder(io.LimitReader(conn, maxRequest)).Decode(&req); err != nil {
-				s.cfg.Log.Info("a request cannot be read", "uid", uid, "err", err)
+				s.cfg.Log.Info("a request cannot be read", "user_id", id, "err", err)
 				return
 			}
-			json.NewEncoder(conn).Encode(s.answer(uid, req))
+			json.NewEncoder(conn).Encode(s.answer(id, req))
 		})
 	}
 }
 
 // answer does what a user asks about their own enrolment.
-func (s *supervisor) answer(uid uint32, req request) answer {
+func (s *supervisor) answer(id string, req request) answer {
 	var err error
 	switch req.Do {
 	case Adopt:
 		var kept Kept
-		if kept, err = s.adopt(uid, req.State); err == nil {
+		if kept, err = s.adopt(id, req.State); err == nil {
 			return answer{Kept: []Kept{kept}}
 		}
 	case Drop:
-		if err = s.drop(uid); err == nil {
+		if err = s.drop(id); err == nil {
 			return answer{}
 		}
 	case Status:
-		return answer{Kept: s.show(uid)}
+		return answer{Kept: s.show(id)}
 	default:
 		err = errs.New(errs.Invalid, "control.request.unknown", "request", req.Do)
 	}
-	s.cfg.Log.Info("a request is refused", "uid", uid, "do", req.Do, "err", err)
+	s.cfg.Log.Info("a request is refused", "user_id", id, "do", req.Do, "err", err)
 	return answer{Failure: control.Fail(err)}
-}
-
-// peer asks the system who is at the other end.
-func peer(conn *net.UnixConn) (uint32, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err := errors.Join(err, credErr); err != nil {
-		return 0, fmt.Errorf("asking who asks: %w", err)
-	}
-	return cred.Uid, nil
 }
 
 // peers counts who is connected.
 type peers struct {
 	mu  sync.Mutex
 	all int
-	of  map[uint32]int
+	of  map[string]int
 }
 
-func (p *peers) enter(uid uint32) bool {
+func (p *peers) enter(id string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.all >= maxPeers || p.of[uid] >= maxOfOne {
+	if p.all >= maxPeers || p.of[id] >= maxOfOne {
 		return false
 	}
 	p.all++
-	p.of[uid]++
+	p.of[id]++
 	return true
 }
 
-func (p *peers) leave(uid uint32) {
+func (p *peers) leave(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.all--
-	if p.of[uid]--; p.of[uid] == 0 {
-		delete(p.of, uid)
+	if p.of[id]--; p.of[id] == 0 {
+		delete(p.of, id)
 	}
 }
 
@@ -162,8 +131,7 @@ func (p *peers) leave(uid uint32) {
 // kept of the user's comes back, to root what is kept of everybody's. Where no
 // service answers it is ErrNoService.
 func Ask(ctx context.Context, getenv func(string) string, what, state string) ([]Kept, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", filepath.Join(folder(getenv, "BACKSTAY_SERVICE", runtimeDir), socket))
+	conn, err := door.Dial(ctx, socketPath(getenv, "BACKSTAY_SERVICE"))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoService, err)
 	}
