@@ -60,6 +60,15 @@ func (s Standing) Running() bool {
 	return s.Live != nil && s.Live.Running || s.Live == nil && s.Busy
 }
 
+// Waits is in how many minutes the running backup goes on that the server, being
+// busy, lets wait; 0 when it does not.
+func (s Standing) Waits() int64 {
+	if s.Live == nil || s.Live.Progress == nil {
+		return 0
+	}
+	return s.Live.Progress.Waits
+}
+
 // Protected says whether the last complete backup is recent enough (G-08).
 func (s Standing) Protected() bool {
 	return s.Settings.Protects(s.Run.LastDone, s.Now)
@@ -131,6 +140,8 @@ const (
 // Sentence is the state of the device in one sentence.
 func (s Standing) Sentence(say *locale.Printer) (string, Tone) {
 	switch {
+	case s.Running() && s.Waits() > 0:
+		return say.N("cli.status.busy", s.Waits()), tone(s.Protected(), Warn)
 	case s.Running():
 		return s.running(say), Good
 	case s.Stopped() != nil:

@@ -32,7 +32,7 @@ func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*
 		Client: a.client, State: a.state, Device: a.device.Load(),
 		Folders: kept.there(j.folders), Walk: j.walk, Excluded: func(path string) bool { return restore.Unfinished(path) || excluded(path) },
 		Large: j.large(), Watch: a.unchanged, Policy: sha256.Sum256(j.settings.Encode()),
-		Progress: progress, Now: a.cfg.Now, Log: a.cfg.Log,
+		Progress: progress, Pause: a.pause, Now: a.cfg.Now, Log: a.cfg.Log,
 	})
 	if err != nil {
 		return nil, err

@@ -9,7 +9,7 @@ const (
 	CannotConnect       Code = "E1001"
 	UntrustedCert       Code = "E1002"
 	ProxyAuth           Code = "E1003"
-	ClockSkew           Code = "E1004" // n: minutes
+	ClockSkew           Code = "E1004" // n: minutes; seconds: the same more exactly, when it is known
 	ClientTooOld        Code = "E1005" // v: lowest version
 	AuthFailed          Code = "E1101"
 	AccountDisabled     Code = "E1102"

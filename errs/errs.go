@@ -140,6 +140,9 @@ func RetryAfter(err error) int {
 	case e.Code == TooManyAttempts:
 		return max(n, 1)
 	case e.Code == ServerBusy:
+		if seconds, ok := e.Args["seconds"].(int); ok {
+			return seconds
+		}
 		return 60 * max(n, 1)
 	case e.Key == "snapshot.flood":
 		return 3600

@@ -43,6 +43,11 @@ type Config struct {
 
 	MetricsAllowed []netip.Prefix // who may read /metrics; this computer when nil
 
+	// BackupsAtOnce is how many devices may send their backups at the same time,
+	// counted over all servers of one database; 16 for each processor, and 32 at
+	// least, when 0. The others are told when to come again.
+	BackupsAtOnce int
+
 	// Hasher makes password hashes; one of the usual cost when nil.
 	Hasher *passwords.Hasher
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/admission"
 	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/console"
 	"github.com/backstay/backstay/server/db"
@@ -119,7 +120,7 @@ func (s *Server) expire(ctx context.Context) error {
 	preserved := func(ctx context.Context, tx *db.Tx) (int64, error) { return profiles.DeletePreserved(ctx, tx, s.Keys) }
 	inactive := func(ctx context.Context, tx *db.Tx) (int64, error) { return devices.Inactive(ctx, tx, s.Keys) }
 	var gone int64
-	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, factors.Expire, signin.Expire, devices.Expire, vault.Expire, mail.Expire,
+	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, factors.Expire, signin.Expire, devices.Expire, vault.Expire, admission.Expire, mail.Expire,
 		deploy.Expire, s.Desk.Expire, accounts.Forget, preserved, inactive, accounts.Purge, devices.Purge, vault.Purge} {
 		for {
 			var n int64

@@ -117,7 +117,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 		s.Gate.Console, s.Gate.Factors.Console = s.consoleURL, s.consoleURL
 	}
 	s.Desk = approvals.New(s.Keys, s.consoleURL, append(devices.PurgeKinds(), resets.Kind())...)
-	s.Vault, err = vault.Open(ctx, vault.Config{DB: s.DB, Blobs: s.blobs, Keys: s.Keys, Log: s.cfg.Log})
+	s.Vault, err = vault.Open(ctx, vault.Config{DB: s.DB, Blobs: s.blobs, Keys: s.Keys, Log: s.cfg.Log, Places: s.cfg.BackupsAtOnce})
 	if err != nil {
 		return err
 	}

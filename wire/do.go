@@ -297,7 +297,7 @@ func (c *Client) refused(r *http.Response, body io.Reader) error {
 	}
 	f.passes = p.Retryable || r.StatusCode == http.StatusServiceUnavailable ||
 		r.StatusCode == http.StatusTooManyRequests && p.Code != string(errs.TooManyAttempts)
-	f.err = p.failure(r.StatusCode)
+	f.err = p.failure(r.StatusCode, f.after)
 	return f
 }
 
@@ -313,7 +313,8 @@ func readProblem(r *http.Response, body io.Reader) (p Problem, ok bool) {
 type Refusal struct {
 	Status    int
 	Detail    string
-	RequestID string // to find it in the server's log
+	RequestID string        // to find it in the server's log
+	After     time.Duration // for which it asked to be left alone, 0 when it did not say
 }
 
 func (r *Refusal) Error() string {
@@ -321,8 +322,8 @@ func (r *Refusal) Error() string {
 }
 
 // failure is the expected failure that the problem stands for.
-func (p Problem) failure(status int) error {
-	cause := &Refusal{Status: status, Detail: p.Detail, RequestID: p.RequestID}
+func (p Problem) failure(status int, after time.Duration) error {
+	cause := &Refusal{Status: status, Detail: p.Detail, RequestID: p.RequestID, After: after}
 	if e, ok := errs.ByCode(p.Code, p.Data); ok {
 		return e.Because(cause)
 	}

@@ -161,6 +161,7 @@ type Progress struct {
 	TotalBytes int64  `json:"total_bytes,omitempty"`
 	Sent       int64  `json:"sent"`
 	Errors     int64  `json:"errors"`
+	Waits      int64  `json:"waits,omitempty"` // minutes until it goes on that the server, being busy, lets wait
 	Folder     string `json:"folder,omitempty"`
 }
 

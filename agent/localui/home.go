@@ -91,6 +91,9 @@ func (w *Window) showHome(rw http.ResponseWriter, r *http.Request, p page, s age
 	h.Sign.Text = text
 	if s.Running() {
 		h.Sign.Icon = "refresh"
+		if s.Waits() > 0 {
+			h.Sign.Icon = "clock"
+		}
 		if s.Live != nil && s.Live.Progress != nil && s.Live.Progress.TotalBytes > 0 {
 			done := max(s.Live.Progress.Bytes, s.Live.Progress.Sent)
 			h.Share = min(1000, 1000*done/s.Live.Progress.TotalBytes)

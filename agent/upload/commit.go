@@ -114,7 +114,11 @@ func (r *run) send(ctx context.Context, result *archive.Result, status snapshot.
 	if err != nil {
 		return wire.Committed{}, nil, err
 	}
-	committed, err := r.Client.Commit(ctx, r.session.SessionID, m.Encode(), encoded, int64(result.Waiting))
+	var committed wire.Committed
+	err = r.inTurn(ctx, func() (err error) {
+		committed, err = r.Client.Commit(ctx, r.session.SessionID, m.Encode(), encoded, int64(result.Waiting))
+		return err
+	})
 	return committed, m, err
 }
 

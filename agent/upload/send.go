@@ -243,7 +243,14 @@ func (s *sender) send(l *load) error {
 	body := newBody(lacking)
 	var name [16]byte
 	rand.Read(name[:])
-	answer, err := s.r.Client.Put(s.ctx, s.r.session.SessionID, hex.EncodeToString(name[:]), l.class, s.r.progress.Size.Load(), body)
+	var answer wire.PutAnswer
+	err = s.r.inTurn(s.ctx, func() (err error) {
+		if _, err := body.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		answer, err = s.r.Client.Put(s.ctx, s.r.session.SessionID, hex.EncodeToString(name[:]), l.class, s.r.progress.Size.Load(), body)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("sending a pack: %w", err)
 	}

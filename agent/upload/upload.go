@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/backstay/backstay/agent/scan"
@@ -55,8 +56,10 @@ type Config struct {
 	PutBytes int           // of one put, 16 MiB when 0
 
 	Progress func(wire.Progress) // called a few times a second, may be nil
-	Now      func() time.Time
-	Log      *slog.Logger
+	// Pause waits while the server is busy, or returns false when ctx ends.
+	Pause func(ctx context.Context, d time.Duration) bool
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 func (c *Config) setDefaults() {
@@ -68,6 +71,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.PutBytes == 0 {
 		c.PutBytes = 16 << 20
+	}
+	if c.Pause == nil {
+		c.Pause = pause
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -110,13 +116,15 @@ type run struct {
 	renew    map[backup.ID]bool // objects that are to be made again
 	last     *snapshot.Manifest // the last one committed
 	large    *large
-	watched  bool   // the walk took hints, and says what the next one may take
-	base     string // the snapshot that hints are believed for, empty for none
-	room     *int64 // bytes that the snapshot may have, nil for any number
-	before   int64  // bytes that the catalog has which is compared with
-	sent     int64  // bytes, by senders before this one
-	full     error  // what is to be said when files wait
-	refused  bool   // the server had no room for what was sent
+	watched  bool         // the walk took hints, and says what the next one may take
+	base     string       // the snapshot that hints are believed for, empty for none
+	room     *int64       // bytes that the snapshot may have, nil for any number
+	before   int64        // bytes that the catalog has which is compared with
+	sent     int64        // bytes, by senders before this one
+	full     error        // what is to be said when files wait
+	refused  bool         // the server had no room for what was sent
+	waiting  atomic.Int64 // calls that wait for a busy server
+	goesOn   atomic.Int64 // until when, in microseconds
 }
 
 // head is the set's newest snapshot: the one that the next manifest follows,
@@ -143,7 +151,7 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	}
 	defer r.close()
 	defer limitMemory(len(r.prev.Refs))()
-	stop := r.report(ctx)
+	stop := r.report(ctx, r.progressNow)
 	defer stop()
 
 	result, err := r.backup(ctx)
@@ -167,7 +175,7 @@ func (r *run) open(ctx context.Context) (err error) {
 	if r.prev, err = r.State.Previous(d.Set, d.User); err != nil {
 		return err
 	}
-	if r.session, err = r.Client.OpenSession(ctx, d.Set.String()); err != nil {
+	if err = r.begin(ctx); err != nil {
 		r.prev.Close()
 		return fmt.Errorf("opening a backup session: %w", err)
 	}
@@ -192,6 +200,15 @@ func (r *run) open(ctx context.Context) (err error) {
 	r.sealer = crypt.NewSealer(d.ScopeSecret, d.Scope, crypt.Profile1)
 	r.sender = newSender(ctx, r)
 	return nil
+}
+
+// begin opens the session when the server lets this backup begin.
+func (r *run) begin(ctx context.Context) error {
+	defer r.report(ctx, func() wire.Progress { return wire.Progress{Waits: r.waits()} })()
+	return r.inTurn(ctx, func() (err error) {
+		r.session, err = r.Client.OpenSession(ctx, r.Device.Set.String())
+		return err
+	})
 }
 
 func (r *run) close() {
@@ -392,8 +409,8 @@ func (r *run) resetProgress() {
 	r.progress.Errors.Store(0)
 }
 
-// report tells about progress until stop is called.
-func (r *run) report(ctx context.Context) (stop func()) {
+// report tells about progress, as now says, until stop is called.
+func (r *run) report(ctx context.Context, now func() wire.Progress) (stop func()) {
 	if r.Progress == nil {
 		return func() {}
 	}
@@ -406,7 +423,7 @@ func (r *run) report(ctx context.Context) (stop func()) {
 		for {
 			select {
 			case <-tick.C:
-				r.Progress(r.progressNow())
+				r.Progress(now())
 			case <-ctx.Done():
 				return
 			}
@@ -415,14 +432,14 @@ func (r *run) report(ctx context.Context) (stop func()) {
 	return func() {
 		cancel()
 		<-done
-		r.Progress(r.progressNow())
+		r.Progress(now())
 	}
 }
 
 func (r *run) progressNow() wire.Progress {
 	p := wire.Progress{
 		Files: r.progress.Files.Load(), Bytes: r.progress.Bytes.Load(), Errors: r.progress.Errors.Load(),
-		Sent: r.sent + r.sender.sent.Load(),
+		Sent: r.sent + r.sender.sent.Load(), Waits: r.waits(),
 	}
 	p.Folder, _ = r.progress.Folder.Load().(string)
 	return p

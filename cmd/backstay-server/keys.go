@@ -103,6 +103,8 @@ func configKeys() []key {
 				s.server.MetricsAllowed, err = networks(v)
 				return err
 			}},
+		{name: "backups_at_once", value: "NUMBER", shown: "-",
+			set: func(s *effective, v string) (err error) { s.server.BackupsAtOnce, err = count(v); return err }},
 		{name: "name", value: "TEXT", shown: "-",
 			set: func(s *effective, v string) error { s.server.Name = v; return nil }},
 		{name: "hide_build", value: "BOOL", def: "false",
@@ -161,6 +163,18 @@ func boolean(v string) (bool, error) {
 		return false, choice("true", "false")
 	}
 	return b, nil
+}
+
+// count is a number, 0 when none is given.
+func count(v string) (int, error) {
+	if v == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 0 {
+		return 0, errs.New(errs.Invalid, "config.value.number")
+	}
+	return n, nil
 }
 
 func listenAddress(v string) (string, error) {

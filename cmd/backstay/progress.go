@@ -23,6 +23,7 @@ type progress struct {
 	began   time.Time
 	last    time.Time // when something was written
 	drawn   bool
+	waits   bool // the server is busy, and that was shown
 	samples []sample
 }
 
@@ -60,10 +61,11 @@ func (p *progress) show(now wire.Progress) {
 	if p.tty != nil {
 		every = redraw
 	}
-	if at.Sub(p.last) < every {
+	turned := p.waits != (now.Waits > 0)
+	if at.Sub(p.last) < every && !turned {
 		return
 	}
-	p.last = at
+	p.last, p.waits = at, now.Waits > 0
 	p.samples = append(p.samples, sample{at, now.Bytes})
 	for len(p.samples) > 2 && at.Sub(p.samples[0].at) > speedOver {
 		p.samples = p.samples[1:]
@@ -106,9 +108,13 @@ func (p *progress) speed() float64 {
 	return float64(to.bytes-from.bytes) / passed
 }
 
-// facts are files, bytes, speed and the time that is left.
+// facts are files, bytes, speed and the time that is left, or that the server
+// lets this wait.
 func (p *progress) facts(now wire.Progress) string {
 	say := p.a.say
+	if now.Waits > 0 {
+		return say.N("cli.status.busy", now.Waits)
+	}
 	var parts []string
 	if now.TotalFiles > now.Files {
 		parts = append(parts, say.T("cli.progress.files_of", "n", now.Files, "total", now.TotalFiles))

@@ -194,6 +194,7 @@ func (s deviceStatus) json() any {
 		Bytes      int64 `json:"bytes"`
 		TotalBytes int64 `json:"total_bytes,omitempty"`
 		Sent       int64 `json:"bytes_sent"`
+		Waits      int64 `json:"waits_minutes,omitempty"` // until the server, being busy, lets it go on
 	}
 	out := struct {
 		Protected    bool        `json:"protected"`
@@ -249,7 +250,7 @@ func (s deviceStatus) json() any {
 			out.Blocked = append(out.Blocked, string(o.By))
 		}
 		if p := live.Progress; p != nil {
-			out.Progress = &progress{p.Files, p.TotalFiles, p.Bytes, p.TotalBytes, p.Sent}
+			out.Progress = &progress{p.Files, p.TotalFiles, p.Bytes, p.TotalBytes, p.Sent, p.Waits}
 		}
 	}
 	return out

@@ -53,7 +53,8 @@ type API struct {
 	mux     *http.ServeMux
 	table   []access.Route
 	waiting waiting
-	reading streams
+	reading streams[access.UserID]
+	putting streams[access.DeviceID]
 }
 
 var _ http.Handler = (*API)(nil)

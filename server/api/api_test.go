@@ -505,17 +505,17 @@ func TestLostSyncStopsTheServer(t *testing.T) {
 
 func TestStreams(t *testing.T) {
 	t.Parallel()
-	var s streams
-	for range maxStreams {
-		if !s.begin("u") {
+	var s streams[access.UserID]
+	for range 16 {
+		if !s.begin("u", 16) {
 			t.Fatal("too few streams")
 		}
 	}
-	if s.begin("u") || !s.begin("v") {
+	if s.begin("u", 16) || !s.begin("v", 16) {
 		t.Error("the bound is not each user's own")
 	}
 	s.end("u")
-	if !s.begin("u") {
+	if !s.begin("u", 16) {
 		t.Error("a stream that ended still counts")
 	}
 }

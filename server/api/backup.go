@@ -88,6 +88,10 @@ func (a *API) put(w http.ResponseWriter, r *http.Request, by access.Caller) erro
 	if err != nil {
 		return err
 	}
+	if !a.putting.begin(by.Device, maxPuts) {
+		return errs.New(errs.Unavailable, "put.busy")
+	}
+	defer a.putting.end(by.Device)
 	done, err := a.Vault.Put(r.Context(), by, r.PathValue("session"), r.PathValue("put"), class, vault.Size{Snapshot: size, Put: max(r.ContentLength, 0)}, &counted{body, a.Received})
 	if err != nil {
 		return err
@@ -164,7 +168,7 @@ func (a *API) readObjects(w http.ResponseWriter, r *http.Request, by access.Call
 	if err != nil {
 		return err
 	}
-	if !a.reading.begin(by.User) {
+	if !a.reading.begin(by.User, maxReads) {
 		return errs.New(errs.Unavailable, "read.busy")
 	}
 	defer a.reading.end(by.User)

@@ -50,9 +50,16 @@ type host struct {
 	shift    atomic.Int64 // of the clock, in nanoseconds
 	log      *bytes.Buffer
 	org      orgs.Org
+	places   int // for devices that back up, the usual number when 0
 }
 
 func newHost(t *testing.T) *host {
+	t.Helper()
+	return newNarrowHost(t, 0)
+}
+
+// newNarrowHost is a host where only so many devices back up at once.
+func newNarrowHost(t *testing.T, places int) *host {
 	t.Helper()
 	ring, err := keys.Open(t.TempDir())
 	if err != nil {
@@ -63,13 +70,15 @@ func newHost(t *testing.T) *host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	h := startHost(t, dbtest.DSN(t), ring, store)
+	h := startHost(t, dbtest.DSN(t), ring, store, places)
 	err = h.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
 		by := access.System("test")
 		if h.org, err = orgs.Create(t.Context(), tx, by, ring, "Test"); err != nil {
 			return err
 		}
-		_, err = profiles.Create(t.Context(), tx, by, h.org.ID, "Default", "", profile.Defaults())
+		settings := profile.Defaults()
+		settings.MaxDevices = profile.MaxDevices
+		_, err = profiles.Create(t.Context(), tx, by, h.org.ID, "Default", "", settings)
 		return err
 	})
 	if err != nil {
@@ -81,18 +90,18 @@ func newHost(t *testing.T) *host {
 // beside is a second server on the same database and store.
 func (h *host) beside() *host {
 	h.t.Helper()
-	second := startHost(h.t, h.dsn, h.Keys, h.store)
+	second := startHost(h.t, h.dsn, h.Keys, h.store, h.places)
 	second.org = h.org
 	return second
 }
 
-func startHost(t *testing.T, dsn string, ring *keys.Ring, store *disk.Store) *host {
+func startHost(t *testing.T, dsn string, ring *keys.Ring, store *disk.Store, places int) *host {
 	t.Helper()
-	h := &host{t: t, dsn: dsn, store: store, log: new(bytes.Buffer)}
+	h := &host{t: t, dsn: dsn, store: store, log: new(bytes.Buffer), places: places}
 	log := slog.New(slog.NewTextHandler(h.log, nil))
 	d := dbtest.Open(t, dsn)
 	d.Now = func() time.Time { return time.Now().Add(time.Duration(h.shift.Load())) }
-	v, err := vault.Open(t.Context(), vault.Config{DB: d, Blobs: store, Keys: ring, Log: log})
+	v, err := vault.Open(t.Context(), vault.Config{DB: d, Blobs: store, Keys: ring, Log: log, Places: places})
 	if err != nil {
 		t.Fatal(err)
 	}

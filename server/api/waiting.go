@@ -61,32 +61,36 @@ func (w *waiting) count() int {
 	return w.n
 }
 
-// streams bounds how many reads a user has at once, so that slow ones of one
-// user do not take the memory of all.
-type streams struct {
-	mu    sync.Mutex
-	users map[access.UserID]int
+// streams bounds how many long calls somebody has open at once, so that slow
+// ones of one do not take the memory of all.
+type streams[K comparable] struct {
+	mu   sync.Mutex
+	open map[K]int
 }
 
-const maxStreams = 16
+const (
+	maxReads = 16 // of a user
+	maxPuts  = 8  // of a device, whose client has two, and some that it gave up
+)
 
-func (s *streams) begin(user access.UserID) bool {
+// begin reports whether who may have one more, most at once.
+func (s *streams[K]) begin(who K, most int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.users[user] >= maxStreams {
+	if s.open[who] >= most {
 		return false
 	}
-	if s.users == nil {
-		s.users = map[access.UserID]int{}
+	if s.open == nil {
+		s.open = map[K]int{}
 	}
-	s.users[user]++
+	s.open[who]++
 	return true
 }
 
-func (s *streams) end(user access.UserID) {
+func (s *streams[K]) end(who K) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.users[user]--; s.users[user] == 0 {
-		delete(s.users, user)
+	if s.open[who]--; s.open[who] == 0 {
+		delete(s.open, who)
 	}
 }

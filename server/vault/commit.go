@@ -83,6 +83,13 @@ func (v *Vault) Commit(ctx context.Context, by access.Caller, id string, waiting
 	}
 	v.log.InfoContext(ctx, "snapshot is visible", "backup_session", id, "snapshot", answer.Snapshot, "seq", answer.Seq,
 		"status", c.m.Status.String(), "files", c.m.Files, "bytes", c.m.Bytes, "unreadable", c.m.Unreadable, "objects", len(c.ids))
+	if c.ends() {
+		// Apart from the commit, which would be in the way of all who ask for a
+		// place: when it fails, the place is free a little later.
+		if err := v.line.Leave(context.WithoutCancel(ctx), by.Device); err != nil {
+			v.log.WarnContext(ctx, "a place was not given back", "error", err)
+		}
+	}
 	return answer, nil
 }
 
@@ -452,13 +459,16 @@ func (v *Vault) makeVisible(ctx context.Context, tx *db.Tx, c *commit) (wire.Com
 	if err := v.insert(ctx, tx, c, s, &receipt); err != nil {
 		return wire.Committed{}, err
 	}
-	if c.m.Status != snapshot.Partial || c.waiting > 0 {
+	if c.ends() {
 		if err := end(ctx, tx, s.id, "done"); err != nil {
 			return wire.Committed{}, err
 		}
 	}
 	return wire.Committed{Snapshot: c.hash.Short(), Hash: c.hash.String(), Seq: c.m.Seq, Receipt: receipt.Encode()}, nil
 }
+
+// ends reports whether nothing more is to come for the session.
+func (c *commit) ends() bool { return c.m.Status != snapshot.Partial || c.waiting > 0 }
 
 // stillSigns refuses a manifest of a computer that another one replaced since
 // its commit began.

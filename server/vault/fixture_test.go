@@ -65,7 +65,7 @@ func (w *world) open(s blob.Store) *Vault {
 	w.t.Helper()
 	d := dbtest.Open(w.t, w.dsn)
 	d.Now = func() time.Time { return w.clock }
-	v, err := Open(w.t.Context(), Config{DB: d, Blobs: s, Keys: w.ring})
+	v, err := Open(w.t.Context(), Config{DB: d, Blobs: s, Keys: w.ring, Places: 100})
 	if err != nil {
 		w.t.Fatal(err)
 	}

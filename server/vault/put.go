@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/backup/pack"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/admission"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/wire"
@@ -35,6 +36,9 @@ func packName(name string) string { return "packs/" + name[:2] + "/" + name }
 // finished gets the first answer, after its body was read. When Put fails,
 // nothing of it counts; a body that ends inside a record is such a failure.
 //
+// A device without a place among those that back up is E1402 before its body is
+// read; it may have lost the one with which the session began.
+//
 // Contents that do not fit into a quota are E1401: before the body is read where
 // that is clear by what size says, or else at its end.
 func (v *Vault) Put(ctx context.Context, by access.Caller, id, putID string, class backup.Class, size Size, body io.Reader) (wire.PutAnswer, error) {
@@ -44,6 +48,7 @@ func (v *Vault) Put(ctx context.Context, by access.Caller, id, putID string, cla
 	var s session
 	var org int64
 	var first *wire.PutAnswer
+	var placed bool
 	err := v.db.Read(ctx, func(tx *db.Tx) (err error) {
 		if s, err = openSession(ctx, tx, by, id); err != nil {
 			return err
@@ -51,7 +56,10 @@ func (v *Vault) Put(ctx context.Context, by access.Caller, id, putID string, cla
 		if org, err = orgNumber(ctx, tx, s.org); err != nil {
 			return err
 		}
-		if first, err = answered(ctx, tx, id, putID); err != nil || first != nil || class != backup.ClassData {
+		if first, err = answered(ctx, tx, id, putID); err != nil || first != nil {
+			return err
+		}
+		if placed, err = admission.Has(ctx, tx, by.Device); err != nil || class != backup.ClassData {
 			return err
 		}
 		return devices.MaySend(ctx, tx, by, size.Snapshot, size.Put)
@@ -61,6 +69,11 @@ func (v *Vault) Put(ctx context.Context, by access.Caller, id, putID string, cla
 	}
 	if first != nil {
 		return *first, drain(body)
+	}
+	if !placed {
+		if err := v.line.Enter(ctx, by); err != nil {
+			return wire.PutAnswer{}, err
+		}
 	}
 	return v.put(ctx, by, s, org, putID, class, size, body)
 }

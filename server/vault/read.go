@@ -223,6 +223,7 @@ func (v *Vault) readRun(ctx context.Context, b blob.Blob, pieces []piece, size i
 // read. One that the user's live snapshots do not need, or that is lost, is
 // written as a record of kind 0.
 func (v *Vault) Read(ctx context.Context, by access.Caller, ids []backup.ID, w io.Writer) error {
+	defer v.line.Restoring()()
 	pieces, err := v.locatePieces(ctx, by.Org, by.User, by.Snapshot, ids)
 	if err != nil {
 		return err

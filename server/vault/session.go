@@ -63,8 +63,12 @@ func openSession(ctx context.Context, tx *db.Tx, by access.Caller, id string) (s
 }
 
 // Begin opens the set's backup session, or finds the unfinished one with all
-// that it sent.
+// that it sent. When too many devices back up already it is E1402, and nothing
+// has begun.
 func (v *Vault) Begin(ctx context.Context, by access.Caller, set string) (wire.Session, error) {
+	if err := v.line.Enter(ctx, by); err != nil {
+		return wire.Session{}, err
+	}
 	var answer wire.Session
 	err := v.db.Write(ctx, func(tx *db.Tx) error {
 		if err := ownSet(ctx, tx, by, set); err != nil {

@@ -30,6 +30,7 @@ import (
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/admission"
 	"github.com/backstay/backstay/server/blob"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
@@ -45,6 +46,10 @@ type Config struct {
 	// SnapshotsPerDay is how many snapshots of one set are taken in 24 hours,
 	// 500 when 0.
 	SnapshotsPerDay int
+
+	// Places is how many devices may back up at once, on all servers of the
+	// database together; as many as this machine bears when 0.
+	Places int
 }
 
 // Vault keeps the backups of all organisations of a server. It is safe for
@@ -56,6 +61,7 @@ type Vault struct {
 	log    *slog.Logger
 	perDay int
 	id     backup.UUID
+	line   *admission.Line
 
 	sets       liveSets
 	sent       sentSets
@@ -79,6 +85,7 @@ const (
 func Open(ctx context.Context, c Config) (*Vault, error) {
 	v := &Vault{
 		db: c.DB, blobs: c.Blobs, keys: c.Keys, log: c.Log, perDay: c.SnapshotsPerDay,
+		line:       admission.New(c.DB, c.Places),
 		sets:       liveSets{limit: liveMemory},
 		committing: semaphore.NewWeighted(commitMemory),
 	}

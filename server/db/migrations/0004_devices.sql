@@ -127,6 +127,18 @@ CREATE TABLE restores (
 );
 CREATE INDEX restores_device ON restores (device, ended_at);
 
+-- Who may send backups now, and who waits for it, a device each: see the package
+-- admission.
+CREATE TABLE turns (
+	device     TEXT PRIMARY KEY REFERENCES devices(id) ON DELETE CASCADE,
+	user_id    TEXT NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+	state      TEXT NOT NULL,                -- sending, waiting
+	since      BIGINT NOT NULL,              -- when it got its place, or began to wait
+	due_at     BIGINT NOT NULL,              -- when one that waits is to ask again
+	expires_at BIGINT NOT NULL               -- it is lost then, unless its device comes
+);
+CREATE INDEX turns_user ON turns (user_id);
+
 -- One-time secrets by which an administrator lets a computer activate itself
 -- for a user.
 CREATE TABLE activation_keys (

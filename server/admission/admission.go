@@ -1,0 +1,90 @@
+// Package admission lets a bounded number of devices back up at once, and tells
+// the others when to come again (G-06). What a backup costs the server is what
+// it sends; a thousand that begin together would all be slow, and each would
+// hold up the restores.
+//
+// The words: a device that may send has a place. One that wants to and has none
+// waits in a line, and is told when to ask again; when it does so in time it has
+// kept its turn. Nothing that a device says enters here but who it is, so that
+// there is nothing to lie about.
+//
+// All of it is rows of the database: it survives a restart, and holds for all
+// servers of one database together, whose disk and database are what is scarce.
+// A device's place costs a write when a backup begins, one a minute while it
+// sends and one at its end, and none for what it sends.
+package admission
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/db"
+)
+
+// Line is who may back up, and who waits for it.
+type Line struct {
+	db        *db.DB
+	places    int
+	restoring atomic.Int64
+}
+
+// New is the line of a server that takes so many devices at once, or as many as
+// its processors bear when that is 0.
+func New(d *db.DB, places int) *Line {
+	if places == 0 {
+		places = max(16*runtime.GOMAXPROCS(0), 32)
+	}
+	return &Line{db: d, places: places}
+}
+
+// Enter gives a device a place, or keeps the one it has. When there is none the
+// failure is E1402 with the time after which the device shall ask again.
+func (l *Line) Enter(ctx context.Context, by access.Caller) error {
+	var v verdict
+	err := l.db.Write(ctx, func(tx *db.Tx) (err error) {
+		if v.admitted, err = renew(ctx, tx, by.Device); err != nil || v.admitted {
+			return err
+		}
+		me, others, err := read(ctx, tx, by)
+		if err != nil {
+			return err
+		}
+		v = decide(tx.Now(), l.free(), me, others)
+		return v.write(ctx, tx, me)
+	})
+	if err != nil {
+		return fmt.Errorf("asking for a place for device %s: %w", by.Device, err)
+	}
+	if !v.admitted {
+		return errs.Of(errs.ServerBusy, "n", up(v.delay, time.Minute), "seconds", up(v.delay, time.Second))
+	}
+	return nil
+}
+
+// up is how many of unit make d, rounded up.
+func up(d, unit time.Duration) int { return int((d + unit - 1) / unit) }
+
+// Leave gives back the place of a device whose backup has ended.
+func (l *Line) Leave(ctx context.Context, device access.DeviceID) error {
+	err := l.db.Write(ctx, func(tx *db.Tx) error { return remove(ctx, tx, device) })
+	if err != nil {
+		return fmt.Errorf("giving back the place of device %s: %w", device, err)
+	}
+	return nil
+}
+
+// Restoring notes that somebody gets files back from this server until done is
+// called: as many fewer backups begin here. Restores themselves never wait.
+func (l *Line) Restoring() (done func()) {
+	l.restoring.Add(1)
+	return func() { l.restoring.Add(-1) }
+}
+
+// free is how many places there are beside the restores. One is always left, so
+// that nobody stops all backups by restoring for ever.
+func (l *Line) free() int { return max(l.places-int(l.restoring.Load()), 1) }
