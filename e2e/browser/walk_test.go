@@ -10,10 +10,15 @@ import (
 	"testing"
 
 	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/db/dbtest"
 	"github.com/backstay/backstay/web/webtest"
 )
 
-const pictures = "../../ci-output/pages"
+// pictures is the folder that pictures go to. How pages look does not depend on
+// the database, so the second time there are none, and English is enough.
+var pictures = map[bool]string{false: "../../ci-output/pages"}[again()]
+
+func again() bool { return os.Getenv(dbtest.Env) != "" }
 
 // way is one to look at a page.
 type way struct {
@@ -28,10 +33,9 @@ var ways = map[locale.Lang][]way{
 	locale.French:  {{"desk-dark", webtest.Desk, true}, {"phone", webtest.Phone, false}},
 }
 
-// languages are those in which pages are looked at. How they look does not
-// depend on the database, so the second time one is enough.
+// languages are those in which pages are looked at.
 func languages() []locale.Lang {
-	if os.Getenv("BACKSTAY_TEST_POSTGRES") != "" {
+	if again() {
 		return []locale.Lang{locale.English}
 	}
 	return locale.Langs()
