@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -86,6 +87,8 @@ func SettingText(say *locale.Printer, name, value string) string {
 		return say.Number(int64(n)) + " kbit/s"
 	case name == "bandwidth":
 		return say.T("cli.activate.preview.unlimited")
+	case name == "cpu":
+		return profile.CPU(value).Words(say)
 	}
-	return value // a crontab's times, or a word
+	return value // a crontab's times
 }

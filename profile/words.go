@@ -22,11 +22,20 @@ func words(say *locale.Printer, value any) string {
 	case int:
 		return rateWords(say, v)
 	case CPU:
-		return say.T("profile.cpu." + string(v))
+		return v.Words(say)
 	case []string:
 		return networkWords(say, v)
 	}
 	return ""
+}
+
+// Words is a way to run beside the rest as people say it, and what is none as it
+// is.
+func (c CPU) Words(say *locale.Printer) string {
+	if !c.valid() {
+		return string(c)
+	}
+	return say.T("profile.cpu." + string(c))
 }
 
 func (r Rhythm) words(say *locale.Printer) string {

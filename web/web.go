@@ -217,6 +217,13 @@ func (f Frame) Secret() Frame {
 	return f
 }
 
+// At is f for a page that is found again at path, where a choice of language or
+// theme leads back to. A page that answers a form does not know that by itself.
+func (f Frame) At(path string) Frame {
+	f.path = path
+	return f
+}
+
 func (f Frame) frame() Frame { return f }
 
 // Printer speaks the page's language.

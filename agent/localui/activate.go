@@ -2,7 +2,9 @@ package localui
 
 import (
 	"cmp"
+	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,7 +76,7 @@ func (w *Window) activate(rw http.ResponseWriter, r *http.Request) {
 		Server: strings.TrimSpace(r.PostFormValue("server")), Fingerprint: strings.TrimSpace(r.PostFormValue("fingerprint")),
 		User: strings.TrimSpace(r.PostFormValue("user"))}
 	then := r.PostFormValue("then")
-	if then != "/register" && then != "/forgot" {
+	if !slices.Contains([]string{"/register", "/forgot", "/key"}, then) {
 		then = "/password"
 	}
 	f, err := p.read(w, then)
@@ -91,7 +93,7 @@ func (w *Window) activate(rw http.ResponseWriter, r *http.Request) {
 }
 
 // read is what the form says. Who wants an account, or a new password, says who
-// they are on the next page.
+// they are on the next page, and an activation key knows it.
 func (p *activatePage) read(w *Window, then string) (f flow, err error) {
 	f.then = then
 	if p.Editions, err = connection.Editions(w.cfg.Getenv); err != nil {
@@ -193,7 +195,12 @@ func (w *Window) connect(rw http.ResponseWriter, r *http.Request) {
 type passwordPage struct {
 	page
 	User, Server string
-	Method       wire.SignInMethod // how people of the realm sign in
+	Method       wire.Discovered // how people of the realm sign in
+}
+
+// Passwords reports whether a password is a way in.
+func (p *passwordPage) Passwords() bool {
+	return p.Method.Method == wire.MethodPassword || slices.ContainsFunc(p.Method.Alternatives, func(m wire.SignInMethod) bool { return m.Method == wire.MethodPassword })
 }
 
 // reached returns the flow when its server was reached, and otherwise sends the
@@ -225,7 +232,7 @@ func (w *Window) showPassword(rw http.ResponseWriter, r *http.Request, err error
 		return
 	}
 	p := &passwordPage{page: w.step(rw, r, "window.password", 2, "/activate"), User: f.user,
-		Server: cmp.Or(t.Report.Hello.Name, f.server), Method: t.Report.Method.SignInMethod}
+		Server: cmp.Or(t.Report.Hello.Name, f.server), Method: t.Report.Method}
 	w.shows(rw, r, "password", &p.page, p, err, map[string]string{"error.E110": "password"})
 }
 
@@ -241,17 +248,11 @@ func (w *Window) proves(rw http.ResponseWriter, r *http.Request, code string, sh
 	if !ok {
 		return
 	}
-	err := w.holding(r.Context(), func(st *state.State) error {
-		return w.with(f, func(c *wire.Client) error {
-			_, err := agent.Begin(r.Context(), st, c, agent.Activation{
-				Server: f.server, Fingerprint: f.fingerprint, Username: f.user, Password: f.password, Code: code, System: w.cfg.System})
-			return err
-		})
-	})
+	err := w.begins(r.Context(), f, agent.Activation{Username: f.user, Password: f.password, Code: code})
 	switch {
 	case err == nil:
 		w.change(func(f *flow) { f.password, f.methods, f.choice = "", nil, nil })
-		w.goesOn(rw, r)
+		w.goesOn(rw, r, w.showPassword)
 	case errs.Is(err, errs.PasswordChange):
 		w.to(rw, r, "/new-password")
 	case len(wire.Choice(err)) > 0:
@@ -263,6 +264,46 @@ func (w *Window) proves(rw http.ResponseWriter, r *http.Request, code string, sh
 	default:
 		show(rw, r, err)
 	}
+}
+
+// begins begins the activation at the server of the flow.
+func (w *Window) begins(ctx context.Context, f flow, proof agent.Activation) error {
+	proof.Server, proof.Fingerprint, proof.System = f.server, f.fingerprint, w.cfg.System
+	return w.holding(ctx, func(st *state.State) error {
+		return w.with(f, func(c *wire.Client) error {
+			_, err := agent.Begin(ctx, st, c, proof)
+			return err
+		})
+	})
+}
+
+func (w *Window) keyPage(rw http.ResponseWriter, r *http.Request) { w.showKey(rw, r, nil) }
+
+// showKey asks for an administrator's activation key, which is as good as a name
+// and a password.
+func (w *Window) showKey(rw http.ResponseWriter, r *http.Request, err error) {
+	if _, _, ok := w.reached(rw, r); !ok {
+		return
+	}
+	p := w.step(rw, r, "window.key", 2, "/activate")
+	w.shows(rw, r, "key", &p, &p, err, map[string]string{"activation_key.": "key"})
+}
+
+func (w *Window) byKey(rw http.ResponseWriter, r *http.Request) {
+	f, _, ok := w.reached(rw, r)
+	if !ok {
+		return
+	}
+	key := strings.TrimSpace(r.PostFormValue("key"))
+	err := error(errs.New(errs.Invalid, "window.key.missing", "field", "key"))
+	if key != "" {
+		err = w.begins(r.Context(), f, agent.Activation{Key: key})
+	}
+	if err != nil {
+		w.showKey(rw, r, err)
+		return
+	}
+	w.goesOn(rw, r, w.showKey)
 }
 
 type codePage struct {

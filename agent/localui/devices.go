@@ -12,19 +12,18 @@ import (
 )
 
 // goesOn leads from a proof of who somebody is to the next step: a choice, where
-// there is one, else the end.
-func (w *Window) goesOn(rw http.ResponseWriter, r *http.Request) {
+// there is one, or why there is none, else the end. show shows what fails there.
+func (w *Window) goesOn(rw http.ResponseWriter, r *http.Request, show func(http.ResponseWriter, *http.Request, error)) {
 	p, err := w.begun()
 	if err != nil {
 		w.fail(rw, r, err)
 		return
 	}
-	if o := agent.OptionsOf(p.Begun, ""); o.Asks() {
+	if o := agent.OptionsOf(p.Begun, ""); o.Asks() || o.Refusal != nil {
 		w.to(rw, r, "/devices")
 		return
 	}
-	// A refusal is the server's to say, with what it knows about it.
-	w.ends(rw, r, agent.Choice{Choice: wire.Add, Name: p.Begun.Name}, w.showPassword)
+	w.ends(rw, r, agent.Choice{Choice: wire.Add, Name: p.Begun.Name}, show)
 }
 
 // begun is the activation that goes on.
@@ -85,8 +84,11 @@ func (w *Window) showDevices(rw http.ResponseWriter, r *http.Request, err error)
 	}
 	p := &devicesPage{Options: agent.OptionsOf(pending.Begun, "")}
 	title := "window.devices"
-	if p.By == wire.ByName {
+	switch {
+	case p.By == wire.ByName:
 		title = "window.same_name"
+	case len(p.List) == 0 && len(p.Others()) == 0:
+		title = "window.devices.refused"
 	}
 	p.page = w.step(rw, r, title, 4, "/password")
 	if w.now().trial == nil {
@@ -101,6 +103,7 @@ func (w *Window) showDevices(rw http.ResponseWriter, r *http.Request, err error)
 	}
 	if p.Refusal != nil {
 		p.Said = strings.TrimSpace(p.Said + " " + say.Error(p.Refusal))
+		p.Code = string(errs.Find(p.Refusal).Code)
 	}
 	w.shows(rw, r, "devices", &p.page, p, err, nil)
 }

@@ -43,7 +43,7 @@ type homePage struct {
 	Share   int64 // of the running backup, in thousandths
 	Folders int
 	Pauses  []time.Duration // that the user may choose
-	Alone   bool
+	After   string          // what becomes of the backups when the window is closed
 }
 
 // Quota is what the user may store, nil when there is no limit or the server has
@@ -84,7 +84,7 @@ var signs = map[agent.Tone]web.Sign{
 }
 
 func (w *Window) showHome(rw http.ResponseWriter, r *http.Request, p page, s agent.Standing) {
-	h := &homePage{page: p, Standing: s, Alone: w.alone(r.Context())}
+	h := &homePage{page: p, Standing: s, After: w.after(r.Context())}
 	h.Title = s.Device.Name
 	text, tone := s.Sentence(p.Printer())
 	h.Sign = signs[tone]

@@ -55,6 +55,7 @@ type Window struct {
 	cfg      Config
 	site     *web.Site
 	assets   *web.Assets
+	routes   *http.ServeMux
 	pages    http.Handler
 	listener net.Listener
 	addr     string // 127.0.0.1:PORT
@@ -93,7 +94,8 @@ func New(cfg Config) (*Window, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.pages = w.site.Handler(w.routes())
+	w.routes = w.newRoutes()
+	w.pages = w.site.Handler(w.routes)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, errs.New(errs.Local, "window.port").Because(err)

@@ -3,14 +3,17 @@ package localui
 import (
 	"cmp"
 	"net/http"
+	"net/url"
+	"path"
+	"strings"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/web"
 	"github.com/backstay/backstay/wire"
 )
 
-// routes are all pages of the window. What changes anything is a POST.
-func (w *Window) routes() *http.ServeMux {
+// newRoutes are all pages of the window. What changes anything is a POST.
+func (w *Window) newRoutes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, handler := range map[string]http.HandlerFunc{
 		"GET /open":  w.openPage,
@@ -41,6 +44,8 @@ func (w *Window) routes() *http.ServeMux {
 		"POST /code":         w.code,
 		"GET /account":       w.accountPage,
 		"POST /account":      w.account,
+		"GET /key":           w.keyPage,
+		"POST /key":          w.byKey,
 		"GET /new-password":  w.newPasswordPage,
 		"POST /new-password": w.newPassword,
 		"GET /devices":       w.devicesPage,
@@ -52,17 +57,17 @@ func (w *Window) routes() *http.ServeMux {
 		"POST /cancel":       w.cancel,
 		"GET /ready":         w.readyPage,
 
-		"GET /register":         w.registerPage,
-		"POST /register":        w.register,
-		"GET /register/code":    w.registerCodePage,
-		"POST /register/code":   w.registerCode,
-		"POST /register/resend": w.resendCode,
-		"GET /forgot":           w.forgotPage,
-		"POST /forgot":          w.forgot,
-		"GET /forgot/sent":      w.forgotSent,
-		"GET /proxy":            w.proxyPage,
-		"POST /proxy":           w.proxy,
-		"POST /proxy/test":      w.testProxy,
+		"GET /register":              w.registerPage,
+		"POST /register":             w.register,
+		"GET /register/code":         w.registerCodePage,
+		"POST /register/code":        w.registerCode,
+		"POST /register/code/resend": w.resendCode,
+		"GET /forgot":                w.forgotPage,
+		"POST /forgot":               w.forgot,
+		"GET /forgot/sent":           w.forgotSent,
+		"GET /proxy":                 w.proxyPage,
+		"POST /proxy":                w.proxy,
+		"POST /proxy/test":           w.testProxy,
 
 		"GET /alive": func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNoContent) },
 	} {
@@ -98,9 +103,31 @@ type page struct {
 func (page) Steps() int { return steps }
 
 func (w *Window) page(rw http.ResponseWriter, r *http.Request, title string) page {
-	p := page{Frame: w.site.Frame(rw, r)}
+	p := page{Frame: w.site.Frame(rw, r).At(w.at(r))}
 	p.Title = p.Printer().T(title)
 	return p
+}
+
+// at is where the page of a request is found again: a form is sent to its own
+// page, or to a path below it.
+func (w *Window) at(r *http.Request) string {
+	if w.gets(r.URL.Path) {
+		return r.URL.RequestURI()
+	}
+	up := path.Dir(r.URL.Path)
+	for len(up) > len(w.base) && !w.gets(up) {
+		up = path.Dir(up)
+	}
+	if len(up) <= len(w.base) {
+		return w.base + "/"
+	}
+	return up
+}
+
+// gets reports whether there is a page at a path.
+func (w *Window) gets(at string) bool {
+	_, pattern := w.routes.Handler(&http.Request{Method: http.MethodGet, Host: w.addr, URL: &url.URL{Path: at}})
+	return strings.HasPrefix(pattern, http.MethodGet+" ")
 }
 
 // step is the page of a step of the activation.

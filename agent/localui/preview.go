@@ -76,7 +76,7 @@ func (w *Window) showPreview(rw http.ResponseWriter, r *http.Request, err error)
 
 // preview does what was shown.
 func (w *Window) preview(rw http.ResponseWriter, r *http.Request) {
-	choice := agent.Choice{Choice: r.PostFormValue("choice"), DeviceID: r.PostFormValue("device"), KeepUnlinked: r.PostFormValue("keep") != ""}
+	choice := agent.Choice{Choice: r.FormValue("choice"), DeviceID: r.FormValue("device"), KeepUnlinked: r.PostFormValue("keep") != ""}
 	if choice.Choice == wire.Replace && r.PostFormValue("restore") == wire.RestoreFiles {
 		var err error
 		if choice.Maps, err = places(r); err != nil {

@@ -58,7 +58,7 @@ type readyPage struct {
 	Counted        bool
 	Known          bool // the quota
 	Used, Quota    int64
-	Alone          bool // nothing backs up once the window is closed
+	After          string // what becomes of the backups when the window is closed
 }
 
 // Files and Bytes are what all folders have together.
@@ -87,7 +87,7 @@ func (w *Window) readyPage(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := &readyPage{page: w.step(rw, r, "window.ready", 5, ""), Choice: made.Choice, Server: made.Server, Device: made.Device,
-		Known: made.known, Used: made.used, Quota: made.quota, Alone: w.alone(r.Context()), Brings: made.Brings}
+		Known: made.known, Used: made.used, Quota: made.quota, After: w.after(r.Context()), Brings: made.Brings}
 	if made.Choice == wire.Add && made.Wanted != made.Device.Name {
 		p.Renamed = made.Wanted
 	}

@@ -232,7 +232,7 @@ func (w *Window) forgot(rw http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	usernames, value := r.PostFormValue("of") == "username", strings.TrimSpace(r.PostFormValue("value"))
+	usernames, value := r.FormValue("of") == "username", strings.TrimSpace(r.PostFormValue("value"))
 	err := w.with(f, func(c *wire.Client) error {
 		switch {
 		case value == "":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/backstay/backstay/agent"
@@ -21,10 +22,25 @@ type stead struct {
 	ctx   context.Context // ends with the window; nil before
 	stop  context.CancelFunc
 	ended chan struct{}
+
+	beside atomic.Bool // another agent does the work
 }
 
-// look is how often the window looks whether its agent is needed.
-const look = 5 * time.Second
+// How often the window looks whether its agent is needed, and how seldom while
+// another one does its work.
+const (
+	look   = 5 * time.Second
+	seldom = time.Minute
+)
+
+// pause is how long the window waits before it looks again: longer each time
+// that another agent is there.
+func pause(before time.Duration, beside bool) time.Duration {
+	if !beside {
+		return look
+	}
+	return min(2*before, seldom)
+}
 
 func (s *stead) begin(ctx context.Context) {
 	s.mu.Lock()
@@ -41,13 +57,20 @@ func (s *stead) run() {
 	s.stop, s.ended = stop, ended
 	go func() {
 		defer close(ended)
+		wait := look
 		for ctx.Err() == nil {
-			if err := s.agent(ctx); err != nil && ctx.Err() == nil && !errs.Is(err, errs.AlreadyRunning) && !errs.Is(err, errs.NotActivated) {
+			err := s.agent(ctx)
+			beside := errs.Is(err, errs.AlreadyRunning)
+			if was := s.beside.Swap(beside); beside && !was {
+				s.window.cfg.Log.Warn("another program works with this state folder; this window backs up when that has ended", "err", err)
+			}
+			if err != nil && ctx.Err() == nil && !beside && !errs.Is(err, errs.NotActivated) {
 				s.window.cfg.Log.Error("the agent of this window ended", "err", err)
 			}
+			wait = pause(wait, beside)
 			select {
 			case <-ctx.Done():
-			case <-time.After(look):
+			case <-time.After(wait):
 			}
 		}
 	}()
@@ -115,9 +138,14 @@ func (s *stead) busy() bool {
 	return err == nil && answer.Live != nil && answer.Live.Running
 }
 
-// alone reports whether nothing backs up on this computer once the window is
-// closed.
-func (w *Window) alone(ctx context.Context) bool {
-	_, serves := agent.Kept(ctx, w.cfg.Getenv, w.cfg.State)
-	return !serves
+// after says what becomes of the backups when the window is closed, as a key of
+// its message: "" where the service goes on with them.
+func (w *Window) after(ctx context.Context) string {
+	if _, serves := agent.Kept(ctx, w.cfg.Getenv, w.cfg.State); serves {
+		return ""
+	}
+	if w.stead.beside.Load() {
+		return "window.beside"
+	}
+	return "window.alone"
 }

@@ -199,15 +199,7 @@ func (x *scene) account(name string, n accounts.New) {
 	case "other":
 		x.ids["administrator"] = string(u.ID)
 	case "app":
-		by := u.Caller(access.Caller{})
-		x.write(func(tx *db.Tx) error {
-			app, err := x.Gate.Factors.BeginTOTP(x.Context(), tx, by)
-			x.apps[name] = app.Secret
-			return err
-		})
-		x.write(func(tx *db.Tx) error {
-			return x.Gate.Factors.ConfirmTOTP(x.Context(), tx, by, factorstest.Code(x, x.apps[name], time.Now()))
-		})
+		x.apps[name] = withApp(x.T, x.Server, u)
 	case "must":
 		if n.Kind == access.AdminKind {
 			x.write(func(tx *db.Tx) error {
@@ -215,6 +207,21 @@ func (x *scene) account(name string, n accounts.New) {
 			})
 		}
 	}
+}
+
+// withApp gives an account an authenticator app and returns the secret of both.
+func withApp(t *testing.T, s *servertest.Server, u accounts.User) (secret string) {
+	t.Helper()
+	by := u.Caller(access.Caller{})
+	write(t, s, func(tx *db.Tx) error {
+		app, err := s.Gate.Factors.BeginTOTP(t.Context(), tx, by)
+		secret = app.Secret
+		return err
+	})
+	write(t, s, func(tx *db.Tx) error {
+		return s.Gate.Factors.ConfirmTOTP(t.Context(), tx, by, factorstest.Code(t, secret, time.Now()))
+	})
+	return secret
 }
 
 // deployment is a token, a computer that waits, one that knocks, and one that

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server"
 	"github.com/backstay/backstay/server/access"
@@ -95,18 +96,24 @@ func settled(b *webtest.Browser) {
 	b.Await(`document.querySelector('#way') && !document.querySelector('#way[data-live]')`)
 }
 
-// lookWindow looks at a page of the window in both languages, and as narrow as
-// it is drawn for.
+// inEach does something in every language, chosen on the page of the window that
+// the browser shows, and leaves it in English.
+func inEach(b *webtest.Browser, do func(lang locale.Lang)) {
+	for _, lang := range languages() {
+		speak(b, lang)
+		do(lang)
+	}
+	speak(b, locale.English)
+}
+
+func speak(b *webtest.Browser, lang locale.Lang) {
+	b.Follow("header .languages button[value=" + string(lang) + "]")
+}
+
+// lookWindow looks at a page of the window in every language.
 func lookWindow(t *testing.T, b *webtest.Browser, name string) {
 	t.Helper()
-	for _, lang := range languages() {
-		b.Follow("header .languages button[value=" + string(lang) + "]")
-		look(t, b, lang, name)
-		b.Size(480, 760)
-		b.Shot(pictures, name+"-"+string(lang)+"-480")
-		b.Size(webtest.Desk, 860)
-	}
-	b.Follow("header .languages button[value=en]")
+	inEach(b, func(lang locale.Lang) { look(t, b, lang, name) })
 }
 
 // The first log-in of S0, step by step: an administrator makes an account, the

@@ -19,6 +19,35 @@
     field.value = Intl.DateTimeFormat().resolvedOptions().timeZone || '';
   }
 
+  // What was typed is there again in the other language or theme, secrets apart.
+  const typed = () =>
+    [...all('main form input, main form select, main form textarea')].filter(
+      (field) => !['hidden', 'password', 'file'].includes(field.type) && field.name !== 'code' && !document.querySelector(`[data-eye="${field.id}"]`),
+    );
+  for (const form of all('form.languages, form.themes')) {
+    form.addEventListener('submit', () => {
+      const fields = typed().map((field) => [field.name, field.value, field.checked]);
+      sessionStorage.setItem('typed', JSON.stringify({ at: form.elements.back.value, fields }));
+    });
+  }
+  const kept = JSON.parse(sessionStorage.getItem('typed'));
+  sessionStorage.removeItem('typed');
+  if (kept && kept.at === location.pathname + location.search) {
+    const fields = typed();
+    kept.fields.forEach(([name, value, checked], i) => {
+      const field = fields[i];
+      if (!field || field.name !== name) {
+        return;
+      }
+      if (field.type === 'checkbox' || field.type === 'radio') {
+        field.checked = checked;
+      } else if (field.value !== value) {
+        field.value = value;
+        field.closest('details')?.setAttribute('open', '');
+      }
+    });
+  }
+
   // A dangerous form is sent only when the name asked for has been typed.
   for (const form of all('form[data-confirm]')) {
     const field = form.querySelector('[name=confirm]');
