@@ -46,10 +46,15 @@ func Find(ctx context.Context, tx *db.Tx, id string) (Approval, error) {
 	if err != nil {
 		return Approval{}, fmt.Errorf("reading approval %s: %w", id, err)
 	}
-	if a.State == Waiting && !tx.Now().Before(a.ExpiresAt) {
+	return asOf(tx.Now(), a), nil
+}
+
+// asOf is an act as it is at a time.
+func asOf(now time.Time, a Approval) Approval {
+	if a.State == Waiting && !now.Before(a.ExpiresAt) {
 		a.State = Expired
 	}
-	return a, nil
+	return a
 }
 
 // listed is for how long acts that are over stand in the list.
@@ -63,6 +68,9 @@ func list(ctx context.Context, tx *db.Tx, org orgs.ID, open bool) ([]Approval, e
 	list, err := db.All(ctx, tx, scan, "SELECT "+columns+" FROM approvals WHERE org IN ('', $1) AND "+where+" ORDER BY asked_at DESC, id DESC LIMIT 500", args...)
 	if err != nil {
 		return nil, fmt.Errorf("listing approvals: %w", err)
+	}
+	for i, a := range list {
+		list[i] = asOf(tx.Now(), a)
 	}
 	return list, nil
 }

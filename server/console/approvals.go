@@ -58,9 +58,6 @@ func (c *console) approvals(w http.ResponseWriter, r *http.Request, v *visit) {
 }
 
 func askedOf(f web.Frame, v *visit, a approvals.Approval) askedItem {
-	if a.State == approvals.Waiting && !f.Now().Before(a.ExpiresAt) {
-		a.State = approvals.Expired
-	}
 	item := askedItem{Approval: a, Href: atApprovals + "/" + a.ID, Words: a.Words(f.Printer()), Shown: f.State("approval.state.", string(a.State)),
 		Mine: a.AskedBy == v.user.ID, About: about(a)}
 	if a.Failure != nil {

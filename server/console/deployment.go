@@ -125,12 +125,8 @@ func (c *console) showNewToken(w http.ResponseWriter, r *http.Request, v *visit,
 		c.fail(w, r, v.caller, failure)
 		return
 	}
-	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
-		list, err := profiles.List(r.Context(), tx, v.caller, v.org())
-		page.Profiles = []option{{"", page.Printer().T("deploy.profile.default")}}
-		for _, p := range list {
-			page.Profiles = append(page.Profiles, option{string(p.ID), web.Visible(p.Name)})
-		}
+	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		page.Profiles, err = profileOptions(r.Context(), tx, v, page.Printer().T("deploy.profile.default"))
 		return err
 	})
 	if err != nil {
@@ -347,13 +343,22 @@ func (c *console) releaseDevice(w http.ResponseWriter, r *http.Request, v *visit
 }
 
 // tokenOptions are the tokens to choose from in a filter.
-func (c *console) tokenOptions(ctx context.Context, tx *db.Tx, v *visit, all string) ([]option, error) {
+func tokenOptions(ctx context.Context, tx *db.Tx, v *visit, p *locale.Printer) ([]option, error) {
 	list, err := deploy.List(ctx, tx, v.caller, v.org())
-	options := []option{{"", all}}
+	options := []option{{"", p.T("deploy.tokens.all")}}
 	for _, t := range list {
 		options = append(options, option{t.ID, web.Visible(t.Name)})
 	}
 	return options, err
+}
+
+// systemOptions are the operating systems to choose from in a filter.
+func systemOptions(p *locale.Printer) []option {
+	options := []option{{"", p.T("deploy.systems.all")}}
+	for _, s := range deploy.Systems() {
+		options = append(options, option{s, web.System(s, "", "")})
+	}
+	return options
 }
 
 func deployFilter(r *http.Request) deploy.Filter {
@@ -365,7 +370,7 @@ func (c *console) deployApprovals(w http.ResponseWriter, r *http.Request, v *vis
 	page := approvalsPage{deployFrame: c.deployFrame(w, r, v, "deploy.page.approvals"), Filter: deployFilter(r)}
 	err := c.DB.Read(ctx, func(tx *db.Tx) (err error) {
 		page.Devices = nil
-		if page.Tokens, err = c.tokenOptions(ctx, tx, v, page.Printer().T("deploy.tokens.all")); err != nil {
+		if page.Tokens, err = tokenOptions(ctx, tx, v, page.Printer()); err != nil {
 			return err
 		}
 		names := map[string]string{}
@@ -388,10 +393,7 @@ func (c *console) deployApprovals(w http.ResponseWriter, r *http.Request, v *vis
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	page.Systems = []option{{"", page.Printer().T("deploy.systems.all")}}
-	for _, s := range deploy.Systems() {
-		page.Systems = append(page.Systems, option{s, web.System(s, "", "")})
-	}
+	page.Systems = systemOptions(page.Printer())
 	c.site.Render(w, r, http.StatusOK, "deploy-approvals", page)
 }
 
@@ -465,7 +467,7 @@ func (c *console) rollout(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := rolloutPage{deployFrame: c.deployFrame(w, r, v, "deploy.page.rollout"), Token: r.FormValue("token"), By: r.FormValue("by")}
 	var list []deploy.Enrolment
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
-		if page.Tokens, err = c.tokenOptions(r.Context(), tx, v, page.Printer().T("deploy.tokens.all")); err != nil {
+		if page.Tokens, err = tokenOptions(r.Context(), tx, v, page.Printer()); err != nil {
 			return err
 		}
 		list, err = deploy.Rollout(r.Context(), tx, v.caller, v.org(), page.Token, tx.Now().AddDate(0, 0, -rolloutDays))

@@ -90,7 +90,7 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 		return "user", userPage{Frame: in, User: sampleUsers()[1], Reason: hostile, StateText: "Cannot log in or back up.", Command: "backstay activate --server https://backup.example --user marie"}
 	},
 	"user-profile": func(out, in web.Frame, r *http.Request) (string, web.Page) {
-		return "user-profile", chooseProfilePage{Frame: in, ID: "1", Username: hostile, Profile: "1", Profiles: []profileItem{{ID: "1", Name: "Default", WebRestore: true}, {ID: "2", Name: hostile}}}
+		return "user-profile", chooseProfilePage{Frame: in, Home: "#", Username: hostile, Profile: "1", Profiles: []profileItem{{ID: "1", Name: "Default", WebRestore: true}, {ID: "2", Name: hostile}}}
 	},
 	"user-quota": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "user-quota", quotaPage{Frame: in, Home: "#", Username: hostile, Now: sampleQuota, Profile: "50 GB", Own: true, Size: size{"60", "GB"}}

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -125,6 +126,16 @@ func (c *console) copyProfile(w http.ResponseWriter, r *http.Request, v *visit) 
 		return
 	}
 	c.site.Done(w, r, "/admin/profiles/"+string(made.ID), web.Flash{Key: "profile.copied"})
+}
+
+// profileOptions are the profiles to choose from, or none, which none names.
+func profileOptions(ctx context.Context, tx *db.Tx, v *visit, none string) ([]option, error) {
+	list, err := profiles.List(ctx, tx, v.caller, v.org())
+	options := []option{{"", none}}
+	for _, p := range list {
+		options = append(options, option{string(p.ID), web.Visible(p.Name)})
+	}
+	return options, err
 }
 
 func lines(text string) []string {

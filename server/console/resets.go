@@ -13,7 +13,6 @@ import (
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
-	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/resets"
@@ -96,15 +95,11 @@ func (c *console) showNewReset(w http.ResponseWriter, r *http.Request, v *visit,
 		err = c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
 			page.Tokens = nil
 			if v.may(access.Deploy) {
-				if page.Tokens, err = c.tokenOptions(r.Context(), tx, v, page.Printer().T("deploy.tokens.all")); err != nil {
+				if page.Tokens, err = tokenOptions(r.Context(), tx, v, page.Printer()); err != nil {
 					return err
 				}
 			}
-			page.Profiles = []option{{"", page.Printer().T("resets.profiles")}}
-			list, err := profiles.List(r.Context(), tx, v.caller, v.org())
-			for _, p := range list {
-				page.Profiles = append(page.Profiles, option{string(p.ID), web.Visible(p.Name)})
-			}
+			page.Profiles, err = profileOptions(r.Context(), tx, v, page.Printer().T("resets.profiles"))
 			return err
 		})
 	}
@@ -112,10 +107,7 @@ func (c *console) showNewReset(w http.ResponseWriter, r *http.Request, v *visit,
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	page.Systems = []option{{"", page.Printer().T("deploy.systems.all")}}
-	for _, s := range deploy.Systems() {
-		page.Systems = append(page.Systems, option{s, web.System(s, "", "")})
-	}
+	page.Systems = systemOptions(page.Printer())
 	c.site.Render(w, r, status, "reset-new", page)
 }
 

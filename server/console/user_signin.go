@@ -149,7 +149,7 @@ func (c *console) askProfile(w http.ResponseWriter, r *http.Request, v *visit) {
 		if err != nil {
 			return err
 		}
-		page.ID, page.Username, page.Profile, page.Profiles = string(u.ID), u.Username, string(now.ID), nil
+		page.Home, page.Username, page.Profile, page.Profiles = home(u), u.Username, string(now.ID), nil
 		list, err := profiles.List(r.Context(), tx, v.caller, u.Org)
 		for _, p := range list {
 			page.Profiles = append(page.Profiles, itemOf(p))

@@ -88,8 +88,8 @@ type session struct {
 
 type chooseProfilePage struct {
 	web.Frame
-	ID, Username, Profile string
-	Profiles              []profileItem
+	Home, Username, Profile string
+	Profiles                []profileItem
 }
 
 type quotaPage struct {
