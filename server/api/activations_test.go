@@ -319,17 +319,20 @@ func TestActivationKeys(t *testing.T) {
 	}
 }
 
-// D-05: a computer of another system begins anew beside what was there.
+// D-05: a computer of another system begins anew beside what was there, and so
+// does one that brings nothing back, whatever stands where its serial number is
+// missing.
 func TestRootEpoch(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	h.newUser("ann")
 	old := h.becomes("laptop", wire.Add, "", plain)
 	first, _, _ := old.backup("first")
-	next := h.becomes("mac", wire.Replace, old.DeviceID, func(in *wire.BeginActivation) { in.Hardware.OS = "darwin" })
+	next := h.becomes("mac", wire.Replace, old.DeviceID, func(in *wire.BeginActivation) { in.Hardware.OS, in.Hardware.Serial = "darwin", "Default string" })
 	second, _, _ := next.backup("second")
-	if old.RootEpoch != 1 || next.RootEpoch != 2 {
-		t.Errorf("the epochs are %d and %d, want 1 and 2", old.RootEpoch, next.RootEpoch)
+	third := h.becomes("mini", wire.Replace, next.DeviceID, func(in *wire.BeginActivation) { in.Hardware.OS, in.Hardware.Serial = "darwin", "Default string" })
+	if old.RootEpoch != 1 || next.RootEpoch != 2 || third.RootEpoch != 3 {
+		t.Errorf("the epochs are %d, %d and %d, want 1, 2 and 3", old.RootEpoch, next.RootEpoch, third.RootEpoch)
 	}
 	for hash, want := range map[string]int64{first.Hash: 1, second.Hash: 2} {
 		id, err := backup.ParseHash(hash)

@@ -58,22 +58,16 @@ func writeLock(ctx context.Context, tx *db.Tx, id ID, at time.Time) error {
 	return nil
 }
 
-// Locked reports whether a device is locked.
-func Locked(ctx context.Context, tx *db.Tx, id ID) (bool, error) {
-	var at int64
-	if err := tx.QueryRow(ctx, "SELECT locked_at FROM devices WHERE id = $1", id).Scan(&at); err != nil {
-		return false, fmt.Errorf("looking whether device %s is locked: %w", id, err)
-	}
-	return at != 0, nil
-}
-
 // Unlocked refuses what shows or restores something on a device that is locked.
 func Unlocked(ctx context.Context, tx *db.Tx, by access.Caller) error {
-	locked, err := Locked(ctx, tx, by.Device)
-	if err == nil && locked {
-		err = errs.New(errs.Forbidden, "device.locked")
+	var at int64
+	if err := tx.QueryRow(ctx, "SELECT locked_at FROM devices WHERE id = $1", by.Device).Scan(&at); err != nil {
+		return fmt.Errorf("looking whether device %s is locked: %w", by.Device, err)
 	}
-	return err
+	if at != 0 {
+		return errs.New(errs.Forbidden, "device.locked")
+	}
+	return nil
 }
 
 // sighted records from where a locked device reports, whenever that changes.

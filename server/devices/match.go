@@ -32,8 +32,12 @@ func Match(now time.Time, s Shown, devices []Device) (Device, string) {
 		is   func(Device) bool
 	}{
 		{wire.ByKey, func(d Device) bool { return s.Key != "" && d.ID == s.Key }},
-		{wire.ByMachine, func(d Device) bool { return s.sameMachine(d) && s.sameUser(d) && !s.isCloneOf(now, d) }},
-		{wire.BySerial, func(d Device) bool { return s.sameSerial(d) && s.sameUser(d) && !s.isCloneOf(now, d) }},
+		{wire.ByMachine, func(d Device) bool {
+			return sameMachine(s.Hardware, d.Hardware) && s.sameUser(d) && !s.isCloneOf(now, d)
+		}},
+		{wire.BySerial, func(d Device) bool {
+			return sameSerial(s.Hardware, d.Hardware) && s.sameUser(d) && !s.isCloneOf(now, d)
+		}},
 		{wire.ByClone, func(d Device) bool { return s.isCloneOf(now, d) }},
 		{wire.ByName, s.sameName},
 	} {
@@ -44,14 +48,15 @@ func Match(now time.Time, s Shown, devices []Device) (Device, string) {
 	return Device{}, ""
 }
 
-func (s Shown) sameMachine(d Device) bool {
-	id := s.Hardware.MachineID
-	return telling(id) && strings.EqualFold(id, d.Hardware.MachineID)
+// sameComputer reports whether two descriptions are of one piece of hardware.
+func sameComputer(a, b wire.Hardware) bool { return sameMachine(a, b) || sameSerial(a, b) }
+
+func sameMachine(a, b wire.Hardware) bool {
+	return telling(a.MachineID) && strings.EqualFold(a.MachineID, b.MachineID)
 }
 
-func (s Shown) sameSerial(d Device) bool {
-	serial := s.Hardware.Serial
-	return telling(serial) && strings.EqualFold(serial, d.Hardware.Serial)
+func sameSerial(a, b wire.Hardware) bool {
+	return telling(a.Serial) && strings.EqualFold(a.Serial, b.Serial)
 }
 
 // sameUser reports whether the device backed up with the same rights: each user
@@ -61,7 +66,7 @@ func (s Shown) sameUser(d Device) bool {
 }
 
 func (s Shown) isCloneOf(now time.Time, d Device) bool {
-	return s.sameMachine(d) && !sameHost(s.Hardware, d.Hardware) && now.Sub(d.LastSeenAt) < cloneWindow
+	return sameMachine(s.Hardware, d.Hardware) && !sameHost(s.Hardware, d.Hardware) && now.Sub(d.LastSeenAt) < cloneWindow
 }
 
 func (s Shown) sameName(d Device) bool {

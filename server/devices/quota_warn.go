@@ -69,7 +69,7 @@ func warnOrg(ctx context.Context, d *db.DB, ring *keys.Ring, o orgs.Org) error {
 		if err != nil || !tell {
 			return err
 		}
-		return toAdministrators(ctx, tx, ring, o.ID, func(say *locale.Printer) mail.Mail {
+		return orgs.NotifyEach(ctx, tx, ring, o.ID, func(say *locale.Printer) mail.Mail {
 			return mail.Mail{Template: mail.OrgQuotaFilling, Values: values(say, q, "org", o.Name)}
 		})
 	})
@@ -130,24 +130,14 @@ func warn(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User, q Qu
 		return m
 	}
 	if u.Email != "" {
-		m := about(printer(u.Language))
+		lang, _ := locale.Parse(u.Language)
+		m := about(locale.For(lang))
 		m.User, m.Org, m.To, m.Language = u.ID, u.Org, u.Email, u.Language
 		if err := mail.Queue(ctx, tx, ring, m); err != nil {
 			return err
 		}
 	}
-	return toAdministrators(ctx, tx, ring, u.Org, about)
-}
-
-// toAdministrators queues a mail in the organisation's own language, as far as
-// sizes go.
-func toAdministrators(ctx context.Context, tx *db.Tx, ring *keys.Ring, org orgs.ID, about func(*locale.Printer) mail.Mail) error {
-	return orgs.Notify(ctx, tx, ring, org, about(printer("")))
-}
-
-func printer(language string) *locale.Printer {
-	lang, _ := locale.Parse(language)
-	return locale.For(lang)
+	return orgs.NotifyEach(ctx, tx, ring, u.Org, about)
 }
 
 func values(say *locale.Printer, q Quota, whose, name string) map[string]string {

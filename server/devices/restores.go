@@ -380,8 +380,3 @@ func endGrants(ctx context.Context, tx *db.Tx, id ID) error {
 	}
 	return nil
 }
-
-// sameComputer reports whether two descriptions are of one piece of hardware.
-func sameComputer(a, b wire.Hardware) bool {
-	return a.MachineID != "" && a.MachineID == b.MachineID || a.Serial != "" && a.Serial == b.Serial
-}

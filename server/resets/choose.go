@@ -41,7 +41,11 @@ const shown = 100
 
 // Preview says what a reset would do; it does nothing.
 func Preview(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, f Filter) (c Choice, err error) {
-	chosen, err := f.choose(ctx, tx, by, org)
+	where, err := f.devices(ctx, tx, by, org)
+	if err != nil {
+		return c, err
+	}
+	chosen, err := devices.Choose(ctx, tx, by, where)
 	if err != nil {
 		return c, err
 	}
@@ -55,10 +59,6 @@ func Preview(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, f Fi
 		users[d.User] = true
 	}
 	c.Users = len(users)
-	where, err := f.devices(ctx, tx, by, org)
-	if err != nil {
-		return c, err
-	}
 	where.Limit = shown
 	if c.First, _, err = devices.List(ctx, tx, by, where); err != nil {
 		return c, err

@@ -66,6 +66,10 @@ func Missing(ctx context.Context, tx *db.Tx, by access.Caller, id string, most i
 	if err != nil {
 		return nil, err
 	}
+	return r.missing(ctx, tx, most)
+}
+
+func (r Reset) missing(ctx context.Context, tx *db.Tx, most int) ([]Device, error) {
 	list, err := db.All(ctx, tx, func(row db.Row) (d Device, err error) {
 		var u accounts.User
 		var seen, revoked, told int64
@@ -76,7 +80,7 @@ func Missing(ctx context.Context, tx *db.Tx, by access.Caller, id string, most i
 	}, "SELECT d.id, d.name, d.os, d.state, u.id, u.username, u.first_name, u.last_name, u.email, d.last_seen_at, x.deactivated_at, x.told_at"+joined+
 		" AND (x.deactivated_at = 0 OR "+isMissing+") ORDER BY u.username_key, d.name_key, d.id LIMIT $2", r.ID, most)
 	if err != nil {
-		return nil, fmt.Errorf("listing the devices of reset %s: %w", id, err)
+		return nil, fmt.Errorf("listing the devices of reset %s: %w", r.ID, err)
 	}
 	return list, nil
 }
@@ -87,15 +91,15 @@ const everyDevice = 10_000_000
 // Laggards writes the devices that are not back as CSV, and records that
 // somebody took the list.
 func Laggards(ctx context.Context, tx *db.Tx, by access.Caller, id string, w io.Writer) error {
-	list, err := Missing(ctx, tx, by, id, everyDevice)
-	if err != nil {
-		return err
-	}
-	r, err := find(ctx, tx, id)
+	r, err := View(ctx, tx, by, id)
 	if err != nil {
 		return err
 	}
 	if err := audit.Check(ctx, tx, by, access.ManageDevices, r.Org, "", r.object(), audit.Note("export", "csv")); err != nil {
+		return err
+	}
+	list, err := r.missing(ctx, tx, everyDevice)
+	if err != nil {
 		return err
 	}
 	columns := []string{"username", "name", "email", "device", "os", "state", "last_seen", "revoked_at", "told_at"}

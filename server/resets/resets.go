@@ -11,6 +11,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -205,12 +206,10 @@ func (r Reset) move(ctx context.Context, tx *db.Tx, by access.Caller, to State, 
 	if err != nil {
 		return err
 	}
-	for _, s := range from {
-		if r.State == s {
-			return setState(ctx, tx, r.ID, to)
-		}
+	if !slices.Contains(from, r.State) {
+		return errs.New(errs.Conflict, "reset.state", "state", string(r.State))
 	}
-	return errs.New(errs.Conflict, "reset.state", "state", string(r.State))
+	return setState(ctx, tx, r.ID, to)
 }
 
 // Pause lets a reset rest: what was revoked stays so, nothing more is.
