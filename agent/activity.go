@@ -29,9 +29,10 @@ func (a *Agent) noteBackup(run state.Run, result *control.Result) {
 	}
 }
 
-// NoteRestore lists a restore among what was done. target is where it went, ""
-// for where things were; failed is what ended it early, the end of ctx perhaps.
-func NoteRestore(ctx context.Context, st *state.State, snapshot, target string, began, ended time.Time, r *restore.Result, failed error) error {
+// RestoreDone is a restore that ended, for the list of what was done. target is
+// where it went, "" for where things were; failed is what ended it early, the end
+// of ctx perhaps.
+func RestoreDone(ctx context.Context, snapshot, target string, began, ended time.Time, r *restore.Result, failed error) state.Activity {
 	x := state.Activity{Kind: state.ActivityRestore, Target: []byte(target), Failed: r.Progress.Failed, Renamed: r.RenamedCount,
 		Run: state.Run{State: state.RunDone, Started: began, Ended: ended, Snapshot: snapshot, Files: r.Files, Bytes: r.Bytes}}
 	switch {
@@ -43,16 +44,13 @@ func NoteRestore(ctx context.Context, st *state.State, snapshot, target string, 
 	for _, p := range r.Failed {
 		x.Problems = append(x.Problems, faultOf(p))
 	}
-	return st.AddActivity(x)
+	return x
 }
 
 func faultOf(p restore.Problem) state.Fault {
-	f := state.Fault{Path: []byte(p.Path), Reason: p.Err.Error()}
-	if e := errs.Find(p.Err); e != nil {
-		f.Code, f.Key = string(e.Code), e.Key
-		if reason, ok := e.Args["reason"].(string); ok {
-			f.Reason = reason
-		}
+	f := state.Fault{Path: []byte(p.Path), Note: errs.NoteOf(p.Err), Reason: p.Err.Error()}
+	if reason, ok := f.Args["reason"].(string); ok {
+		f.Reason = reason
 	}
 	return f
 }
@@ -102,8 +100,11 @@ func ActivitySentence(say *locale.Printer, a state.Activity) (text, advice strin
 	return say.T("activity." + a.Kind + ".done"), "", Good
 }
 
-// adviceOn is what helps against a failure.
+// adviceOn is what helps against a failure, "" for none.
 func adviceOn(say *locale.Printer, e *errs.Error) string {
+	if e == nil {
+		return ""
+	}
 	if advice := wire.Advice(say, e); advice != "" {
 		return advice
 	}
@@ -116,7 +117,7 @@ func adviceOn(say *locale.Printer, e *errs.Error) string {
 // FaultSentence is what was wrong with a file, and what to do about it.
 func FaultSentence(say *locale.Printer, f state.Fault) (text, advice string) {
 	text = f.Reason
-	if e, ok := errs.ByCode(f.Code, nil); ok {
+	if e := f.Failure(); e != nil {
 		text = say.Error(e)
 	}
 	return text, say.T("activity.fault." + faultClass(f))
@@ -133,9 +134,9 @@ func faultClass(f state.Fault) string {
 		return false
 	}
 	switch {
-	case f.Code == string(errs.Mismatch):
+	case f.Code == errs.Mismatch:
 		return "damaged"
-	case f.Code == string(errs.LocalDiskFull):
+	case f.Code == errs.LocalDiskFull:
 		return "full"
 	case says(syscall.EACCES, syscall.EPERM, fs.ErrPermission):
 		return "denied"

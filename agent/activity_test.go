@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"strings"
@@ -68,25 +69,30 @@ func TestFaultClass(t *testing.T) {
 }
 
 // A restore is listed as it went.
-func TestNoteRestore(t *testing.T) {
+func TestRestoreDone(t *testing.T) {
 	t.Parallel()
-	st, err := state.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
 	r := &restore.Result{Progress: restore.Progress{Files: 7, Bytes: 70, Failed: 1}, RenamedCount: 2,
 		Failed: []restore.Problem{{Path: "/home/a\xff", Err: errs.New(errs.Local, "restore.failed", "reason", "permission denied")}}}
-	began := time.Now().Add(-time.Minute)
-	if err := NoteRestore(t.Context(), st, "abc", "/tmp/x", began, time.Now(), r, errs.Of(errs.LocalDiskFull)); err != nil {
-		t.Fatal(err)
-	}
-	list, _, err := st.Activities("", 10)
-	if err != nil || len(list) != 1 {
-		t.Fatalf("Activities = %v, %v", list, err)
-	}
-	a := list[0]
-	if a.State != state.RunFailed || a.Code != "E1505" || a.Files != 7 || a.Failed != 1 || a.Renamed != 2 || string(a.Target) != "/tmp/x" ||
-		len(a.Problems) != 1 || string(a.Problems[0].Path) != "/home/a\xff" || a.Problems[0].Reason != "permission denied" {
-		t.Errorf("it is listed as %+v", a)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, test := range []struct {
+		name   string
+		ctx    context.Context
+		failed error
+		how    string
+		code   errs.Code
+	}{
+		{"to its end", ended, nil, state.RunDone, ""},
+		{"stopped", ended, context.Canceled, state.RunCancelled, ""},
+		{"the disk is full", t.Context(), errs.Of(errs.LocalDiskFull), state.RunFailed, "E1505"},
+	} {
+		a := RestoreDone(test.ctx, "abc", "/tmp/x", time.Now(), time.Now(), r, test.failed)
+		if a.State != test.how || a.Code != test.code {
+			t.Errorf("%s: %s %s, want %s %s", test.name, a.State, a.Code, test.how, test.code)
+		}
+		if a.Files != 7 || a.Failed != 1 || a.Renamed != 2 || string(a.Target) != "/tmp/x" ||
+			len(a.Problems) != 1 || string(a.Problems[0].Path) != "/home/a\xff" || a.Problems[0].Reason != "permission denied" {
+			t.Errorf("%s: it is listed as %+v", test.name, a)
+		}
 	}
 }

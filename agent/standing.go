@@ -119,12 +119,17 @@ func (s Standing) Left() time.Duration {
 	if s.Live == nil || s.Live.Progress == nil {
 		return 0
 	}
-	p, passed := s.Live.Progress, s.Now.Sub(s.Live.Started)
-	done := max(p.Bytes, p.Sent) // a large file counts when it is done
-	if done <= 0 || done >= p.TotalBytes || passed < 5*time.Second {
+	p := s.Live.Progress
+	return TimeLeft(s.Now.Sub(s.Live.Started), max(p.Bytes, p.Sent), p.TotalBytes) // a large file counts when it is done
+}
+
+// TimeLeft is how long something still takes of which done bytes took passed; 0
+// while nobody knows.
+func TimeLeft(passed time.Duration, done, total int64) time.Duration {
+	if done <= 0 || done >= total || passed < 5*time.Second {
 		return 0
 	}
-	return time.Duration(float64(passed) * float64(p.TotalBytes-done) / float64(done))
+	return time.Duration(float64(passed) * float64(total-done) / float64(done))
 }
 
 // Tone is how good a sentence is.

@@ -204,7 +204,7 @@ func (w *Window) chooseFolder(rw http.ResponseWriter, r *http.Request, p page, _
 		w.refuse(rw, r, "/folders", err)
 		return
 	}
-	b.Title = p.Printer().T("window.folders.add")
+	b.Title, b.Back = p.Printer().T("window.folders.add"), "/folders"
 	b.Post, b.Choose = "/folders/add", "window.browse.choose"
 	w.site.Render(rw, r, http.StatusOK, "browse", b)
 }

@@ -68,7 +68,8 @@ type Window struct {
 	seen time.Time // somebody looked
 	flow flow
 
-	sizes sizes
+	sizes   sizes
+	reading reading
 }
 
 // New makes a window and opens its port. Serve shows it.
@@ -128,6 +129,8 @@ func (w *Window) Serve(ctx context.Context) error {
 	}()
 	w.stead.begin(ctx)
 	defer w.stead.end()
+	w.reading.begin(ctx)
+	defer w.reading.end()
 	err := server.Serve(w.listener)
 	cancel()
 	<-ended
@@ -150,7 +153,8 @@ func (w *Window) watched(ctx context.Context) {
 			w.mu.Lock()
 			unseen := w.cfg.Now().Sub(w.seen)
 			w.mu.Unlock()
-			if unseen > w.cfg.idle && !w.stead.busy() {
+			w.forget()
+			if unseen > w.cfg.idle && !w.stead.busy() && !w.brings() {
 				return
 			}
 		}

@@ -13,6 +13,7 @@ import (
 var sections = []web.Link{
 	{Key: "window.tab.home", Href: "/", Icon: "home"},
 	{Key: "window.tab.folders", Href: "/folders", Icon: "folder"},
+	{Key: "window.tab.restore", Href: "/restore", Icon: "arrow-back-up"},
 	{Key: "window.tab.activity", Href: "/activity", Icon: "history"},
 	{Key: "window.tab.settings", Href: "/settings", Icon: "settings"},
 }

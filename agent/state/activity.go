@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/durable"
+	"github.com/backstay/backstay/errs"
 )
 
 // The kinds of what this computer does with its backups.
@@ -39,10 +40,9 @@ type Activity struct {
 
 // Fault is what was wrong with a file.
 type Fault struct {
-	Path   []byte `json:"path"`
-	Code   string `json:"code,omitempty"`
-	Key    string `json:"key,omitempty"` // of the message that says it, if there is one
-	Reason string `json:"reason"`        // what the system said
+	Path []byte `json:"path"`
+	errs.Note
+	Reason string `json:"reason"` // what the system said
 }
 
 const (

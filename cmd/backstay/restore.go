@@ -80,7 +80,7 @@ func (a *app) noteRestore(cmd *cobra.Command, snapshot, target string, began tim
 	if err != nil {
 		return err
 	}
-	return agent.NoteRestore(cmd.Context(), st, snapshot, target, began, a.now(), r, failed)
+	return st.AddActivity(agent.RestoreDone(cmd.Context(), snapshot, target, began, a.now(), r, failed))
 }
 
 // renamedJSON is something that was in the way.

@@ -64,7 +64,7 @@ func TestWindowHome(t *testing.T) {
 	becomes(t, b, "before the first backup", "Not protected. There has been no backup yet")
 	b.Follow("form[action$='/backup'] button")
 	becomes(t, b, "the first backup", "Protected. Last backup")
-	want(t, b, "home", "Back up now", "Pause", "Folders", "Activity", "Settings", "user")
+	want(t, b, "home", "Back up now", "Pause", "Folders", "Restore", "Activity", "Settings", "user")
 	becomes(t, b, "what room there is", "of 2 GB")
 	shots(b, "window-home")
 	b.Follow(`a[href$="/activity"]`)
@@ -109,5 +109,76 @@ func TestWindowHome(t *testing.T) {
 	becomes(t, b, "a backup nevertheless", "Backups are paused until")
 	b.Follow("form[action$='/resume'] button")
 	becomes(t, b, "it goes on", "Protected. Last backup")
+	b.Problems()
+	bringsBack(t, b, home)
+}
+
+// bringsBack restores in the window: a file that was deleted and one that was
+// changed, found by their name, to where they were; and a folder to another
+// place.
+func bringsBack(t *testing.T, b *webtest.Browser, home string) {
+	t.Helper()
+	deleted, changed := filepath.Join(home, "Documents", "file"), filepath.Join(home, "Music", "file")
+	if err := os.Remove(deleted); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(changed, []byte("by mistake"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.Follow(`a[href$="/restore"]`)
+	want(t, b, "the snapshots", "Restore", "Choose the time before the loss", "2 files")
+	lookWindow(t, b, "window-restore")
+	b.Follow(`.list-group a:last-of-type`) // the first backup, of both folders
+	want(t, b, "before the password", "Open your backups", "password of user")
+	lookWindow(t, b, "window-unlock")
+	b.Fill("#f-password", "wrong")
+	b.Follow("#submit")
+	want(t, b, "a wrong password", "E1101")
+	b.Problems()
+	b.Fill("#f-password", servertest.UserPassword)
+	b.Follow("#submit")
+	want(t, b, "the folders", "All folders", "Documents", "Music")
+	lookWindow(t, b, "window-snapshot")
+	b.Fill("[type=search]", "FIL")
+	b.Click("[type=search]")
+	b.Submit("\r")
+	want(t, b, "the search", "file", "~/Documents", "~/Music")
+	b.Click("[data-all]")
+	b.Await(`document.querySelector('[data-sums]').textContent.startsWith('2 selected')`)
+	b.Shot(pictures, "window-found")
+	b.Follow("[data-bar] button")
+	want(t, b, "where to", "Where to?", "~/Documents", "~/Music", "Where it was", "Another folder", "Nothing is overwritten")
+	lookWindow(t, b, "window-target")
+	b.Follow("#submit")
+	becomes(t, b, "the restore", "Restored.")
+	want(t, b, "the restore", "2 files", "3 MB", "1 file was in the way", "Dismiss")
+	lookWindow(t, b, "window-restored")
+	for _, path := range []string{deleted, changed} {
+		if info, err := os.Stat(path); err != nil || info.Size() != 1_500_000 {
+			t.Errorf("%s is not as it was backed up: %v, %v", path, info, err)
+		}
+	}
+	if aside, err := filepath.Glob(changed + "*(before restore*"); err != nil || len(aside) != 1 {
+		t.Errorf("what was in the way of the restore is %v, %v, want one file with another name", aside, err)
+	}
+	b.Follow("form[action$='/dismiss'] button")
+
+	b.Follow(`.list-group a:last-of-type`)
+	b.Click("input[aria-label='Choose Documents']")
+	b.Follow("[data-bar] button")
+	b.Click("[value=folder]")
+	b.Follow("a[href$='/restore/folder']")
+	want(t, b, "the places", "Choose a folder", "Music", "Restore to this folder")
+	b.Follow("a[href$='in=" + base64.RawURLEncoding.EncodeToString([]byte(filepath.Join(home, "Music"))) + "']")
+	b.Follow("form[action$='/restore/folder'] button")
+	want(t, b, "another folder", "Where to?")
+	b.Follow("#submit")
+	becomes(t, b, "the restore elsewhere", "Restored.")
+	if info, err := os.Stat(filepath.Join(home, "Music", "Documents", "file")); err != nil || info.Size() != 1_500_000 {
+		t.Errorf("the folder did not come to the other place: %v, %v", info, err)
+	}
+	b.Follow(`a[href$="/activity"]`)
+	want(t, b, "activity", "Restore", "Restored.", "~/Music", "1 file was in the way", "Backed up.")
+	lookWindow(t, b, "window-activity")
 	b.Problems()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
+	"github.com/backstay/backstay/web/listing"
 )
 
 // maxSnapshots is how many snapshots of a device the calendar knows.
@@ -97,7 +98,7 @@ func (p *portal) fill(r *http.Request, v *visit, page *devicePage, list []vault.
 		return err
 	}
 	if at.path == "" {
-		if err := at.descend(r.Context()); err != nil {
+		if at.path, err = listing.Descend(r.Context(), at.catalog); err != nil {
 			return err
 		}
 	}
@@ -154,7 +155,7 @@ func (p *portal) file(w http.ResponseWriter, r *http.Request, v *visit) {
 		return
 	}
 	e, err := at.catalog.Lookup(r.Context(), at.path)
-	if err == nil && (e.Type != catalog.File || bare(e)) {
+	if err == nil && (e.Type != catalog.File || listing.Bare(e)) {
 		err = errs.Of(errs.NoSuchSnapshot, "what", at.path)
 	}
 	if err != nil {

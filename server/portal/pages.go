@@ -6,6 +6,7 @@ import (
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/web"
+	"github.com/backstay/backstay/web/listing"
 )
 
 // device is a computer as its owner sees it.
@@ -86,29 +87,9 @@ type snapshotLink struct {
 // folder is one folder of a snapshot, or a part of it.
 type folder struct {
 	Token   string // of the folder's path, for the form
-	Crumbs  []crumb
-	Entries []item
+	Crumbs  []listing.Crumb
+	Entries []listing.Item
 	Pages   web.Pages
-}
-
-type crumb struct {
-	Name string
-	Href string
-	Here bool
-}
-
-type item struct {
-	Name     string // any bytes
-	Token    string // of the name, for the form
-	Href     string // the folder, or the file's download
-	Icon     string
-	Size     int64
-	Modified time.Time
-	Target   string // of a link
-	Note     string
-	IsFolder bool
-	IsFile   bool
-	Takeable bool // can be part of a download
 }
 
 type activityPage struct {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/web"
+	"github.com/backstay/backstay/web/listing"
 )
 
 var sampleNow = time.Date(2026, 11, 22, 12, 30, 0, 0, time.UTC)
@@ -28,9 +29,9 @@ func sampleDevices() []device {
 func sampleFolder(r *http.Request) folder {
 	pages := web.PagesOf(r, 500, 0, "zebra")
 	return folder{
-		Crumbs: []crumb{{Name: "/", Href: "?"}, {Name: "home", Href: "?path=/home"}, {Name: "marie", Href: "?path=/home/marie", Here: true}},
+		Crumbs: []listing.Crumb{{Name: "/", Href: "?"}, {Name: "home", Href: "?path=/home"}, {Name: "marie", Href: "?path=/home/marie", Here: true}},
 		Pages:  pages,
-		Entries: []item{
+		Entries: []listing.Item{
 			{Name: "Documents", Href: "?path=x", IsFolder: true, Takeable: true, Token: "Documents", Modified: sampleNow.Add(-time.Hour)},
 			{Name: "Pictures", Href: "?path=x", IsFolder: true, Takeable: true, Token: "Pictures", Modified: sampleNow.AddDate(0, 0, -3)},
 			{Name: "Report 2026 — final (2).pdf", Href: "f", Icon: "file", IsFile: true, Takeable: true, Size: 2_418_233, Token: "r", Modified: sampleNow.AddDate(0, -1, -3)},

@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
+	"github.com/backstay/backstay/web/listing"
 )
 
 // maxArchive is how many entries one archive may have. An archive's directory
@@ -124,7 +125,7 @@ func (a *archive) add(ctx context.Context, e *catalog.Entry) error {
 	case e.Type != catalog.File && e.Type != catalog.Folder:
 		a.note(name, a.printer.T("download.note.special"))
 		return nil
-	case bare(e):
+	case listing.Bare(e):
 		a.note(name, a.printer.T("download.note.unreadable"))
 		return nil
 	}
@@ -145,11 +146,6 @@ func (a *archive) add(ctx context.Context, e *catalog.Entry) error {
 		a.notes = append(a.notes, a.printer.T("download.note.older", "name", web.Visible(name)))
 	}
 	return a.contents.Copy(ctx, e, w, 0, int64(e.Size))
-}
-
-// bare reports whether nothing of a file's content was ever read.
-func bare(e *catalog.Entry) bool {
-	return e.Type == catalog.File && e.Flags&catalog.Unreadable != 0 && e.Size == 0
 }
 
 func (a *archive) note(name, why string) {
