@@ -29,6 +29,17 @@ type front struct {
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, answer, end := f.begin(w, r)
+	defer end()
+	if f.admit(answer, r) {
+		f.next.ServeHTTP(answer, r)
+	}
+}
+
+// begin does what comes before a request's handler, and returns what comes after
+// it, to be deferred. Little of it stays on the stack: ten thousand devices that
+// wait have one each.
+func (f *front) begin(w http.ResponseWriter, r *http.Request) (_ *http.Request, answer *response, end func()) {
 	began := f.cfg.Now()
 	caller := access.Caller{Kind: access.Anonymous, IP: clientIP(r, f.cfg.TrustedProxies).String(), RequestID: newRequestID()}
 	ctx, asked := access.Notice(access.WithCaller(r.Context(), caller))
@@ -36,9 +47,9 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(wire.HeaderRequestID, caller.RequestID)
 	web.SetHeaders(w.Header())
 
-	answer := newResponse(w)
+	answer = newResponse(w)
 	body := pace(answer.control, r)
-	defer func() {
+	return r, answer, func() {
 		failure := recover()
 		aborted := failure == http.ErrAbortHandler
 		if failure != nil && !aborted {
@@ -54,9 +65,6 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if aborted {
 			panic(http.ErrAbortHandler)
 		}
-	}()
-	if f.admit(answer, r) {
-		f.next.ServeHTTP(answer, r)
 	}
 }
 

@@ -26,9 +26,8 @@ const RequestIDHeader = "Backstay-Request-Id"
 func (s *Site) Render(w http.ResponseWriter, r *http.Request, status int, name string, page Page) {
 	f := page.frame()
 	var b bytes.Buffer
-	t, ok := s.cfg.Templates[f.Lang()][name]
-	err := fmt.Errorf("no page named %s", name)
-	if ok {
+	t, err := s.cfg.Templates[f.Lang()].page(name)
+	if err == nil {
 		err = t.ExecuteTemplate(&b, "layout-"+f.layout, page)
 	}
 	if err != nil {
@@ -132,7 +131,11 @@ func titleOf(status int) string {
 
 func (s *Site) sendError(w http.ResponseWriter, r *http.Request, page errorPage) {
 	var b bytes.Buffer
-	if err := s.cfg.Templates[page.Lang()]["error"].ExecuteTemplate(&b, "layout-error", page); err != nil {
+	t, err := s.cfg.Templates[page.Lang()].page("error")
+	if err == nil {
+		err = t.ExecuteTemplate(&b, "layout-error", page)
+	}
+	if err != nil {
 		s.cfg.Log.ErrorContext(r.Context(), "error page failed", "error", err)
 		http.Error(w, page.Text, page.Status)
 		return

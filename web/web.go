@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 	_ "time/tzdata" // users' zones, also on systems without the files
 
@@ -42,33 +43,47 @@ type Config struct {
 	Now func() time.Time // nil for time.Now
 }
 
-// Templates are a portal's pages in every language, by name.
-type Templates map[locale.Lang]map[string]*template.Template
+// Templates are a portal's pages by name, in every language.
+type Templates map[locale.Lang]*pages
+
+// pages are the pages of one language. Each is made when it is first shown: it has
+// the layouts and all partials in it, and of the hundred that there are most
+// servers show few.
+type pages struct {
+	base  *template.Template // never executed, so that it can be cloned
+	files map[string]file
+
+	mu   sync.Mutex
+	made map[string]*template.Template
+}
+
+type file struct {
+	root fs.FS
+	path string
+}
 
 // Parse reads the pages in the folders "templates": NAME.html defines the
-// "content" of a page, and _NAME.html are partials for all of them. It takes
-// long; a process that runs many servers does it once.
+// "content" of a page, and _NAME.html are partials for all of them.
 func Parse(roots ...fs.FS) (Templates, error) {
 	assets, err := LoadAssets()
 	if err != nil {
 		return nil, err
 	}
-	pages := Templates{}
+	all := Templates{}
 	for _, l := range locale.Langs() {
-		if pages[l], err = parse(roots, functions(assets, locale.For(l))); err != nil {
+		if all[l], err = parse(roots, functions(assets, locale.For(l))); err != nil {
 			return nil, fmt.Errorf("parsing pages: %w", err)
 		}
 	}
-	return pages, nil
+	return all, nil
 }
 
-// parse makes one template for each page, in one language.
-func parse(roots []fs.FS, functions template.FuncMap) (map[string]*template.Template, error) {
+func parse(roots []fs.FS, functions template.FuncMap) (*pages, error) {
 	base, err := template.New("").Funcs(functions).ParseFS(shared, "templates/*.html")
 	if err != nil {
 		return nil, err
 	}
-	set := map[string]*template.Template{"error": base}
+	p := &pages{base: base, files: map[string]file{}, made: map[string]*template.Template{}}
 	for _, root := range roots {
 		if err := each(root, true, func(file string) error {
 			_, err := base.ParseFS(root, file)
@@ -76,21 +91,38 @@ func parse(roots []fs.FS, functions template.FuncMap) (map[string]*template.Temp
 		}); err != nil {
 			return nil, err
 		}
-	}
-	for _, root := range roots {
-		if err := each(root, false, func(file string) error {
-			t, err := base.Clone()
-			if err != nil {
-				return err
-			}
-			set[strings.TrimSuffix(path.Base(file), ".html")] = t
-			_, err = t.ParseFS(root, file)
+		if err := each(root, false, func(name string) error {
+			p.files[strings.TrimSuffix(path.Base(name), ".html")] = file{root, name}
+			// What is wrong with a page is to be known now.
+			_, err := template.New("").Funcs(functions).ParseFS(root, name)
 			return err
 		}); err != nil {
 			return nil, err
 		}
 	}
-	return set, nil
+	return p, nil
+}
+
+// page is a page's template. The one named "error" has no file: its layout is all.
+func (p *pages) page(name string) (*template.Template, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.made[name]; t != nil {
+		return t, nil
+	}
+	file, ok := p.files[name]
+	if !ok && name != "error" {
+		return nil, fmt.Errorf("no page named %s", name)
+	}
+	t, err := p.base.Clone()
+	if err == nil && ok {
+		_, err = t.ParseFS(file.root, file.path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.made[name] = t
+	return t, nil
 }
 
 // each calls do with every partial, or with every page.

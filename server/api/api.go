@@ -99,7 +99,7 @@ func (a *API) routes() {
 
 	a.handle(access.AnyDevice, "GET profile", a.profile)
 	a.handle(access.AnyDevice, "PUT status", a.status)
-	a.handle(access.AnyDevice, "GET next", a.next)
+	a.route(access.AnyDevice, "GET next", a.next)
 	a.handle(access.AnyDevice, "POST requests/{number}", a.outcome)
 
 	a.handle(access.AnyDevice, "POST sessions", a.openSession)
@@ -116,12 +116,12 @@ func (a *API) routes() {
 
 	a.table = append(a.table, access.Route{Pattern: "GET " + VersionPath, Guard: access.Known})
 	a.mux.HandleFunc("GET "+VersionPath, func(w http.ResponseWriter, r *http.Request) {
-		if by, err := a.version(w, r); err != nil {
-			a.fail(w, r, by, err)
+		if err := a.version(w, r); err != nil {
+			a.fail(w, r, err)
 		}
 	})
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		a.fail(w, r, access.CallerOf(r.Context()), errs.New(errs.NotFound, "request.path"))
+		a.fail(w, r, errs.New(errs.NotFound, "request.path"))
 	})
 }
 
@@ -136,18 +136,22 @@ func (a *API) handle(guard access.Guard, route string, c call) {
 	case access.PresentUser:
 		c = a.user(a.unlocked(c))
 	}
+	a.route(guard, route, c)
+}
+
+// route routes a call that looks itself who makes it.
+func (a *API) route(guard access.Guard, route string, c call) {
 	method, path, _ := cut(route)
 	gate := path != "hello" // which tells the version that is needed
 	pattern := method + " " + wire.Prefix + path
 	a.table = append(a.table, access.Route{Pattern: pattern, Guard: guard})
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		by := access.CallerOf(r.Context())
 		if gate && version.Less(r.Header.Get(wire.HeaderVersion), a.MinClient) {
-			a.fail(w, r, by, errs.Of(errs.ClientTooOld, "v", a.MinClient))
+			a.fail(w, r, errs.Of(errs.ClientTooOld, "v", a.MinClient))
 			return
 		}
-		if err := c(w, r, by); err != nil {
-			a.fail(w, r, by, err)
+		if err := c(w, r, access.CallerOf(r.Context())); err != nil {
+			a.fail(w, r, err)
 		}
 	})
 }
@@ -170,21 +174,20 @@ func (a *API) hello(w http.ResponseWriter, r *http.Request, _ access.Caller) err
 
 // version tells those whom the server knows what this build is. What others may
 // know of it, the log-in page decides.
-func (a *API) version(w http.ResponseWriter, r *http.Request) (by access.Caller, err error) {
-	by, err = a.known(r)
-	if err != nil {
-		return by, err
+func (a *API) version(w http.ResponseWriter, r *http.Request) error {
+	if err := a.known(r); err != nil {
+		return err
 	}
-	return by, answer(w, http.StatusOK, wire.Version{Version: version.Version, Release: version.Release, Build: version.Build})
+	return answer(w, http.StatusOK, wire.Version{Version: version.Version, Release: version.Release, Build: version.Build})
 }
 
-// known is who shows a token, of a device or a user at one, or the cookie of a
-// log-in at a portal. To change anything a cookie would not do here: other sites
+// known refuses who shows no token, of a device or a user at one, and no cookie of
+// a log-in at a portal. To change anything a cookie would not do here: other sites
 // can have a browser send it.
-func (a *API) known(r *http.Request) (by access.Caller, err error) {
-	by = access.CallerOf(r.Context())
+func (a *API) known(r *http.Request) error {
+	by := access.CallerOf(r.Context())
 	if token := bearer(r); token != "" {
-		err = a.DB.Read(r.Context(), func(tx *db.Tx) error {
+		return a.DB.Read(r.Context(), func(tx *db.Tx) error {
 			if strings.HasPrefix(token, accounts.UserTokenPrefix) {
 				_, err := accounts.FindTokenAlone(r.Context(), tx, token, by)
 				return err
@@ -192,7 +195,6 @@ func (a *API) known(r *http.Request) (by access.Caller, err error) {
 			_, err := devices.Verify(r.Context(), tx, token, by)
 			return err
 		})
-		return by, err
 	}
 	for _, portal := range []accounts.Portal{accounts.ToPortal, accounts.ToConsole} {
 		cookie, err := r.Cookie(portal.Cookie())
@@ -201,8 +203,8 @@ func (a *API) known(r *http.Request) (by access.Caller, err error) {
 		}
 		_, _, err = accounts.FindSession(r.Context(), a.DB, portal, cookie.Value)
 		if errs.KindOf(err) != errs.Unauthenticated {
-			return by, err
+			return err
 		}
 	}
-	return by, errs.New(errs.Unauthenticated, "request.version")
+	return errs.New(errs.Unauthenticated, "request.version")
 }

@@ -310,7 +310,7 @@ func (h *host) problem(err error) (int, wire.Problem) {
 	h.t.Helper()
 	rec := httptest.NewRecorder()
 	r := httptest.NewRequestWithContext(h.t.Context(), "GET", wire.Prefix+"hello", nil)
-	h.fail(rec, r, access.Caller{RequestID: "R1"}, err)
+	h.fail(rec, r.WithContext(access.WithCaller(r.Context(), access.Caller{RequestID: "R1"})), err)
 	var p wire.Problem
 	if err := json.Unmarshal(rec.Body.Bytes(), &p); err != nil {
 		h.t.Error(err)

@@ -98,27 +98,28 @@ func (r *refusal) Unwrap() error { return r.error }
 
 // fail answers with a failure: in the caller's language, with its code. What was
 // not expected is logged, and its text shown to nobody. A refusal is recorded.
-func (a *API) fail(w http.ResponseWriter, r *http.Request, by access.Caller, err error) {
-	a.record(r, by, err)
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	id := access.CallerOf(r.Context()).RequestID
+	a.record(r, err)
 	expected := errs.Find(err)
 	if expected == nil || errors.Is(err, durable.ErrSync) {
 		if r.Context().Err() != nil {
 			return // nobody is there to be answered
 		}
-		a.Log.ErrorContext(r.Context(), "request failed", "request", by.RequestID, "call", r.Pattern, "error", err)
+		a.Log.ErrorContext(r.Context(), "request failed", "request", id, "call", r.Pattern, "error", err)
 		if errors.Is(err, durable.ErrSync) {
 			a.Fatal(err)
 		}
 		expected = errs.New(errs.Internal, "error.unexpected")
 	}
 	if expected.Kind == errs.Unavailable {
-		a.Log.WarnContext(r.Context(), "request put off", "request", by.RequestID, "call", r.Pattern, "error", err)
+		a.Log.WarnContext(r.Context(), "request put off", "request", id, "call", r.Pattern, "error", err)
 	}
 	printer := locale.For(locale.Match(r.Header.Get("Accept-Language")))
 	status := errs.Status(expected)
 	p := wire.Problem{
 		Title: http.StatusText(status), Status: status, Detail: printer.Error(expected),
-		Code: string(expected.Code), Key: expected.Key, RequestID: by.RequestID, Data: data(expected),
+		Code: string(expected.Code), Key: expected.Key, RequestID: id, Data: data(expected),
 	}
 	switch expected.Kind {
 	case errs.Internal, errs.Unavailable, errs.TooMany:
@@ -132,7 +133,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, by access.Caller, err
 	}
 	body, err := json.Marshal(p)
 	if err != nil {
-		a.Log.ErrorContext(r.Context(), "encoding a failure", "request", by.RequestID, "error", err)
+		a.Log.ErrorContext(r.Context(), "encoding a failure", "request", id, "error", err)
 		status, body = http.StatusInternalServerError, []byte("{}")
 	}
 	w.Header().Set("Content-Type", wire.MediaTypeProblem)
@@ -156,12 +157,12 @@ func data(e *errs.Error) map[string]any {
 
 // record notes a refusal. Tokens that are of nobody are not recorded: there is
 // nothing to say of them but their number, which the metrics tell.
-func (a *API) record(r *http.Request, by access.Caller, err error) {
+func (a *API) record(r *http.Request, err error) {
 	var known *refusal
 	if !errors.As(err, &known) || errors.As(err, new(recorded)) {
 		return
 	}
 	if err := audit.Denied(r.Context(), a.DB, known.by, known.action, known.object, err); err != nil {
-		a.Log.ErrorContext(r.Context(), "could not record a refusal", "request", by.RequestID, "error", err)
+		a.Log.ErrorContext(r.Context(), "could not record a refusal", "request", access.CallerOf(r.Context()).RequestID, "error", err)
 	}
 }

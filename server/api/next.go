@@ -15,49 +15,67 @@ import (
 
 // next is the long poll: it answers as soon as there is something to tell, at
 // the latest after as long as the device wants to wait. A device that waits
-// costs nothing but its connection; Run wakes it.
+// costs nothing but its connection; Run wakes it. It looks at the token itself,
+// in the transaction that looks for news: for idle devices that is most of what
+// a server does.
 func (a *API) next(w http.ResponseWriter, r *http.Request, by access.Caller) error {
 	wait, err := number(r, "wait")
 	if err != nil {
 		return err
 	}
-	after, err := number(r, "after")
-	if err != nil {
+	p := &poll{r: r, by: by} // not on the stack, which should be small while it waits
+	if p.after, err = number(r, "after"); err != nil {
 		return err
 	}
-	wake := a.waiting.begin(by.Device)
-	defer a.waiting.end(by.Device, wake)
+	if err := a.ask(p); err != nil {
+		return err
+	}
+	if wait == 0 {
+		return answer(w, http.StatusOK, p.next)
+	}
+	// What changes from here on wakes it, and what changed since it asked does so
+	// with the next look.
+	wake := a.waiting.begin(p.by.Device)
+	defer a.waiting.end(p.by.Device, wake)
 	end := time.NewTimer(time.Duration(min(wait, wire.MaxWait)) * time.Second)
 	defer end.Stop()
-	for woken := false; ; woken = true {
-		var n wire.Next
-		var news bool
-		err := a.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
-			if woken {
-				// The token was good when the wait began.
-				if _, err := devices.Verify(r.Context(), tx, bearer(r), by); err != nil {
-					return err
-				}
-			}
-			n, news, err = devices.Next(r.Context(), tx, by, after)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if news || wait == 0 {
-			return answer(w, http.StatusOK, n)
-		}
+	for over := false; !over && !p.news; {
 		select {
 		case <-wake:
+			if err := a.ask(p); err != nil {
+				return err
+			}
 		case <-end.C:
-			return answer(w, http.StatusOK, n)
+			over = true
 		case <-a.waiting.stop:
-			return answer(w, http.StatusOK, n)
+			over = true
 		case <-r.Context().Done():
 			return r.Context().Err()
 		}
 	}
+	return answer(w, http.StatusOK, p.next)
+}
+
+// poll is a long poll.
+type poll struct {
+	r     *http.Request
+	by    access.Caller
+	after int64
+	next  wire.Next
+	news  bool // next is worth an answer
+}
+
+// ask looks whose token a poll shows, and whether there is news for that device.
+func (a *API) ask(p *poll) error {
+	ctx := p.r.Context()
+	err := a.DB.Read(ctx, func(tx *db.Tx) (err error) {
+		if p.by, err = devices.Verify(ctx, tx, bearer(p.r), p.by); err == nil {
+			p.next, p.news, err = devices.Next(ctx, tx, p.by, p.after)
+		}
+		return err
+	})
+	access.WithCaller(ctx, p.by) // the log of requests takes notice
+	return refusalOf(err, p.by, access.Backup)
 }
 
 // held keeps a device waiting that is stopped and knows it, for as long as it
