@@ -59,6 +59,47 @@ func outcome(i accounts.Import) (lines []string) {
 	return lines
 }
 
+// The column of quotas: as people write sizes, nothing for the profile's.
+func TestImportedQuotas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var file strings.Builder
+	file.WriteString("username,quota\n")
+	cells := []struct {
+		text string
+		want int64 // -1: the profile's, -2: refused
+	}{
+		{"", -1}, {"0", 0}, {"50 GB", 50_000_000_000}, {"500MB", 500_000_000}, {" 1.5 tb ", 1_500_000_000_000}, {`"1,5 TB"`, 1_500_000_000_000}, {"0.5 MB", 500_000},
+		{"50", -2}, {"GB", -2}, {"-1 GB", -2}, {"1 PB", -2}, {"NaN", -2}, {"inf GB", -2}, {"1e30 TB", -2}, {"5 GB 2", -2},
+	}
+	for n, c := range cells {
+		fmt.Fprintf(&file, "u%02d,%s\n", n, c.text)
+	}
+	i, err := w.check(file.String(), accounts.ImportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i, err = w.run(i.ID); err != nil || i.Made != 7 || i.Bad != 8 {
+		t.Fatalf("made %d, bad %d, %v: %q", i.Made, i.Bad, err, outcome(i))
+	}
+	for n, c := range cells {
+		name := fmt.Sprintf("u%02d", n)
+		if c.want == -2 {
+			if r := i.Rows[n]; r.Status != "bad" || !strings.HasPrefix(r.Reason, "import.quota.invalid") {
+				t.Errorf("%q is %s, %s", c.text, r.Status, r.Reason)
+			}
+			continue
+		}
+		got := int64(-1)
+		if q := w.Named(name).Quota; q != nil {
+			got = *q
+		}
+		if got != c.want {
+			t.Errorf("%q is %d, want %d", c.text, got, c.want)
+		}
+	}
+}
+
 func (w *world) users() int {
 	w.Helper()
 	n := 0

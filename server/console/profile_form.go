@@ -159,6 +159,9 @@ func sizeOf(bytes int64) size {
 	return size{"0", "GB"}
 }
 
+// sizeIn is the size that a form has in a field and its unit.
+func sizeIn(f url.Values, field string) size { return size{f.Get(field), f.Get(field + "_unit")} }
+
 // bytes reads a size, -1 when it is none.
 func (s size) bytes() int64 {
 	amount, err := strconv.ParseFloat(strings.ReplaceAll(strings.TrimSpace(s.Amount), ",", "."), 64)
@@ -194,7 +197,7 @@ func (f profileForm) number(field string, to *int) {
 
 func (f profileForm) size(field string, shown *size, to *int64) {
 	if f.Has(field) {
-		*shown = size{f.Get(field), f.Get(field + "_unit")}
+		*shown = sizeIn(f.Values, field)
 		*to = shown.bytes()
 	}
 }

@@ -80,9 +80,15 @@ func (c *console) showOrganisation(w http.ResponseWriter, r *http.Request, v *vi
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
 		page.Locked = c.checkFresh(r.Context(), tx, v) != nil
 		x, err := c.count(r, tx, v, page.Frame)
+		if err != nil {
+			return err
+		}
+		q, err := devices.QuotaOfOrg(r.Context(), tx, v.org())
+		if q.Limit == 0 {
+			q.Used = x.bytes // which nobody has added up
+		}
 		page.Name, page.Created, page.Users, page.Devices = x.org.Name, x.org.CreatedAt, x.users, x.devices
-		page.Quota = quotaOf(page.Printer(), devices.Quota{Limit: x.org.Quota, Used: x.bytes})
-		page.Size = sizeOf(x.org.Quota)
+		page.Quota, page.Size = quotaOf(page.Printer(), q), sizeOf(q.Limit)
 		return err
 	})
 	if err != nil {
@@ -90,7 +96,7 @@ func (c *console) showOrganisation(w http.ResponseWriter, r *http.Request, v *vi
 		return
 	}
 	if page.NewName = page.Name; failure != nil {
-		page.NewName, page.Size = r.PostFormValue("name"), size{r.PostFormValue("quota"), r.PostFormValue("quota_unit")}
+		page.NewName, page.Size = r.PostFormValue("name"), sizeIn(r.PostForm, "quota")
 	}
 	c.site.Render(w, r, status, "settings-organisation", page)
 }
@@ -103,7 +109,7 @@ func (c *console) renameOrganisation(w http.ResponseWriter, r *http.Request, v *
 		if err := orgs.Rename(r.Context(), tx, v.caller, v.org(), r.PostFormValue("name")); err != nil || !r.PostForm.Has("quota") {
 			return err
 		}
-		if err := orgs.SetQuota(r.Context(), tx, v.caller, v.org(), size{r.PostFormValue("quota"), r.PostFormValue("quota_unit")}.bytes()); err != nil {
+		if err := orgs.SetQuota(r.Context(), tx, v.caller, v.org(), sizeIn(r.PostForm, "quota").bytes()); err != nil {
 			return err
 		}
 		return devices.RoomMade(r.Context(), tx, v.caller, v.org(), "")

@@ -63,7 +63,7 @@ func (c *console) showQuota(w http.ResponseWriter, r *http.Request, v *visit, st
 		return
 	}
 	if failure != nil {
-		page.Own, page.Size = true, size{r.PostFormValue("quota"), r.PostFormValue("quota_unit")}
+		page.Own, page.Size = true, sizeIn(r.PostForm, "quota")
 	}
 	c.site.Render(w, r, status, "user-quota", page)
 }
@@ -74,7 +74,7 @@ func (c *console) changeQuota(w http.ResponseWriter, r *http.Request, v *visit) 
 	c.tryUser(w, r, v, "users.quota.done", func(tx *db.Tx, u accounts.User) error {
 		var own *int64
 		if r.PostFormValue("own") != "" {
-			bytes := size{r.PostFormValue("quota"), r.PostFormValue("quota_unit")}.bytes()
+			bytes := sizeIn(r.PostForm, "quota").bytes()
 			own = &bytes
 		}
 		if err := accounts.SetQuota(r.Context(), tx, v.caller, u.ID, own); err != nil {
