@@ -2,7 +2,9 @@ package localui
 
 import (
 	"net/http"
+	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/agent"
@@ -19,8 +21,25 @@ type previewPage struct {
 	Ask    bool  // whether the folders come back is the user's to say
 	After  int64 // bytes that the user would have, with what comes back
 
-	Places []agent.Place // where the files of a replaced computer would go
-	Bring  bool          // they are to come back
+	Places []target // where the files of a replaced computer would go
+	Bring  bool     // they are to come back
+	Keep   bool     // folders that the user took off stay off
+}
+
+// target is where a folder goes, and where somebody wants it.
+type target struct {
+	agent.Place
+	Wanted string
+}
+
+// typed puts into the form what it was sent with.
+func (p *previewPage) typed(sent url.Values) {
+	p.Bring, p.Keep = sent.Get("restore") == wire.RestoreFiles, sent.Get("keep") != ""
+	for i := range p.Places {
+		if n := slices.Index(sent["from"], p.Places[i].From); n >= 0 && n < len(sent["to"]) {
+			p.Places[i].Wanted = sent["to"][n]
+		}
+	}
 }
 
 // Setting is a setting's value, as people say it.
@@ -62,8 +81,13 @@ func (w *Window) showPreview(rw http.ResponseWriter, r *http.Request, err error)
 	p.Title = p.Printer().T("window.preview."+p.Choice, "name", p.Card.Name)
 	p.Ask = len(p.Folders) > 0 && p.KeepUnlinked == "ask" && !p.Overflows
 	if p.Restore != nil {
-		p.Places = agent.Places(*p.Restore, p.Card.Name, nil, w.cfg.Now())
+		for _, at := range agent.Places(*p.Restore, p.Card.Name, nil, w.cfg.Now()) {
+			p.Places = append(p.Places, target{at, at.To})
+		}
 		p.Bring = !p.SameComputer
+	}
+	if r.Method == http.MethodPost {
+		p.typed(r.PostForm)
 	}
 	p.After = p.UsedBytes
 	if !p.Overflows {
