@@ -21,6 +21,7 @@ import (
 	"github.com/backstay/backstay/server/blob/disk"
 	"github.com/backstay/backstay/server/console"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/factors"
@@ -152,8 +153,9 @@ func (s *Server) routes() (common, forConsole http.Handler, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	clients := deploy.Clients{Dir: filepath.Join(s.cfg.Data, "clients")}
 	pages := entry.Config{DB: s.DB, Gate: s.Gate, Desk: s.Desk, Keys: s.Keys, Vault: s.Vault, PublicURL: s.cfg.PublicURL,
-		Fingerprint: pin, HideBuild: s.cfg.HideBuild, Background: s.background, Log: s.cfg.Log}
+		Fingerprint: pin, Clients: clients, HideBuild: s.cfg.HideBuild, Background: s.background, Log: s.cfg.Log}
 	users, err := portal.New(pages)
 	if err != nil {
 		return nil, nil, err
@@ -183,6 +185,7 @@ func (s *Server) routes() (common, forConsole http.Handler, err error) {
 		s.table = append(s.table, access.Route{Pattern: pattern, Guard: by})
 	}
 	also(access.Anyone, web.StaticPath, assets)
+	also(access.Anyone, "GET "+deploy.ClientsPath, clients)
 	also(access.Anyone, "GET /healthz", http.HandlerFunc(s.health))
 	also(access.Monitor, "GET /metrics", s.metrics.handler(s.cfg.MetricsAllowed, s.cfg.TrustedProxies))
 	apart.Handle(web.StaticPath, assets)

@@ -49,7 +49,7 @@ var notPages = map[string]string{
 
 // forPrograms are what no browser asks for.
 func forPrograms(path string) bool {
-	return slices.ContainsFunc([]string{"/agent/", "/api/", "/static/", "/healthz", "/metrics"}, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
+	return slices.ContainsFunc([]string{"/agent/", "/api/", "/static/", "/healthz", "/metrics", "/clients/"}, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
 }
 
 // Every page that there is, in both languages, sizes and colours. The list is

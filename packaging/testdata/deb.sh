@@ -111,8 +111,9 @@ test ! -e /usr/bin/backstay
 test -z "$(ps -o pid= -C backstay)"
 test -e /var/lib/backstay/enrolments
 
-# Management leaves a file, and the installation makes the computer a device. The
-# token is gone then.
+# The console makes an installer of a token and of the package that the server has.
+# What is not that package is not installed, nor fetched from another server; then it
+# makes the computer a device. The token is gone from the computer.
 
 console() { # PATH [FIELD=VALUE]...
 	path=$1
@@ -123,16 +124,27 @@ console() { # PATH [FIELD=VALUE]...
 	done
 	curl -sSk -b /tmp/cookies -c /tmp/cookies -H "Origin: https://$ADDRESS" "$@" "https://$ADDRESS/admin$path"
 }
+package=backstay_0.1.1_$(dpkg --print-architecture).deb
+mkdir -m 0755 /var/lib/backstay-server/clients /tmp/beside
+cp /tmp/pkg/0.1.1/backstay.deb "/var/lib/backstay-server/clients/$package"
 console /login >/dev/null
 console /login username=alice "password=$(cat /tmp/alice)" >/dev/null
 console /deployment/new name=Fleet days=1 create_users=on domains=example.org >/tmp/lines
-(
-	umask 077
-	sed -n '/<code id="line-toml">/,/<\/code>/{s/.*<code id="line-toml">//; s/<\/code>.*//; s/&#34;/"/g; p}' /tmp/lines |
-		sed 's/^identity = .*/identity = "email:dana@example.org"/' >/etc/backstay/deploy.toml
-)
-grep -q '^token = "bsd1' /etc/backstay/deploy.toml
-dpkg -i /tmp/pkg/0.1.1/backstay.deb
+token=$(sed -n 's/.*name="token" value="\([^"]*\)".*/\1/p' /tmp/lines)
+console /deployment/installer name=install-backstay.sh "token=$token" |
+	sed 's/^identity = .*/identity = "email:dana@example.org"/' >/tmp/install-backstay.sh
+grep -q "^token = \"$token\"" /tmp/install-backstay.sh
+cp /tmp/install-backstay.sh /tmp/beside/install.sh
+cp /tmp/pkg/0.1.0/backstay.deb "/tmp/beside/$package"
+never sh /tmp/beside/install.sh
+sed "s|^pin=.*|pin='$(openssl rand -base64 32)'|" /tmp/install-backstay.sh >/tmp/elsewhere.sh
+never sh /tmp/elsewhere.sh
+never as ann sh /tmp/install-backstay.sh
+test ! -e /usr/bin/backstay
+test ! -e /etc/backstay/deploy.toml
+sh /tmp/install-backstay.sh
+dpkg -s backstay | grep -x 'Version: 0.1.1'
+test "$(stat -c '%a %U' /etc/backstay/deploy.toml)" = '600 root'
 soon sh -c 'backstay service status --json | grep -c "\"state\": \"running\"" | grep -x 3'
 soon sh -c 'backstay status --json | grep "\"online\": true"'
 backstay status --json | grep '"username": "dana@example.org"'

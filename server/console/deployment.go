@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"context"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -30,6 +31,7 @@ func (c *console) deploymentRoutes(mux *entry.Mux) {
 	mux.HandleFunc("POST "+deployment+"/first-only", c.admin(c.setFirstOnly))
 	mux.HandleFunc("GET "+deployment+"/new", c.admin(c.newDeployToken))
 	mux.HandleFunc("POST "+deployment+"/new", c.admin(c.createDeployToken))
+	mux.HandleFunc("POST "+deployment+"/installer", c.admin(c.installer))
 	mux.HandleFunc("GET "+deployment+"/tokens/{token}", c.admin(c.deployToken))
 	mux.HandleFunc("GET "+deployment+"/tokens/{token}/revoke", c.admin(c.askRevokeToken))
 	mux.HandleFunc("POST "+deployment+"/tokens/{token}/revoke", c.admin(c.revokeToken))
@@ -174,8 +176,37 @@ func (c *console) createDeployToken(w http.ResponseWriter, r *http.Request, v *v
 	}
 	made.deployFrame = c.deployFrame(w, r, v, "deploy.made", "name", web.Visible(made.Token.Name))
 	made.Frame = made.Frame.Secret()
-	made.Lines = readyLines(deploySource{Server: c.Gate.URL(), Fingerprint: c.Fingerprint, Token: made.Secret})
+	made.Lines, made.Folder = readyLines(c.source(made.Secret)), c.Clients.Dir
+	if made.Installers, err = c.Clients.Installers(); err != nil {
+		c.Log.Error("the folder of clients cannot be read", "err", err)
+	}
 	c.site.Render(w, r, http.StatusCreated, "deploy-made", made)
+}
+
+func (c *console) source(token string) deploy.Source {
+	return deploy.Source{Server: c.Gate.URL(), Fingerprint: c.Fingerprint, Token: token}
+}
+
+// installer sends a script that installs a client and enrols the computer by the
+// token, which whoever asks has to know.
+func (c *console) installer(w http.ResponseWriter, r *http.Request, v *visit) {
+	name, token := r.PostFormValue("name"), r.PostFormValue("token")
+	err := c.DB.Write(r.Context(), func(tx *db.Tx) error {
+		_, err := deploy.Prove(r.Context(), tx, v.caller, v.org(), token, name)
+		return err
+	})
+	var text string
+	if err == nil {
+		text, err = c.Clients.Installer(name, c.source(token))
+	}
+	if err != nil {
+		c.fail(w, r, v.caller, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Disposition", web.Attachment(name))
+	io.WriteString(w, text)
 }
 
 func (c *console) deployToken(w http.ResponseWriter, r *http.Request, v *visit) {

@@ -1,7 +1,6 @@
 package console
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -47,9 +46,11 @@ type newTokenPage struct {
 
 type madeTokenPage struct {
 	deployFrame
-	Token  deploy.Token
-	Secret string
-	Lines  []readyLine
+	Token      deploy.Token
+	Secret     string
+	Installers []string // that can be made
+	Folder     string   // of the clients
+	Lines      []readyLine
 }
 
 type tokenPage struct {
@@ -149,25 +150,11 @@ type mapCheckedPage struct {
 	Rows              []mapRow // the first that are bad
 }
 
-// deploySource is what a computer needs to know to be deployed.
-type deploySource struct{ Server, Fingerprint, Token string }
-
 // readyLine is what an administrator pastes into a tool.
 type readyLine struct{ ID, Name, Text string }
 
-// toml is the file that backstay deploy reads.
-func (s deploySource) toml() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "server = %q\n", s.Server)
-	if s.Fingerprint != "" {
-		fmt.Fprintf(&b, "ca_sha256 = %q\n", s.Fingerprint)
-	}
-	fmt.Fprintf(&b, "token = %q\nidentity = \"auto\"\n", s.Token)
-	return b.String()
-}
-
 // msi are the properties of the Windows installer.
-func (s deploySource) msi() string {
+func msi(s deploy.Source) string {
 	text := "SERVER=" + s.Server + " TOKEN=" + s.Token
 	if s.Fingerprint != "" {
 		text += " CA_SHA256=" + s.Fingerprint
@@ -176,12 +163,12 @@ func (s deploySource) msi() string {
 }
 
 // readyLines are the ways to bring a token to computers.
-func readyLines(s deploySource) []readyLine {
+func readyLines(s deploy.Source) []readyLine {
 	const file = "/etc/backstay/deploy.toml"
 	indent := func(n int) string {
-		return strings.Repeat(" ", n) + strings.ReplaceAll(strings.TrimSpace(s.toml()), "\n", "\n"+strings.Repeat(" ", n))
+		return strings.Repeat(" ", n) + strings.ReplaceAll(strings.TrimSpace(s.TOML()), "\n", "\n"+strings.Repeat(" ", n))
 	}
-	write := "install -d -m 0755 /etc/backstay\n(umask 077; cat > " + file + " <<'END'\n" + s.toml() + "END\n)\n"
+	write := "install -d -m 0755 /etc/backstay\n(umask 077; cat > " + file + " <<'END'\n" + s.TOML() + "END\n)\n"
 	plist := "/Library/Preferences/org.backstay.deploy.plist"
 	jamf := "#!/bin/sh\n(umask 077; defaults write " + plist + " SERVER " + s.Server + "\n defaults write " + plist + " TOKEN " + s.Token + "\n"
 	if s.Fingerprint != "" {
@@ -190,15 +177,15 @@ func readyLines(s deploySource) []readyLine {
 	jamf += " defaults write " + plist + " IDENTITY auto)\ninstaller -pkg /Library/Application\\ Support/JAMF/Waiting\\ Room/backstay.pkg -target /"
 	// The packages start backstay-deploy.service, which tries until it succeeds.
 	return []readyLine{
-		{"toml", "deploy.toml", s.toml()},
+		{"toml", "deploy.toml", s.TOML()},
 		{"command", "backstay deploy", write + "backstay deploy --config " + file},
 		{"deb", ".deb", write + "apt-get install -y ./backstay.deb"},
 		{"rpm", ".rpm", write + "dnf install -y ./backstay.rpm"},
 		{"ansible", "Ansible", "- name: Backstay, what it needs to know\n  ansible.builtin.copy:\n    dest: " + file + "\n    mode: \"0600\"\n    force: false\n    content: |\n" + indent(6) +
 			"\n  no_log: true\n- name: Backstay\n  ansible.builtin.apt:\n    deb: /tmp/backstay.deb"},
-		{"intune", "Intune", "msiexec /i backstay.msi /qn " + s.msi()},
-		{"sccm", "SCCM", "msiexec /i \"backstay.msi\" /qn /norestart /l*v \"%TEMP%\\backstay.log\" " + s.msi()},
-		{"gpo", "GPO", "msiexec /i \\\\SERVER\\SHARE\\backstay.msi /qn " + s.msi()},
+		{"intune", "Intune", "msiexec /i backstay.msi /qn " + msi(s)},
+		{"sccm", "SCCM", "msiexec /i \"backstay.msi\" /qn /norestart /l*v \"%TEMP%\\backstay.log\" " + msi(s)},
+		{"gpo", "GPO", "msiexec /i \\\\SERVER\\SHARE\\backstay.msi /qn " + msi(s)},
 		{"jamf", "Jamf", jamf},
 	}
 }

@@ -3,6 +3,8 @@ package console_test
 import (
 	"html"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -51,6 +53,18 @@ func TestDeployment(t *testing.T) {
 	made := admin.post("/admin/deployment/new", "name", "Lab", "days", "30", "uses", "3", "approve", "on", "create_users", "on", "domains", "example.org\r\n", "systems", "linux").
 		want(t, http.StatusCreated, "backstay deploy --config", "Ansible", "msiexec", "ca_sha256")
 	token := html.UnescapeString(made.copied(t, "token"))
+	if err := os.Mkdir(filepath.Join(w.Config.Data, "clients"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	admin.post("/admin/deployment/installer", "name", deploy.InstallUnix, "token", token).want(t, http.StatusConflict, "no client of that kind")
+	if err := os.WriteFile(filepath.Join(w.Config.Data, "clients", "backstay_0.1.0_amd64.deb"), []byte("package"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	admin.post("/admin/deployment/installer", "name", deploy.InstallUnix, "token", token).want(t, http.StatusOK, "#!/bin/sh", `token = "`+token, w.Fingerprint)
+	for _, wrong := range []string{"", token[:len(token)-70], strings.Replace(token, "bsd1.", "bsd1.0", 1), "bsd1." + strings.Split(token, ".")[1] + "." + strings.Repeat("A", 43) + ".x"} {
+		admin.post("/admin/deployment/installer", "name", deploy.InstallUnix, "token", wrong).want(t, http.StatusNotFound).lacks(t, "#!/bin/sh")
+	}
+	w.as("viewer").post("/admin/deployment/installer", "name", deploy.InstallUnix, "token", token).want(t, http.StatusForbidden)
 	admin.get("/admin/deployment").want(t, http.StatusOK, "Lab", "bsd1.").lacks(t, strings.Split(token, ".")[2])
 	for _, name := range []string{"one", "two", "three"} {
 		if _, err := w.machine(token, name, name+"@example.org"); err == nil || !strings.Contains(err.Error(), "device.waiting") {

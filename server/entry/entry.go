@@ -21,6 +21,7 @@ import (
 	"github.com/backstay/backstay/server/approvals"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/signin"
 	"github.com/backstay/backstay/server/vault"
@@ -41,6 +42,8 @@ type Config struct {
 	// Fingerprint is that of a self-signed certificate, for the commands that
 	// people copy; empty when clients trust the certificate anyway.
 	Fingerprint string
+	// Clients is what the server has of the client to install.
+	Clients deploy.Clients
 
 	// Background has something done that nobody waits for, until its context
 	// ends with the server.
