@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay/agent"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -148,7 +149,7 @@ func (a *app) activate(ctx context.Context, st *state.State, cfg wire.Config, in
 	if err != nil {
 		return err
 	}
-	return a.showActivated(device, hello, offer, choice)
+	return a.showActivated(st, device, hello, choice)
 }
 
 // goOn is the activation that was begun here and not ended, within its day: who
@@ -234,7 +235,7 @@ func (a *app) replacePassword(ctx context.Context, client *wire.Client, in *acti
 	})
 }
 
-func (a *app) showActivated(d *state.Device, hello wire.Hello, offer *wire.Activation, choice agent.Choice) error {
+func (a *app) showActivated(st *state.State, d *state.Device, hello wire.Hello, choice agent.Choice) error {
 	wanted := choice.Name
 	if choice.Choice != wire.Add {
 		wanted = d.Name
@@ -265,6 +266,10 @@ func (a *app) showActivated(d *state.Device, hello wire.Hello, offer *wire.Activ
 	case choice.Choice == wire.Replace:
 		fmt.Fprintln(a.out, a.say.T("cli.activate.restore"))
 	}
-	fmt.Fprintln(a.out, a.say.T("cli.activate.next"))
+	next := "cli.activate.next"
+	if slices.ContainsFunc(agent.InForce(st).Folders, profile.Linked.Backed) {
+		next = "cli.activate.next.folders"
+	}
+	fmt.Fprintln(a.out, a.say.T(next))
 	return nil
 }

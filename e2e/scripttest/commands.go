@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -28,6 +30,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"sametree":      sametree,
 	"torture":       torture,
 	"random":        random,
+	"settled":       settled,
 	"received":      receivedCommand,
 	"happens":       happens,
 	"capture":       capture,
@@ -141,6 +144,29 @@ func random(ts *testscript.TestScript, _ bool, args []string) {
 		mathrand.NewChaCha8(seed).Read(data)
 		ts.Check(os.WriteFile(filepath.Join(dir, fmt.Sprintf("file-%03d", i)), data, 0o644))
 	}
+}
+
+// settled waits until the files in a folder are so old that a backup can tell by
+// their times that they have not changed since: settled DIR
+func settled(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: settled DIR")
+	}
+	var newest time.Time
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		if t := time.Unix(info.Sys().(*syscall.Stat_t).Ctim.Unix()); t.After(newest) {
+			newest = t
+		}
+		return nil
+	}))
+	within(time.Minute, func() bool { return time.Since(newest) > 3*time.Second })
 }
 
 // receivedCommand keeps in a variable how many bytes the server has received,

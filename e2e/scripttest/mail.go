@@ -54,8 +54,8 @@ func settingsCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}))
 }
 
-// mailed waits for a mail, keeps what it is about in a variable, and its text in
-// the file mail:
+// mailed waits for a mail, keeps what it is about in a variable, and its words in
+// the file mail, in one line:
 // mailed VAR code|link|secret|text ADDRESS TEMPLATE
 func mailed(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) != 4 {
@@ -77,7 +77,7 @@ func mailed(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	taken[found] = true
 	ts.Logf("%s\n%s", found.Subject, found.Text)
-	ts.Check(os.WriteFile(ts.MkAbs("mail"), []byte(found.Subject+"\n"+found.Text), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("mail"), []byte(strings.Join(strings.Fields(found.Subject+" "+found.Text), " ")+"\n"), 0o600))
 	value := map[string]string{"code": found.Code, "link": found.Link(), "secret": found.Secret(), "text": found.Text}[args[1]]
 	if value == "" {
 		ts.Fatalf("the mail has no %s:\n%s", args[1], found.Text)
