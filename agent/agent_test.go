@@ -38,6 +38,9 @@ type fake struct {
 	outcomes []string
 	statuses []wire.Status
 	changed  chan struct{}
+
+	busy    int    // times that a backup may not begin
+	opening func() // is called when one wants to
 }
 
 func newFake(t *testing.T) *fake {
@@ -62,6 +65,17 @@ func newFake(t *testing.T) *fake {
 		json.NewDecoder(r.Body).Decode(&out)
 		f.outcomes = append(f.outcomes, r.PathValue("n")+" "+out.State+out.Code)
 		w.WriteHeader(http.StatusNoContent)
+	}))
+	mux.HandleFunc("POST /agent/v1/sessions", f.known(func(w http.ResponseWriter, _ *http.Request) {
+		f.opening()
+		if f.busy--; f.busy >= 0 {
+			w.Header().Set("Content-Type", wire.MediaTypeProblem)
+			w.Header().Set("Retry-After", "60")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			json.NewEncoder(w).Encode(wire.Problem{Code: "E1402"})
+			return
+		}
+		answer(w, wire.Session{})
 	}))
 	mux.HandleFunc("GET /agent/v1/next", f.next)
 	f.Server = httptest.NewTLSServer(mux)
@@ -543,6 +557,7 @@ func TestFind(t *testing.T) {
 
 // The administrator's commands stand around the backup, and one that fails
 // before it leaves none to be made. A file that others can write stops it too.
+// While the server is busy none runs: what they stop would wait with them.
 func TestHooks(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("/var/lib", "backstay-hooks-")
@@ -570,7 +585,13 @@ func TestHooks(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := &runs{}
-		a := newAgent(t, device(t, newFake(t)), r)
+		f := newFake(t)
+		f.busy, f.opening = 3, func() {
+			if _, err := os.Stat(ran); err == nil {
+				t.Errorf("%q: a command ran before the server let the backup begin", test.hooks)
+			}
+		}
+		a := newAgent(t, device(t, f), r)
 		a.cfg.hooks = file
 		_, err := a.Backup(context.Background(), nil, nil)
 		key := ""
@@ -578,7 +599,7 @@ func TestHooks(t *testing.T) {
 			key = e.Key
 		}
 		got, _ := os.ReadFile(ran)
-		if key != test.key || string(got) != test.want || r.count() != test.backups {
+		if key != test.key || string(got) != test.want || r.count() != test.backups || test.backups > 0 && f.busy != -1 {
 			t.Errorf("%q: %v, ran %q, %d backups", test.hooks, err, got, r.count())
 		}
 	}

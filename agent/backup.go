@@ -9,6 +9,7 @@ import (
 	"github.com/backstay/backstay/agent/hooks"
 	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/agent/upload"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
@@ -186,7 +187,7 @@ func (a *Agent) hooked(ctx context.Context, j job, progress func(wire.Progress))
 		return nil, err
 	}
 	b := hooks.Backup{System: a.device.Load().System, Device: a.device.Load().Name}
-	if err = commands.RunBefore(ctx, b, a.cfg.Log); err == nil {
+	if err = a.prepare(ctx, commands, b, progress); err == nil {
 		result, err = a.cfg.upload(ctx, a, j, progress)
 	}
 	switch {
@@ -202,6 +203,19 @@ func (a *Agent) hooked(ctx context.Context, j job, progress func(wire.Progress))
 	}
 	commands.RunAfter(context.WithoutCancel(ctx), b, a.cfg.Log)
 	return result, err
+}
+
+// prepare runs the commands that come before a backup when the server lets it
+// begin: what they stop does not stand still for as long as that is busy.
+func (a *Agent) prepare(ctx context.Context, commands hooks.Hooks, b hooks.Backup, progress func(wire.Progress)) error {
+	if !commands.Precede(b) {
+		return nil
+	}
+	err := upload.Await(ctx, upload.Config{Client: a.client, Device: a.device.Load(), Progress: progress, Pause: a.pause, Now: a.cfg.Now, Log: a.cfg.Log})
+	if err != nil {
+		return err
+	}
+	return commands.RunBefore(ctx, b, a.cfg.Log)
 }
 
 // mindOthers lets all else on this computer come first where the profile wants

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/admission"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/mail"
@@ -21,6 +22,7 @@ var (
 	devicesAll   = prometheus.NewDesc("backstay_devices", "Devices that may back up.", nil, nil)
 	online       = prometheus.NewDesc("backstay_devices_online", "Devices that this server could tell something at once.", nil, nil)
 	mails        = prometheus.NewDesc("backstay_mails", "Mails that wait to be sent, or could not be.", []string{"state"}, nil)
+	backups      = prometheus.NewDesc("backstay_backups", "Devices that send a backup, or wait for their turn because enough others do.", []string{"state"}, nil)
 	openSessions = prometheus.NewDesc("backstay_open_sessions", "Backups that have begun and not ended.", nil, nil)
 )
 
@@ -29,6 +31,7 @@ func (f *figures) Describe(ch chan<- *prometheus.Desc) {
 	ch <- storedBytes
 	ch <- snapshots
 	ch <- openSessions
+	ch <- backups
 	ch <- devicesAll
 	ch <- online
 	ch <- mails
@@ -42,11 +45,15 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	var stats vault.Stats
 	var totals devices.Totals
 	var queue map[mail.State]int
+	var turns map[string]int
 	err := f.server.DB.Read(ctx, func(tx *db.Tx) (err error) {
 		if totals, err = devices.Sum(ctx, tx, access.System("metrics"), ""); err != nil {
 			return err
 		}
 		if queue, err = mail.Counts(ctx, tx, access.System("metrics")); err != nil {
+			return err
+		}
+		if turns, err = admission.Counts(ctx, tx); err != nil {
 			return err
 		}
 		stats, err = f.server.Vault.Stats(ctx, tx)
@@ -65,6 +72,9 @@ func (f *figures) Collect(ch chan<- prometheus.Metric) {
 	gauge(openSessions, stats.OpenSessions)
 	gauge(devicesAll, int64(totals.Devices))
 	gauge(online, int64(f.server.api.Waiting()))
+	for _, state := range []string{admission.Sending, admission.Waiting} {
+		ch <- prometheus.MustNewConstMetric(backups, prometheus.GaugeValue, float64(turns[state]), state)
+	}
 	for _, state := range []mail.State{mail.Waiting, mail.Failed} {
 		ch <- prometheus.MustNewConstMetric(mails, prometheus.GaugeValue, float64(queue[state]), string(state))
 	}

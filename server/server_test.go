@@ -79,7 +79,7 @@ func TestMetrics(t *testing.T) {
 	s := servertest.New(t)
 	_, body := fetch(t, s, "GET", "/metrics", nil)
 	for _, want := range []string{
-		"backstay_received_bytes_total 0", "backstay_stored_bytes 0", "backstay_open_sessions 0", "backstay_devices 0", "backstay_devices_online 0", `backstay_mails{state="waiting"} 0`, `backstay_mails{state="failed"} 0`, "backstay_snapshots 0",
+		"backstay_received_bytes_total 0", "backstay_stored_bytes 0", "backstay_open_sessions 0", "backstay_devices 0", "backstay_devices_online 0", `backstay_mails{state="waiting"} 0`, `backstay_mails{state="failed"} 0`, `backstay_backups{state="sending"} 0`, `backstay_backups{state="waiting"} 0`, "backstay_snapshots 0",
 		"backstay_build_info{", "go_goroutines", "process_resident_memory_bytes",
 	} {
 		if !strings.Contains(body, want) {

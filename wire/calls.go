@@ -80,10 +80,12 @@ func (c *Client) PutOutcome(ctx context.Context, number int64, in Outcome) error
 	return c.json(ctx, call{method: http.MethodPost, path: fmt.Sprintf("requests/%d", number), auth: deviceToken, in: in}, nil)
 }
 
-// OpenSession opens the set's backup session, or finds the unfinished one.
+// OpenSession opens the set's backup session, or finds the unfinished one. That
+// the server is busy (E1402) comes back at once, from this, Put and Commit: its
+// caller waits, for as long as Refusal.After says.
 func (c *Client) OpenSession(ctx context.Context, setID string) (Session, error) {
 	var out Session
-	req := call{method: http.MethodPost, path: "sessions", auth: deviceToken, in: OpenSession{SetID: setID}}
+	req := call{method: http.MethodPost, path: "sessions", auth: deviceToken, inTurn: true, in: OpenSession{SetID: setID}}
 	return out, c.json(ctx, req, &out)
 }
 
@@ -127,7 +129,7 @@ func idBody(head []byte, ids []backup.ID) func() (io.Reader, int64, error) {
 func (c *Client) Put(ctx context.Context, session, putID string, class backup.Class, size int64, body io.Reader) (PutAnswer, error) {
 	var out PutAnswer
 	req := call{
-		method: http.MethodPut, auth: deviceToken, heavy: sends, expect: true, think: 30 * time.Second,
+		method: http.MethodPut, auth: deviceToken, inTurn: true, heavy: sends, expect: true, think: 30 * time.Second,
 		path: "sessions/" + url.PathEscape(session) + "/packs/" + url.PathEscape(putID) + "?class=" + class.String() + "&size=" + strconv.FormatInt(size, 10),
 		body: func() (io.Reader, int64, error) { return body, -1, nil },
 		once: true,
@@ -158,7 +160,7 @@ func (c *Client) Put(ctx context.Context, session, putID string, class backup.Cl
 func (c *Client) Commit(ctx context.Context, session string, manifest, refs []byte, waiting int64) (Committed, error) {
 	var out Committed
 	req := call{
-		method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/commit?waiting=" + strconv.FormatInt(waiting, 10), auth: deviceToken, heavy: sends,
+		method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/commit?waiting=" + strconv.FormatInt(waiting, 10), auth: deviceToken, inTurn: true, heavy: sends,
 		think: 5 * time.Minute, // ten million references take a while to check
 		body: func() (io.Reader, int64, error) {
 			var a [4]byte

@@ -36,6 +36,9 @@ type call struct {
 	// once forbids repeating: a password that is wrong must not be counted
 	// twice, and who asks for an address wants to know at once.
 	once bool
+	// inTurn leaves it to the caller to wait for a busy server (E1402), who tells
+	// people for how long.
+	inTurn bool
 	// think is how long the server may be silent before it answers, added to
 	// what the connection may.
 	think time.Duration
@@ -118,7 +121,7 @@ func (c *Client) again(req call, f *failure, attempt int, passed time.Duration) 
 	if !c.answered.Load() {
 		patience = min(patience, 5*time.Second)
 	}
-	if req.once || !f.passes {
+	if req.once || !f.passes || req.inTurn && errs.Is(f.err, errs.ServerBusy) {
 		return 0, false
 	}
 	pause = min(500*time.Millisecond<<min(attempt, 6), 30*time.Second)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,6 +102,11 @@ type Backup struct {
 	Result   string // done, failed or cancelled, afterwards
 	Code     string // E1001..., when it failed and there is one
 	Snapshot string // when one was made
+}
+
+// Precede reports whether there are commands that come before a backup.
+func (h Hooks) Precede(b Backup) bool {
+	return slices.ContainsFunc(h.Before, func(one Hook) bool { return one.concerns(b) })
 }
 
 // RunBefore runs the commands that come before a backup, until one fails without

@@ -34,6 +34,15 @@ func (r *run) inTurn(ctx context.Context, call func() error) error {
 	return err
 }
 
+// Await returns when the server lets a backup begin, or fails. Whoever has
+// something to do before a backup and after it calls it first, so that the
+// backup does not wait in between.
+func Await(ctx context.Context, cfg Config) error {
+	cfg.setDefaults()
+	r := &run{Config: cfg}
+	return r.begin(ctx)
+}
+
 // busyFor is how long a busy server asked to wait.
 func busyFor(err error) time.Duration {
 	wait := time.Minute
