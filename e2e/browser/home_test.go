@@ -2,6 +2,8 @@ package browser_test
 
 import (
 	"encoding/base64"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,10 +51,16 @@ func TestWindowHome(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	noise := make([]byte, 8_000_000) // ten minutes of a restore
+	rand.NewChaCha8([32]byte{}).Read(noise)
+	if err := os.WriteFile(filepath.Join(home, "Pictures", "noise"), noise, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	changeProfile(t, s, func(p *profile.Settings) {
 		p.Folders = []profile.Folder{{Path: "~/Documents", Mandatory: true}, {Path: "~/Music"}}
 		p.Bandwidth.UpKbps = 50_000
 		p.QuotaBytes = 2_000_000_000
+		p.Bandwidth.RestoreKbps = 100
 		p.UserMay.CPU = false
 		// The first backup waits until somebody asks for it: the page is looked at before.
 		today := time.Now().Weekday()
@@ -110,13 +118,14 @@ func TestWindowHome(t *testing.T) {
 	b.Follow("form[action$='/resume'] button")
 	becomes(t, b, "it goes on", "Protected. Last backup")
 	b.Problems()
-	bringsBack(t, b, home)
+	bringsBack(t, b, home, withApp(t, s, s.User))
 }
 
 // bringsBack restores in the window: a file that was deleted and one that was
-// changed, found by their name, to where they were; and a folder to another
-// place.
-func bringsBack(t *testing.T, b *webtest.Browser, home string) {
+// changed, found by their name, to where they were; a folder to another place;
+// and one that takes so long that its user cancels it. secret is that of the
+// user's authenticator app.
+func bringsBack(t *testing.T, b *webtest.Browser, home, secret string) {
 	t.Helper()
 	deleted, changed := filepath.Join(home, "Documents", "file"), filepath.Join(home, "Music", "file")
 	if err := os.Remove(deleted); err != nil {
@@ -126,6 +135,10 @@ func bringsBack(t *testing.T, b *webtest.Browser, home string) {
 		t.Fatal(err)
 	}
 	b.Follow(`a[href$="/restore"]`)
+	within(t, "the second backup", func() bool {
+		b.Go(b.URL())
+		return webtest.Eval[int64](b, `document.querySelectorAll('.list-group a').length`) >= 2
+	})
 	want(t, b, "the snapshots", "Restore", "Choose the time before the loss", "2 files")
 	lookWindow(t, b, "window-restore")
 	b.Follow(`.list-group a:last-of-type`) // the first backup, of both folders
@@ -134,11 +147,26 @@ func bringsBack(t *testing.T, b *webtest.Browser, home string) {
 	b.Fill("#f-password", "wrong")
 	b.Follow("#submit")
 	want(t, b, "a wrong password", "E1101")
-	b.Problems()
+	refusedBy(t, b, 401)
 	b.Fill("#f-password", servertest.UserPassword)
+	b.Follow("#submit")
+	want(t, b, "the second factor", "Six digits from your authenticator app")
+	b.Type("000000")
+	b.Follow("#submit")
+	want(t, b, "a wrong code", "That code is not correct")
+	refusedBy(t, b, 401)
+	b.Shot(pictures, "window-unlock-code")
+	b.Type(appCode(t, secret, 30*time.Second))
 	b.Follow("#submit")
 	want(t, b, "the folders", "All folders", "Documents", "Music")
 	lookWindow(t, b, "window-snapshot")
+	for _, token := range []string{"/etc/passwd", home + "/Documents/../../etc/passwd", "../secret"} { // A-31
+		answer := webtest.Eval[string](b, fmt.Sprintf(`(x => (x.open('POST', location.pathname, false), x.setRequestHeader('Content-Type', 'application/x-www-form-urlencoded'),
+			x.send('e=%s'), x.responseURL + x.responseText))(new XMLHttpRequest())`, base64.RawURLEncoding.EncodeToString([]byte(token))))
+		if strings.Contains(answer, "/restore/to") || !strings.Contains(answer, "No such snapshot or path.") {
+			t.Errorf("%s, which is not in the snapshot, is answered by %s", token, answer)
+		}
+	}
 	b.Fill("[type=search]", "FIL")
 	b.Click("[type=search]")
 	b.Submit("\r")
@@ -177,8 +205,23 @@ func bringsBack(t *testing.T, b *webtest.Browser, home string) {
 	if info, err := os.Stat(filepath.Join(home, "Music", "Documents", "file")); err != nil || info.Size() != 1_500_000 {
 		t.Errorf("the folder did not come to the other place: %v, %v", info, err)
 	}
+
+	b.Follow(`a[href$="/restore"]`)
+	b.Follow(`.list-group a`) // the newest, with the folder that was added
+	b.Click("input[aria-label='Choose Pictures']")
+	b.Follow("[data-bar] button")
+	b.Click("[value=folder]")
+	b.Fill("[name=folder]", "~/Back")
+	b.Follow("#submit")
+	becomes(t, b, "the restore that runs", "of 2 files")
+	lookWindow(t, b, "window-restoring")
+	b.Follow("form[action$='/cancel'] button")
+	want(t, b, "the cancelled restore", "The restore was stopped. What is back stays.", "Try again", "~/Back")
+	if _, err := os.Stat(filepath.Join(home, "Back", "Pictures", "noise")); !os.IsNotExist(err) {
+		t.Errorf("a file that was cancelled on its way is there: %v", err)
+	}
 	b.Follow(`a[href$="/activity"]`)
-	want(t, b, "activity", "Restore", "Restored.", "~/Music", "1 file was in the way", "Backed up.")
+	want(t, b, "activity", "Restore", "The restore was stopped.", "Restored.", "~/Music", "1 file was in the way", "Backed up.")
 	lookWindow(t, b, "window-activity")
 	b.Problems()
 }

@@ -143,6 +143,7 @@ func TestWindowFirstLogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	setFolders(t, s, "~/Documents")
+	changeProfile(t, s, func(p *profile.Settings) { p.QuotaBytes = 5_000_000_000 })
 	w := c.window()
 	b.Enter(w.link)
 	b.Arrive("/activate")
@@ -193,7 +194,7 @@ func TestWindowFirstLogin(t *testing.T) {
 	b.Follow("#submit")
 	b.Arrive("/ready")
 	b.Await(`!document.querySelector('#sizes[data-live]')`)
-	want(t, b, "the end", "Ready for Backup", "Documents", "1 file", "The first backup begins now", "no Backstay service", "Start using Backstay")
+	want(t, b, "the end", "Ready for Backup", "Documents", "1 file", "Room left on the server", "The first backup begins now", "no Backstay service", "Start using Backstay")
 	lookWindow(t, b, "window-ready")
 	b.Follow("#submit")
 	b.Shot(pictures, "window-home")
@@ -256,7 +257,7 @@ func TestWindowDevices(t *testing.T) {
 	lookWindow(t, b, "window-preview")
 	b.Follow("#submit")
 	b.Arrive("/ready")
-	want(t, b, "reactivated", "Ready for Backup", "again", "incremental")
+	want(t, b, "reactivated", "Ready for Backup", "again", "incremental", "no limit to what you may store")
 
 	// Another computer takes the place of an old one.
 	second := newClient(t, s)
@@ -271,7 +272,7 @@ func TestWindowDevices(t *testing.T) {
 	lookWindow(t, b, "window-replace")
 	b.Follow("#submit")
 	b.Arrive("/ready")
-	want(t, b, "replaced", "Ready for Backup", "taken the place")
+	want(t, b, "replaced", "Ready for Backup", "taken the place", "no limit to what you may store")
 	b.Problems()
 }
 
