@@ -224,6 +224,16 @@ func TestEnrol(t *testing.T) {
 	next.post("/factor", http.StatusSeeOther, "code", code, "next", "/account").leads(t, "/account")
 	next.get("/account", http.StatusOK)
 
+	// The proof is asked for before a password is typed, and not only when it is
+	// sent.
+	const password = "Quite-Another-9"
+	next.get("/account/security", http.StatusOK).lacks(t, "disabled")
+	clock.advance(6 * time.Minute)
+	next.get("/account/security", http.StatusOK).has(t, `<fieldset class="form-narrow" disabled>`, `href="/confirm?next=%2faccount%2fsecurity"`)
+	next.post("/account/password", http.StatusSeeOther, "old", servertest.UserPassword, "password", password, "again", password).leads(t, "/confirm?next=%2Faccount%2Fsecurity")
+	next.post("/confirm", http.StatusSeeOther, "code", codeAt(t, app, clock.now()), "next", "/account/security").leads(t, "/account/security")
+	next.get("/account/security", http.StatusOK).lacks(t, "disabled")
+
 	third := open(t, s)
 	third.logIn("", "user", servertest.UserPassword, http.StatusSeeOther)
 	third.post("/factor", http.StatusUnauthorized, "code", code) // never twice

@@ -122,6 +122,7 @@ type securityPage struct {
 	Rules      []web.Rule
 	Username   string
 	Changed    time.Time // the password
+	Locked     bool      // the password: a second factor is to be proved before anything is typed
 	Factors    factors.Summary
 	CanPasskey bool
 }

@@ -26,6 +26,11 @@ func (d *Door) showSecurity(w http.ResponseWriter, r *http.Request, v *Visit, fa
 			return err
 		}
 		page.Rules = rulesOf(page.Printer(), policy, r.PostFormValue("password"), c)
+		if err := d.Gate.MayChangePassword(r.Context(), tx, v.Session); isStepUp(err) {
+			page.Locked = true
+		} else if err != nil {
+			return err
+		}
 		page.Factors, err = factors.Of(r.Context(), tx, v.User.ID)
 		return err
 	})
@@ -54,7 +59,7 @@ func (d *Door) changePassword(w http.ResponseWriter, r *http.Request, v *Visit) 
 		err = d.Gate.ChangePassword(r.Context(), v.Caller, v.Session, r.PostFormValue("old"), password)
 	}
 	if isStepUp(err) {
-		d.Fail(w, r, v.Caller, err)
+		d.Site.Redirect(w, r, d.with("/confirm", "next", d.Base+"/account/security"))
 		return
 	}
 	if err != nil {
@@ -64,7 +69,7 @@ func (d *Door) changePassword(w http.ResponseWriter, r *http.Request, v *Visit) 
 	d.Site.Done(w, r, d.Base+"/account/security", web.Flash{Key: "account.password.changed"})
 }
 
-// isStepUp reports whether err asks who it is, which Fail answers.
+// isStepUp reports whether err asks who it is.
 func isStepUp(err error) bool {
 	e := errs.Find(err)
 	return e != nil && e.Key == stepUp

@@ -141,17 +141,21 @@ func (g *Gate) set(ctx context.Context, tx *db.Tx, by access.Caller, u accounts.
 // gets E1101. All other sessions of the account end. An account with a second
 // factor has to have given it within the last minutes, as for Fresh.
 func (g *Gate) ChangePassword(ctx context.Context, by access.Caller, s accounts.Session, old, password string) error {
-	err := g.DB.Read(ctx, func(tx *db.Tx) error {
-		has, err := factors.Of(ctx, tx, by.User)
-		if err != nil || !has.Any() {
-			return err
-		}
-		return g.Fresh(ctx, tx, s)
-	})
+	err := g.DB.Read(ctx, func(tx *db.Tx) error { return g.MayChangePassword(ctx, tx, s) })
 	if err != nil {
 		return err
 	}
 	return g.change(ctx, by, s.Portal, old, password, "")
+}
+
+// MayChangePassword fails, as Fresh does, where ChangePassword will ask for more
+// than the old password: an account with a second factor has to have proved it.
+func (g *Gate) MayChangePassword(ctx context.Context, tx *db.Tx, s accounts.Session) error {
+	has, err := factors.Of(ctx, tx, s.User)
+	if err != nil || !has.Any() {
+		return err
+	}
+	return g.Fresh(ctx, tx, s)
 }
 
 // ChangeAtClient is ChangePassword at a device, which has no session: an account
