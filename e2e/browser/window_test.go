@@ -156,13 +156,14 @@ func TestWindowFirstLogin(t *testing.T) {
 	b.Problems()
 	c.reaches(b, "https://nowhere.invalid", "", "cleo", "/connect")
 	settled(b)
-	want(t, b, "no such server", "Unable to connect to the backup server", "There is no computer named nowhere.invalid.", "E1001", "Try again", "Proxy settings", "Connected: not checked")
+	want(t, b, "no such server", "Unable to connect to the backup server. Check the internet connection or the proxy settings.", "There is no computer named nowhere.invalid.", "E1001", "Try again", "Proxy settings", "Connected: not checked")
 	lookWindow(t, b, "window-unreachable")
 
 	b.Follow("p.aside a")
 	c.reaches(b, s.URL, "", "cleo", "/connect")
 	settled(b)
-	want(t, b, "self-signed", "certificate is not trusted", "E1002", "Issued by", "SHA-256", s.Fingerprint, "Contact your administrator")
+	want(t, b, "self-signed", "The server security certificate is not trusted by this client. Contact your administrator.", "E1002",
+		"The certificate was issued by an authority that this computer does not know: CN=Backstay server", "Certificate: CN=Backstay server", "Issued by: CN=Backstay server", "SHA-256 of the key (fingerprint)", s.Fingerprint)
 	if page := strings.ToLower(b.Text()); strings.Contains(page, "continue") || strings.Contains(page, "anyway") {
 		t.Errorf("there is a way on past an untrusted certificate:\n%s", page)
 	}
@@ -253,8 +254,11 @@ func TestWindowDevices(t *testing.T) {
 	want(t, b, "known by its key", "This computer was activated before, as "+host+"-2", "Reactivate")
 	lookWindow(t, b, "window-reactivate")
 	b.Follow("form.option-first button")
-	want(t, b, "the preview", "Reactivate "+host+"-2", "no first backup", "These folders come back", "Music", "Backup interval", "Bandwidth", "CPU priority")
-	lookWindow(t, b, "window-preview")
+	want(t, b, "the preview", "Reactivate "+host+"-2", "no first backup, no full scan", "These folders come back", "Music", "Backup interval", "Bandwidth", "CPU priority")
+	inEach(b, func(lang locale.Lang) {
+		want(t, b, "the preview", map[locale.Lang]string{locale.English: "Low → Normal", locale.French: "Bas → Normal"}[lang])
+		look(t, b, lang, "window-preview")
+	})
 	b.Follow("#submit")
 	b.Arrive("/ready")
 	want(t, b, "reactivated", "Ready for Backup", "again", "incremental", "no limit to what you may store")
@@ -364,7 +368,7 @@ func TestWindowProxy(t *testing.T) {
 	b.Click("#submit")
 	b.Arrive("/connect")
 	settled(b)
-	want(t, b, "without its password", "requires a user name and password", "E1003", "Connected")
+	want(t, b, "without its password", "The proxy server requires a user name and password.", "asks for a user name and a password. E1003", "Connected")
 	lookWindow(t, b, "window-proxy-refuses")
 	b.Follow(`a[href$="/proxy"]`)
 	b.Fill("#f-username", proxytest.Username)
