@@ -226,30 +226,38 @@ func Ask(ctx context.Context, tx *db.Tx, by access.Caller, id ID, kind string, d
 // answered with a number above after, and the version of its profile. news is
 // whether there is a request, or another profile than the device fetched.
 func Next(ctx context.Context, tx *db.Tx, by access.Caller, after int64) (n wire.Next, news bool, err error) {
-	n.Requests, err = db.All(ctx, tx, func(row db.Row) (r wire.Request, err error) {
+	// As profiles.Of has it, without its settings, and requests only when there are
+	// any: this is asked by every device that waits, each minute.
+	var fetched, assigned, saved int64
+	var asked bool
+	err = tx.QueryRow(ctx, `SELECT d.profile_version, u.profile_at, (SELECT coalesce(max(p.updated_at), 0) FROM profiles p
+		WHERE p.id = u.profile OR u.profile IS NULL AND p.org = u.org AND p.is_default),
+		EXISTS (SELECT 1 FROM device_requests r WHERE r.device = d.id AND r.number > $2 AND r.state IN ('waiting', 'taken'))
+		FROM devices d JOIN users u ON u.id = d.user_id WHERE d.id = $1`, by.Device, after).Scan(&fetched, &assigned, &saved, &asked)
+	if err != nil {
+		return wire.Next{}, false, fmt.Errorf("reading device %s: %w", by.Device, err)
+	}
+	n = wire.Next{Requests: []wire.Request{}, ProfileVersion: max(assigned, saved)} // a list in JSON
+	if asked {
+		if n.Requests, err = requests(ctx, tx, by.Device, after); err != nil {
+			return wire.Next{}, false, err
+		}
+	}
+	return n, asked || fetched != n.ProfileVersion, nil
+}
+
+func requests(ctx context.Context, tx *db.Tx, id ID, after int64) ([]wire.Request, error) {
+	list, err := db.All(ctx, tx, func(row db.Row) (r wire.Request, err error) {
 		var data string
 		err = row.Scan(&r.Number, &r.Kind, &data)
 		r.Data = json.RawMessage(data)
 		return r, err
 	}, `SELECT number, kind, data FROM device_requests WHERE device = $1 AND number > $2 AND state IN ('waiting', 'taken')
-		ORDER BY number LIMIT $3`, by.Device, after, maxRequests)
+		ORDER BY number LIMIT $3`, id, after, maxRequests)
 	if err != nil {
-		return wire.Next{}, false, fmt.Errorf("listing requests to device %s: %w", by.Device, err)
+		return nil, fmt.Errorf("listing requests to device %s: %w", id, err)
 	}
-	if n.Requests == nil {
-		n.Requests = []wire.Request{} // a list in JSON
-	}
-	// As profiles.Of has it, without its settings: this is asked by every device
-	// that waits, each minute.
-	var fetched, assigned, saved int64
-	err = tx.QueryRow(ctx, `SELECT d.profile_version, u.profile_at, (SELECT coalesce(max(p.updated_at), 0) FROM profiles p
-		WHERE p.id = u.profile OR u.profile IS NULL AND p.org = u.org AND p.is_default)
-		FROM devices d JOIN users u ON u.id = d.user_id WHERE d.id = $1`, by.Device).Scan(&fetched, &assigned, &saved)
-	if err != nil {
-		return wire.Next{}, false, fmt.Errorf("reading device %s: %w", by.Device, err)
-	}
-	n.ProfileVersion = max(assigned, saved)
-	return n, len(n.Requests) > 0 || fetched != n.ProfileVersion, nil
+	return list, nil
 }
 
 // Answer notes what became of a request. Said again, it changes nothing.
@@ -297,6 +305,9 @@ type Change struct {
 // A server asks once a second for all its waiting devices, and asks back a few
 // seconds more than it last did: transactions are seen in the order of their
 // ends, and servers' clocks differ.
+//
+// CROSS JOIN has SQLite begin with the few profiles, of which mostly none has
+// changed: by itself it begins with all devices.
 func Changed(ctx context.Context, tx *db.Tx, since time.Time) ([]Change, error) {
 	list, err := db.All(ctx, tx, func(row db.Row) (c Change, err error) {
 		var at int64
@@ -307,10 +318,10 @@ func Changed(ctx context.Context, tx *db.Tx, since time.Time) ([]Change, error) 
 		SELECT id, changed_at FROM devices WHERE changed_at > $1
 		UNION ALL SELECT d.id, u.state_at FROM users u JOIN devices d ON d.user_id = u.id WHERE u.state_at > $1
 		UNION ALL SELECT d.id, u.profile_at FROM users u JOIN devices d ON d.user_id = u.id WHERE u.profile_at > $1
-		UNION ALL SELECT d.id, p.updated_at FROM profiles p JOIN users u ON u.profile = p.id JOIN devices d ON d.user_id = u.id
-			WHERE p.updated_at > $1
-		UNION ALL SELECT d.id, p.updated_at FROM profiles p JOIN users u ON u.org = p.org AND u.profile IS NULL JOIN devices d ON d.user_id = u.id
-			WHERE p.updated_at > $1 AND p.is_default`, db.Micros(since))
+		UNION ALL SELECT d.id, p.updated_at FROM profiles p CROSS JOIN users u CROSS JOIN devices d
+			WHERE p.updated_at > $1 AND u.profile = p.id AND d.user_id = u.id
+		UNION ALL SELECT d.id, p.updated_at FROM profiles p CROSS JOIN users u CROSS JOIN devices d
+			WHERE p.updated_at > $1 AND p.is_default AND u.org = p.org AND u.profile IS NULL AND d.user_id = u.id`, db.Micros(since))
 	if err != nil {
 		return nil, fmt.Errorf("looking for changes: %w", err)
 	}
