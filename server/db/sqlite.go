@@ -42,7 +42,7 @@ func openSQLite(path string) (*DB, error) {
 	}
 	write.SetMaxOpenConns(1)
 	write.SetConnMaxLifetime(0)
-	read, err := sql.Open("sqlite", sqliteDSN(abs, url.Values{
+	read, err := openReaders(sqliteDSN(abs, url.Values{
 		"mode":    {"rw"}, // a reader may have to recover the log
 		"_dqs":    {"0"},
 		"_pragma": {"busy_timeout(10000)", "query_only(1)", "trusted_schema(0)", "cache_size(-8192)", "temp_store(2)"},
