@@ -49,7 +49,7 @@ func Purge(ctx context.Context, tx *db.Tx) (int64, error) {
 // devices and data.
 var personal = []string{"login_sessions", "user_tokens", "one_time_secrets", "password_history", "known_browsers",
 	"totp", "recovery_codes", "passkeys", "passkey_ceremonies", "account_requests",
-	"activations", "activation_keys", "device_map", "restores"}
+	"activations", "activation_keys", "device_map", "restores", "turns"}
 
 func purge(ctx context.Context, tx *db.Tx, u User) error {
 	if err := move(ctx, tx, access.System("purge"), u, Purged, "", false); err != nil {
