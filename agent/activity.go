@@ -105,6 +105,9 @@ func adviceOn(say *locale.Printer, e *errs.Error) string {
 	if e == nil {
 		return ""
 	}
+	if reason, ok := e.Args["reason"].(string); ok && e.Key == "restore.failed" {
+		return say.T("activity.fault." + faultClass(state.Fault{Reason: reason}))
+	}
 	if advice := wire.Advice(say, e); advice != "" {
 		return advice
 	}
@@ -115,12 +118,13 @@ func adviceOn(say *locale.Printer, e *errs.Error) string {
 }
 
 // FaultSentence is what was wrong with a file, and what to do about it.
-func FaultSentence(say *locale.Printer, f state.Fault) (text, advice string) {
-	text = f.Reason
-	if e := f.Failure(); e != nil {
-		text = say.Error(e)
+func FaultSentence(say *locale.Printer, f state.Fault) string {
+	class := faultClass(f)
+	text := say.T("activity.fault." + class)
+	if class != "other" {
+		return text
 	}
-	return text, say.T("activity.fault." + faultClass(f))
+	return say.T("activity.fault.why", "reason", f.Reason) + " " + text
 }
 
 // faultClass tells apart what different things help against.
@@ -148,6 +152,8 @@ func faultClass(f state.Fault) string {
 		return "readonly"
 	case says(syscall.ENAMETOOLONG):
 		return "name"
+	case says(syscall.ENOTDIR):
+		return "place"
 	}
 	return "other"
 }

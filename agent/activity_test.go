@@ -58,6 +58,7 @@ func TestFaultClass(t *testing.T) {
 		{syscall.ETXTBSY, "busy"},
 		{syscall.EROFS, "readonly"},
 		{syscall.ENAMETOOLONG, "name"},
+		{syscall.ENOTDIR, "place"},
 		{errs.Of(errs.LocalDiskFull), "full"},
 		{errs.Of(errs.Mismatch), "damaged"},
 		{errors.New("something else"), "other"},
@@ -65,6 +66,25 @@ func TestFaultClass(t *testing.T) {
 		if got := faultClass(faultOf(restore.Problem{Path: "/x", Err: test.err})); got != test.want {
 			t.Errorf("%v is %s, want %s", test.err, got, test.want)
 		}
+	}
+}
+
+// What is said of a file is what helps, and what nobody has words for is said as
+// the system says it.
+func TestFaultSentence(t *testing.T) {
+	t.Parallel()
+	for reason, want := range map[string]string{
+		"permission denied": "Backstay has no right to it: change its permissions, or ask your administrator.",
+		"strange thing":     "“strange thing”. Try again. If it stays so, ask your administrator.",
+	} {
+		if got := FaultSentence(locale.For(locale.English), state.Fault{Reason: reason}); got != want {
+			t.Errorf("FaultSentence(%q) = %q, want %q", reason, got, want)
+		}
+	}
+	failed := state.Run{State: state.RunFailed, Note: errs.NoteOf(errs.New(errs.Local, "restore.failed", "reason", syscall.ENOTDIR.Error()))}
+	_, advice, _ := ActivitySentence(locale.For(locale.English), state.Activity{Kind: state.ActivityRestore, Run: failed})
+	if want := "A file stands where a folder is needed: choose another folder."; advice != want {
+		t.Errorf("the advice is %q, want %q", advice, want)
 	}
 }
 

@@ -32,7 +32,7 @@ func (d doneRow) Backup() bool { return d.Kind == state.ActivityBackup }
 func (d doneRow) Did() bool { return d.Files > 0 || d.State == state.RunDone }
 
 type faultRow struct {
-	Path, Why, Advice string
+	Path, Why string
 }
 
 type activityPage struct {
@@ -70,8 +70,7 @@ func (p page) done(x state.Activity) doneRow {
 		d.Sign.Icon = "alert-triangle"
 	}
 	for _, f := range x.Problems[:min(len(x.Problems), shownFaults)] {
-		why, advice := agent.FaultSentence(say, f)
-		d.Faults = append(d.Faults, faultRow{string(f.Path), why, advice})
+		d.Faults = append(d.Faults, faultRow{string(f.Path), agent.FaultSentence(say, f)})
 	}
 	if all := x.Unreadable + x.Failed; len(d.Faults) > 0 {
 		d.More = max(0, all-int64(len(d.Faults)))
