@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/backstay/backstay/agent/control"
+	"github.com/backstay/backstay/agent/scan"
 	"github.com/backstay/backstay/agent/upload"
 	"github.com/backstay/backstay/backup/archive"
 	"github.com/backstay/backstay/backup/restore"
@@ -27,10 +29,19 @@ func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*
 	}
 	defer kept.close()
 	excluded := j.settings.Excluded(j.home)
+	view, err := scan.Freeze(ctx, j.folders, filepath.Join(a.state.Dir(), "view"))
+	if err != nil {
+		a.cfg.Log.Warn("no view of the disk at one moment can be made; files are read as they are", "err", err)
+	}
+	defer func() {
+		if err := view.Release(); err != nil {
+			a.cfg.Log.Error("the view of the disk is left behind until the next backup", "err", err)
+		}
+	}()
 	r, err := upload.Run(ctx, upload.Config{
 		Keep: kept.begin, KeptRoots: kept.roots(),
 		Client: a.client, State: a.state, Device: a.device.Load(),
-		Folders: kept.there(j.folders), Walk: j.walk, Excluded: func(path string) bool { return restore.Unfinished(path) || excluded(path) },
+		Folders: kept.there(j.folders), Walk: j.walk, View: view, Excluded: func(path string) bool { return restore.Unfinished(path) || excluded(path) },
 		Large: j.large(), Watch: a.unchanged, Policy: sha256.Sum256(j.settings.Encode()),
 		Progress: progress, Pause: a.pause, Now: a.cfg.Now, Log: a.cfg.Log,
 	})

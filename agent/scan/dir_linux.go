@@ -20,7 +20,7 @@ type dir struct {
 
 // openDir opens the folder at path, which must be the one seen. To look up
 // names needs less rights than to list them.
-func openDir(path string, seen identity, lookOnly bool) (*dir, error) {
+func (*Walk) openDir(path string, seen identity, lookOnly bool) (*dir, error) {
 	flags := unix.O_RDONLY | unix.O_DIRECTORY
 	if lookOnly {
 		flags = unix.O_PATH | unix.O_DIRECTORY

@@ -17,12 +17,13 @@ import (
 
 // dir is a folder.
 type dir struct {
+	w    *Walk
 	path string // the system's form
 	dev  uint64
 }
 
-func openDir(path string, seen identity, _ bool) (*dir, error) {
-	d := &dir{path: systemPath(path)}
+func (w *Walk) openDir(path string, seen identity, _ bool) (*dir, error) {
+	d := &dir{w: w, path: w.where(path)}
 	if path == "/" {
 		return d, nil
 	}
@@ -31,7 +32,7 @@ func openDir(path string, seen identity, _ bool) (*dir, error) {
 		return nil, err
 	}
 	var e catalog.Entry
-	fill(&e, info)
+	w.fill(path, &e, info)
 	if e.Type != catalog.Folder || !seen.is(&e) {
 		return nil, errReplaced
 	}
@@ -55,12 +56,26 @@ func (d *dir) Names() ([]string, error) {
 func (d *dir) Pseudo(string, uint64) bool { return false }
 
 func (d *dir) Look(name string, e *catalog.Entry) error {
-	info, err := os.Lstat(systemPath(e.Path()))
+	info, err := os.Lstat(d.w.where(e.Path()))
 	if err != nil {
 		return err
 	}
-	fill(e, info)
+	d.w.fill(e.Path(), e, info)
 	return nil
+}
+
+// where is the path at which something is read, in the system's form.
+func (w *Walk) where(path string) string {
+	if p, ok := w.cfg.View.path(path, separator); ok {
+		return p
+	}
+	return systemPath(path)
+}
+
+// fill is for what was read at a path, in the catalog's form.
+func (w *Walk) fill(path string, e *catalog.Entry, info fs.FileInfo) {
+	fill(e, info)
+	w.cfg.View.disk(path, e)
 }
 
 // fill takes what every system tells; stat adds what this one does.
@@ -96,36 +111,38 @@ func fill(e *catalog.Entry, info fs.FileInfo) {
 func (w *Walk) Complete(e *catalog.Entry) (err error) {
 	w.name(e)
 	if e.Type == catalog.Symlink {
-		e.Target, err = os.Readlink(systemPath(e.Path()))
+		e.Target, err = os.Readlink(w.where(e.Path()))
 	}
 	return err
 }
 
 type file struct {
 	*os.File
-	w *Walk
+	w    *Walk
+	path string // in the catalog's form
 }
 
 var _ archive.File = file{}
 
 // Open opens a regular file that the walk found.
 func (w *Walk) Open(e *catalog.Entry) (archive.File, error) {
-	f, err := os.OpenFile(systemPath(e.Path()), os.O_RDONLY|openFlags, 0)
+	f, err := os.OpenFile(w.where(e.Path()), os.O_RDONLY|openFlags, 0)
 	if err != nil {
 		return nil, err
 	}
+	opened := file{f, w, e.Path()}
 	var now catalog.Entry
-	if err := (file{f, w}).Stat(&now); err != nil || !identify(e).is(&now) {
+	if err := opened.Stat(&now); err != nil || !identify(e).is(&now) {
 		f.Close()
 		return nil, errors.Join(errReplaced, err)
 	}
-	return file{f, w}, nil
+	return opened, nil
 }
 
 func (f file) Stat(e *catalog.Entry) error {
 	info, err := f.File.Stat()
 	if err == nil {
-		fill(e, info)
+		f.w.fill(f.path, e, info)
 	}
 	return err
 }

@@ -48,6 +48,9 @@ type Config struct {
 	// down, by several goroutines. Nil leaves out nothing.
 	Excluded func(path string) bool
 
+	// View is what is read in place of the disk; Linux has none.
+	View *View
+
 	// Watch, if there is one, tells which folders have not changed since they were
 	// walked for the snapshot Base. They are not listed; see Walk.Unlisted. Without
 	// a Base all are. Scope says what else decides about what is found, such as what

@@ -96,13 +96,13 @@ func TestFolderReplacedBeforeListing(t *testing.T) {
 	a := filepath.Join(dir, "root/a")
 	seen := identify(find(t, filepath.Join(dir, "root"), a+"/b"))
 	must(t, os.Rename(a, a+" moved"), os.Symlink(filepath.Join(dir, "outside"), a))
-	d, err := openDir(a+"/b", seen, false)
+	d, err := new(Walk).openDir(a+"/b", seen, false)
 	if err == nil {
 		names, _ := d.Names()
 		t.Errorf("a folder behind a link was listed: %q", names)
 	}
 	must(t, os.Remove(a), os.Rename(a+" moved", a))
-	d, err = openDir(a+"/b", seen, false)
+	d, err = new(Walk).openDir(a+"/b", seen, false)
 	must(t, err)
 	d.Close()
 }

@@ -231,7 +231,7 @@ func (wk *walker) list(f *folder) []*folder {
 			return nil
 		}
 	}
-	d, err := openDir(f.path, f.seen, names != nil)
+	d, err := wk.w.openDir(f.path, f.seen, names != nil)
 	if err != nil {
 		wk.notListed(f, err)
 		return nil

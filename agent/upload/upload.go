@@ -43,6 +43,7 @@ type Config struct {
 	Folders  []string               // all that the device backs up
 	Walk     []string               // those to read now; all when empty, the others are carried over
 	Excluded func(path string) bool // what the profile leaves out, may be nil
+	View     *scan.View             // what is read in place of the disk, may be nil
 	Large    Large                  // which files are read more rarely than the others
 	Watch    *scan.Watch            // knows what has not changed since the last backup, may be nil
 	// Keep makes, for each walk, what archive.Config.Keep is; KeptRoots are the
@@ -361,7 +362,7 @@ func (r *run) archive(previous *catalog.Reader, since time.Time, walk []string) 
 			return nil, err
 		}
 	}
-	look := scan.Config{Roots: walk, Skip: []string{r.State.Dir()}, Excluded: r.Excluded}
+	look := scan.Config{Roots: walk, Skip: []string{r.State.Dir()}, Excluded: r.Excluded, View: r.View}
 	// What is kept although it is not here, hints know nothing of.
 	if r.watched = r.Watch != nil && len(r.Walk) == 0 && keep == nil; r.watched {
 		look.Watch, look.Base, look.Scope = r.Watch, r.base, r.Policy.String()
