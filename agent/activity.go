@@ -112,7 +112,7 @@ func adviceOn(say *locale.Printer, e *errs.Error) string {
 		return advice
 	}
 	if e.Code == errs.CannotConnect {
-		return say.T("notice.do.connect")
+		return "" // its own sentence says what to look at
 	}
 	return say.T(whatToDo(e))
 }

@@ -28,7 +28,7 @@ func TestActivitySentence(t *testing.T) {
 		{"complete", backup(state.Run{State: state.RunDone}), "Backed up.", "", Good},
 		{"files that cannot be read", backup(state.Run{State: state.RunDone, Unreadable: 2}), "2 files could not be read", "", Warn},
 		{"no room for some", backup(state.Run{State: state.RunFailed, Waiting: 1, Note: errs.NoteOf(errs.Of(errs.QuotaUsedUp))}), "no room left for 1 file", "more space", Bad},
-		{"no server", backup(state.Run{State: state.RunFailed, Note: errs.NoteOf(errs.Of(errs.CannotConnect))}), "Unable to connect to the backup server", "usual network", Bad},
+		{"no server", backup(state.Run{State: state.RunFailed, Note: errs.NoteOf(errs.Of(errs.CannotConnect))}), "Check the internet connection or the proxy settings.", "", Bad},
 		{"a wrong clock", backup(state.Run{State: state.RunFailed, Note: errs.NoteOf(errs.Of(errs.ClockSkew))}), "The backup failed.", "Set the clock", Bad},
 		{"nobody knows why", backup(state.Run{State: state.RunFailed, Error: "EOF"}), "a reason that is not known", "administrator", Bad},
 		{"a pause", backup(state.Run{State: state.RunCancelled}), "The next one goes on where it was", "", Warn},
