@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/backup/crypt"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/devices"
@@ -179,6 +180,21 @@ func TestRestoreGrantEnds(t *testing.T) {
 	}
 }
 
+// byKey begins an activation with a key of an administrator's, which is for a
+// choice about one device.
+func (h *host) byKey(u accounts.User, choice string, of *machine) func(*wire.BeginActivation) {
+	h.t.Helper()
+	var key string
+	err := h.DB.Write(h.t.Context(), func(tx *db.Tx) (err error) {
+		key, _, err = devices.IssueKey(h.t.Context(), tx, access.System("test"), h.Keys, "", u.ID, choice, devices.ID(of.DeviceID))
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return func(in *wire.BeginActivation) { in.Username, in.Password, in.ActivationKey = "", "", key }
+}
+
 // Whoever does not prove to be the user may not read, whatever they activate.
 func TestRestoreNeedsTheUser(t *testing.T) {
 	t.Parallel()
@@ -186,15 +202,7 @@ func TestRestoreNeedsTheUser(t *testing.T) {
 	ann := h.newUser("ann")
 	old := h.becomes("laptop", wire.Add, "", plain)
 	old.backup("all")
-	var key string
-	err := h.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
-		key, _, err = devices.IssueKey(t.Context(), tx, access.System("test"), h.Keys, "", ann.ID, wire.Replace, devices.ID(old.DeviceID))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	byKey := func(in *wire.BeginActivation) { in.Username, in.Password, in.ActivationKey = "", "", key }
+	byKey := h.byKey(ann, wire.Replace, old)
 	if _, _, err := h.replaces("desk", old.DeviceID, byKey); errs.Status(err) != http.StatusForbidden || errs.Find(err).Key != "device.restore.proof" {
 		t.Errorf("files by an activation key: %v", err)
 	}
@@ -225,15 +233,7 @@ func TestSuccessorIsOffered(t *testing.T) {
 	ann := h.newUser("ann")
 	old := h.becomes("laptop", wire.Add, "", plain)
 	old.backup("all")
-	var key string
-	err := h.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
-		key, _, err = devices.IssueKey(t.Context(), tx, access.System("test"), h.Keys, "", ann.ID, devices.Succeed, devices.ID(old.DeviceID))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	next := h.becomes("desk", wire.Add, "", func(in *wire.BeginActivation) { in.Username, in.Password, in.ActivationKey = "", "", key })
+	next := h.becomes("desk", wire.Add, "", h.byKey(ann, devices.Succeed, old))
 	user := func() *wire.User {
 		u, err := next.Login(t.Context(), password, nil)
 		if err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/backstay/backstay/backup"
-	"github.com/backstay/backstay/backup/crypt"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
@@ -24,6 +23,7 @@ import (
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 var from = access.Caller{IP: "192.0.2.9", RequestID: "r"}
@@ -73,16 +73,9 @@ type computer struct {
 
 func (w *world) computer(name, token, identity string) computer {
 	w.Helper()
-	public, signing, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		w.Fatal(err)
-	}
-	_, enrolment, err := crypt.GenerateKey()
-	if err != nil {
-		w.Fatal(err)
-	}
-	return computer{signing: signing, enrolment: enrolment, BeginActivation: wire.BeginActivation{Token: token, Identity: identity,
-		RequestID: uuid.NewString(), ClientVersion: "0.1", SigningKey: public,
+	of := wiretest.NewComputer(w.T)
+	return computer{signing: of.Signing, enrolment: of.Enrolment, BeginActivation: wire.BeginActivation{Token: token, Identity: identity,
+		RequestID: uuid.NewString(), ClientVersion: "0.1", SigningKey: of.SigningKey(),
 		Hardware: wire.Hardware{MachineID: "m-" + name, Serial: "s-" + name, Hostname: name + ".example.org", OS: "linux", Arch: "amd64", OSUser: "una"}}}
 }
 
