@@ -40,13 +40,7 @@ func TestChoosingWhatComesBack(t *testing.T) {
 		server, chosen := offering(t, offer, c.preview)
 		s := sit(t, t.TempDir(), append([]string{"activate", "--system-device", "--user", "ann", "--password-file", password}, server.flags...)...)
 		s.Answer("What should this computer be? [1]", "")
-		for i := 0; i < len(c.talk); i += 2 {
-			if strings.HasSuffix(c.talk[i], "]") {
-				s.Answer(c.talk[i], c.talk[i+1])
-			} else {
-				s.Expect(c.talk[i])
-			}
-		}
+		s.talk(c.talk)
 		s.end()
 		if got, _ := (*chosen)["restore"].(string); got != c.want || (*chosen)["choice"] != wire.Replace {
 			t.Errorf("%s: %v, want %q", c.name, *chosen, c.want)

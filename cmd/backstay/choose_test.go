@@ -63,16 +63,23 @@ func TestChoosingOnATerminal(t *testing.T) {
 	} {
 		server, chosen := offering(t, c.offer, c.preview)
 		s := sit(t, t.TempDir(), append([]string{"activate", "--system-device", "--user", "ann", "--password-file", password}, server.flags...)...)
-		for i := 0; i < len(c.talk); i += 2 {
-			if strings.HasSuffix(c.talk[i], "]") {
-				s.Answer(c.talk[i], c.talk[i+1])
-			} else {
-				s.Expect(c.talk[i])
-			}
-		}
+		s.talk(c.talk)
 		s.end()
 		if got := spoken(*chosen); got != c.want {
 			t.Errorf("%s: chosen %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// talk is what is shown, and what is answered to it, in turn: to what ends in a
+// bracket.
+func (s *screen) talk(lines []string) {
+	s.t.Helper()
+	for i := 0; i < len(lines); i += 2 {
+		if strings.HasSuffix(lines[i], "]") {
+			s.Answer(lines[i], lines[i+1])
+		} else {
+			s.Expect(lines[i])
 		}
 	}
 }

@@ -13,19 +13,7 @@ import (
 
 // foldersCommand shows what is backed up, and holds what changes it.
 func (a *app) foldersCommand() *cobra.Command {
-	cmd := a.command("folders [COMMAND]", "cli.folders.", func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.command", "name", safe(args[0])))
-		}
-		st, err := a.openState()
-		if err != nil {
-			return err
-		}
-		if _, err := st.Device(); err != nil {
-			return err
-		}
-		return a.showFolders(agent.InForce(st))
-	})
+	cmd := a.chosenCommand("folders", a.showFolders)
 	cmd.AddCommand(
 		a.changeFolders("add", realFolder, func(paths [][]byte) control.Change { return control.Change{Add: paths} }),
 		a.changeFolders("remove", formerFolder, func(paths [][]byte) control.Change { return control.Change{Remove: paths} }),

@@ -99,9 +99,10 @@ func duration(text string) (time.Duration, error) {
 	return days + d, nil
 }
 
-// settingsCommand shows what is in force, and holds what changes it.
-func (a *app) settingsCommand() *cobra.Command {
-	cmd := a.command("settings [COMMAND]", "cli.settings.", func(cmd *cobra.Command, args []string) error {
+// chosenCommand shows something of what is in force on this device, and holds
+// the commands that change it.
+func (a *app) chosenCommand(name string, show func(profile.Effective) error) *cobra.Command {
+	return a.command(name+" [COMMAND]", "cli."+name+".", func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.command", "name", safe(args[0])))
 		}
@@ -112,8 +113,13 @@ func (a *app) settingsCommand() *cobra.Command {
 		if _, err := st.Device(); err != nil {
 			return err
 		}
-		return a.showSettings(agent.InForce(st))
+		return show(agent.InForce(st))
 	})
+}
+
+// settingsCommand shows what is in force, and holds what changes it.
+func (a *app) settingsCommand() *cobra.Command {
+	cmd := a.chosenCommand("settings", a.showSettings)
 	cmd.AddCommand(a.settingsSetCommand(), a.settingsResetCommand())
 	return a.withJSON(cmd)
 }
