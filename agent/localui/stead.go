@@ -2,7 +2,6 @@ package localui
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,22 +86,7 @@ func (s *stead) agent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := st.Device(); err != nil {
-		return err
-	}
-	if err := st.Lock(); err != nil {
-		return err
-	}
-	defer st.Unlock()
-	ag, err := agent.New(agent.Config{State: st, Log: cfg.Log})
-	if err != nil {
-		return err
-	}
-	defer ag.Client().Close()
-	if err := ag.Run(ctx); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
+	return agent.Serve(ctx, st, cfg.Log)
 }
 
 // end stops the agent and waits for it.

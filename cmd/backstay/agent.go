@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -16,24 +14,7 @@ func (a *app) agentCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if _, err := st.Device(); err != nil {
-			return err
-		}
-		if err := st.Lock(); err != nil {
-			return err
-		}
-		defer st.Unlock()
-		ag, err := agent.New(agent.Config{State: st, Log: a.logger(slog.LevelInfo)})
-		if err != nil {
-			return err
-		}
-		defer ag.Client().Close()
-		err = ag.Run(cmd.Context())
-		// To be told to stop is how an agent ends well.
-		if errors.Is(err, errInterrupted) || errors.Is(err, context.Canceled) {
-			return nil
-		}
-		return err
+		return agent.Serve(cmd.Context(), st, a.logger(slog.LevelInfo))
 	})
 	cmd.Args = maxArgs(0)
 	return cmd
