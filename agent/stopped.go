@@ -12,7 +12,7 @@ import (
 // whether that is still so. One that is only stopped asks by a call which the
 // server answers when it changes.
 const (
-	stoppedPause     = 5 * time.Second
+	stoppedPause     = 2 * time.Second
 	deactivatedPause = 15 * time.Minute
 	removedPause     = 24 * time.Hour
 )

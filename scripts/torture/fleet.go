@@ -57,10 +57,11 @@ type device struct {
 
 // The agent's rhythm.
 const (
-	pollWait   = 55
-	tokenLife  = 13 * time.Minute // less what it is renewed ahead
-	firstPause = 5 * time.Second
-	lastPause  = 5 * time.Minute
+	pollWait     = 55
+	tokenLife    = 13 * time.Minute // less what it is renewed ahead
+	firstPause   = 5 * time.Second
+	lastPause    = 5 * time.Minute
+	stoppedPause = 2 * time.Second
 )
 
 // about is d, up to a fifth more or less.
@@ -171,7 +172,7 @@ func (f *fleet) readmitted(ctx context.Context, d *device) error {
 		d.stopped, d.renew = false, time.Now().Add(tokenLife)
 		f.arrived(d)
 	case errors.As(err, &refused) && refused.status == http.StatusForbidden:
-		sleep(ctx, about(firstPause))
+		sleep(ctx, about(stoppedPause))
 		return nil
 	}
 	return err
