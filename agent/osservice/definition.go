@@ -71,11 +71,6 @@ func windowsDefinition(program string) *service.Config {
 	}
 }
 
-// closedFolder is who may do what in the service's folder on Windows: the system
-// and administrators all, nobody else anything, whatever the folders above say. It
-// belongs to the administrators.
-const closedFolder = "O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
-
 // inside reports whether a path of Windows is root or lies in it.
 func inside(root, path string) bool {
 	root, path = strings.ToLower(strings.TrimRight(root, `\`)), strings.ToLower(path)

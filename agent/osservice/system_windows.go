@@ -172,6 +172,11 @@ func ownedBy(path, id string) error {
 	return nil
 }
 
+// closedFolder is who may do what in the service's folder on Windows: the system
+// and administrators all, nobody else anything, whatever the folders above say. It
+// belongs to the administrators.
+const closedFolder = "O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
+
 // makeClosed makes a folder that is the system's and the administrators' alone,
 // and so the service's folder above it: everybody may make folders where that one
 // lies, so that one who came first is found out by being its owner.

@@ -22,9 +22,6 @@ func madeSnapshot(output string) (string, error) {
 	return "", fmt.Errorf("tmutil tells no snapshot: %q", output)
 }
 
-// snapshotName is what the snapshot of a date is called on each volume.
-func snapshotName(date string) string { return "com.apple.TimeMachine." + date + ".local" }
-
 // inVolume is the path in a volume of what is at path: below where the volume is
 // mounted, or, where firmlinks join the system's volume and the data's, the same as
 // on the disk.

@@ -64,6 +64,9 @@ func (v *View) freeze(ctx context.Context, roots []string) error {
 	return nil
 }
 
+// snapshotName is what the snapshot of a date is called on each volume.
+func snapshotName(date string) string { return "com.apple.TimeMachine." + date + ".local" }
+
 func (v *View) mount(ctx context.Context, volume, date string) (string, error) {
 	at, err := os.MkdirTemp(filepath.Dir(v.note), "view-")
 	if err != nil {
