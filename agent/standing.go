@@ -69,9 +69,10 @@ func (s Standing) Waits() int64 {
 	return s.Live.Progress.Waits
 }
 
-// Protected says whether the last complete backup is recent enough (G-08).
+// Protected says whether the last complete backup is recent enough, and more are
+// to come (G-08): the server's devices.Protect, as far as it is known here.
 func (s Standing) Protected() bool {
-	return s.Settings.Protects(s.Run.LastDone, s.Now)
+	return s.Stopped() == nil && s.Settings.Protects(s.Run.LastDone, s.Now)
 }
 
 // until is when the protection by the last complete backup ends.

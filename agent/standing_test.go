@@ -61,5 +61,9 @@ func TestSentence(t *testing.T) {
 		if !strings.Contains(got, test.want) || (tone == Good) != test.good {
 			t.Errorf("%s: %q, %s; want %q, %v", test.name, got, tone, test.want, test.good)
 		}
+		// What scripts read says the same.
+		if !test.s.Running() && test.s.Protected() != test.good {
+			t.Errorf("%s: protected is %v, and the sentence %q", test.name, !test.good, got)
+		}
 	}
 }

@@ -64,7 +64,7 @@ type SameName string
 const (
 	SamePrompt  SameName = "prompt"  // the user is asked: replace, or another name
 	SameReplace SameName = "replace" // it takes the other's place
-	SameAllow   SameName = "allow"   // both have the name
+	SameAllow   SameName = "allow"   // the new one gets a number after the name
 )
 
 // KeepUnlinked says whether unlinked folders stay so when a device is activated

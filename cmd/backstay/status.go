@@ -23,7 +23,7 @@ func (a *app) statusCommand() *cobra.Command {
 			return err
 		}
 		if a.json {
-			return a.writeJSON(s.json())
+			return a.writeJSON(s.json(a.message))
 		}
 		return a.showStatus(s)
 	})
@@ -172,8 +172,17 @@ func (a *app) rows(rows [][2]string) error {
 	return nil
 }
 
-// json is the status for scripts.
-func (s deviceStatus) json() any {
+// unusable is why the server cannot be used, or lets this device do nothing; nil
+// when neither is so.
+func (s deviceStatus) unusable() *errs.Error {
+	if s.Live != nil && s.Live.Failure != nil {
+		return s.Live.Failure.Failure()
+	}
+	return s.Stopped()
+}
+
+// json is the status for scripts; message is what people are told of an error.
+func (s deviceStatus) json(message func(error) string) any {
 	type run struct {
 		State      string    `json:"state"`
 		Code       string    `json:"code,omitempty"`
@@ -201,7 +210,9 @@ func (s deviceStatus) json() any {
 		Running      bool        `json:"running"`
 		AgentRunning bool        `json:"agent_running"`
 		Online       *bool       `json:"online,omitempty"`
-		Code         string      `json:"code,omitempty"` // why the server cannot be used
+		Code         string      `json:"code,omitempty"` // why the server cannot be used, or lets this device do nothing
+		Key          string      `json:"key,omitempty"`
+		Error        string      `json:"error,omitempty"`
 		DeviceID     string      `json:"device_id"`
 		DeviceName   string      `json:"device_name"`
 		Username     string      `json:"username"`
@@ -237,11 +248,11 @@ func (s deviceStatus) json() any {
 	if s.Paused() {
 		out.Paused = &s.Settings.PausedUntil.Value
 	}
+	if e := s.unusable(); e != nil {
+		out.Code, out.Key, out.Error = string(e.Code), e.Key, message(e)
+	}
 	if live := s.Live; live != nil {
 		out.Online = &live.Online
-		if live.Failure != nil {
-			out.Code = string(live.Failure.Code)
-		}
 		out.Quota = live.Quota
 		if !live.Next.IsZero() {
 			out.NextRun = &live.Next

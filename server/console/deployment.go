@@ -144,18 +144,11 @@ func (c *console) showNewToken(w http.ResponseWriter, r *http.Request, v *visit,
 // bring it to computers.
 func (c *console) createDeployToken(w http.ResponseWriter, r *http.Request, v *visit) {
 	ctx := r.Context()
-	page := newTokenPage{Name: r.PostFormValue("name"), Days: number(r, "days"), Forever: checked(r, "forever"), Uses: number(r, "uses"),
+	page := newTokenPage{Name: r.PostFormValue("name"), Days: number(r, "days"), Hours: r.PostFormValue("unit") == "hours", Forever: checked(r, "forever"), Uses: number(r, "uses"),
 		Networks: r.PostFormValue("networks"), Hosts: r.PostFormValue("hosts"), Domains: r.PostFormValue("domains"), Profile: r.PostFormValue("profile"),
 		Approve: checked(r, "approve"), CreateUsers: checked(r, "create_users"), Prompt: checked(r, "prompt"), Chosen: r.PostForm["systems"]}
 	if strings.TrimSpace(r.PostFormValue("uses")) == "" {
 		page.Uses = 0
-	}
-	life := time.Duration(max(page.Days, -1)) * 24 * time.Hour
-	switch {
-	case page.Forever:
-		life = 0
-	case page.Days < 1 || page.Days > 365:
-		life = -1
 	}
 	made := madeTokenPage{}
 	err := c.DB.Write(ctx, func(tx *db.Tx) error {
@@ -164,7 +157,7 @@ func (c *console) createDeployToken(w http.ResponseWriter, r *http.Request, v *v
 		}
 		t, secret, err := deploy.Create(ctx, tx, v.caller, v.org(), deploy.Rules{Name: page.Name, Profile: access.ProfileID(page.Profile),
 			Networks: lines(page.Networks), Systems: page.Chosen, Hosts: lines(page.Hosts), MaxUses: int64(page.Uses), Approve: page.Approve,
-			CreateUsers: page.CreateUsers, Domains: lines(page.Domains), Prompt: page.Prompt}, life)
+			CreateUsers: page.CreateUsers, Domains: lines(page.Domains), Prompt: page.Prompt}, page.life())
 		made.Token, made.Secret = t, secret
 		return err
 	})
@@ -205,6 +198,22 @@ func (c *console) installer(w http.ResponseWriter, r *http.Request, v *visit) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Disposition", web.Attachment(name))
 	io.WriteString(w, text)
+}
+
+// life is how long the token is to live, 0 for without end; what is no life of a
+// token stays none.
+func (page newTokenPage) life() time.Duration {
+	unit := 24 * time.Hour
+	if page.Hours {
+		unit = time.Hour
+	}
+	switch {
+	case page.Forever:
+		return 0
+	case page.Days < 1 || page.Days > int(deploy.MaxLife/unit):
+		return -1
+	}
+	return time.Duration(page.Days) * unit
 }
 
 func (c *console) deployToken(w http.ResponseWriter, r *http.Request, v *visit) {

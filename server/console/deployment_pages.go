@@ -38,6 +38,7 @@ type newTokenPage struct {
 	Name, Networks, Hosts, Domains        string
 	Profile                               string
 	Days, Uses                            int
+	Hours                                 bool // Days counts hours
 	Forever, Approve, CreateUsers, Prompt bool
 	Chosen                                []string
 	Systems                               []systemItem

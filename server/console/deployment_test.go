@@ -50,6 +50,8 @@ func TestDeployment(t *testing.T) {
 	w.as("viewer").get("/admin/deployment").want(t, http.StatusForbidden)
 	admin.get("/admin/deployment/new").want(t, http.StatusOK, `value="90"`)
 	admin.post("/admin/deployment/new", "name", "x", "days", "400").want(t, http.StatusBadRequest, "365")
+	admin.post("/admin/deployment/new", "name", "x", "days", "8761", "unit", "hours").want(t, http.StatusBadRequest, "365", `value="hours" selected`)
+	admin.post("/admin/deployment/new", "name", "x", "days", "0", "unit", "hours").want(t, http.StatusBadRequest, "one hour")
 	made := admin.post("/admin/deployment/new", "name", "Lab", "days", "30", "uses", "3", "approve", "on", "create_users", "on", "domains", "example.org\r\n", "systems", "linux").
 		want(t, http.StatusCreated, "backstay deploy --config", "Ansible", "msiexec", "ca_sha256")
 	token := html.UnescapeString(made.copied(t, "token"))
@@ -77,6 +79,7 @@ func TestDeployment(t *testing.T) {
 	admin.get("/admin/deployment/knocking").want(t, http.StatusOK, "four", "The token is used up.")
 	queue := admin.get("/admin/deployment/approvals").want(t, http.StatusOK, "one@example.org", "two@example.org", "Approve all 3")
 	first := regexp.MustCompile(`name="device" value="([^"]+)"`).FindStringSubmatch(queue.body)[1]
+	admin.get("/admin/deployment/rollout/laggards").want(t, http.StatusOK, ",used,awaiting_approval,").lacks(t, ",enrolled,")
 	admin.done(admin.post("/admin/deployment/approvals", "act", "approve"), "Tick the devices first.")
 	admin.done(admin.post("/admin/deployment/approvals", "act", "refuse", "device", first), "Devices refused: 1.")
 	admin.done(admin.post("/admin/deployment/approvals", "act", "approve-all", "q", "two"), "Devices approved: 1.")

@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/orgs"
 )
 
@@ -19,7 +20,7 @@ type Stage string
 // The stages, each after the one before.
 const (
 	StageUsed      Stage = "used"      // it used the token
-	StageEnrolled  Stage = "enrolled"  // it is a device
+	StageEnrolled  Stage = "enrolled"  // it is a device, and waits for no administrator
 	StageStarted   Stage = "started"   // its first backup has begun
 	StageProtected Stage = "protected" // it has a complete backup
 )
@@ -69,7 +70,7 @@ func scanEnrolment(row db.Row) (e Enrolment, err error) {
 		&e.State, &e.Status, &seen, &e.backedUp, &e.ok, &e.running)
 	e.UsedAt, e.SeenAt = db.Time(used), db.Time(seen)
 	switch {
-	case e.Device == "":
+	case e.Device == "" || e.State == string(devices.Waiting):
 		e.Stage = StageUsed
 	case e.ok > 0 || e.Status == "complete":
 		e.Stage = StageProtected
