@@ -81,6 +81,7 @@ type Folder struct {
 	profile.Linked
 	Here    string // its absolute path, links on the way to it resolved
 	Missing bool   // there is none
+	Denied  bool   // the system does not let this process look into it
 }
 
 // Listed are the folders of a device that this computer can have, also those
@@ -100,9 +101,25 @@ func Listed(e profile.Effective) (list []Folder) {
 		}
 		_, err := os.Lstat(f.Here)
 		f.Missing = errors.Is(err, fs.ErrNotExist)
+		f.Denied = denied(f.Here)
 		list = append(list, f)
 	}
 	return list
+}
+
+// denied reports whether this process may not list a folder. macOS refuses that
+// for Documents and the like, whatever their mode, until somebody allows it; so
+// it is tried.
+func denied(folder string) bool {
+	info, err := os.Lstat(folder)
+	if err == nil && info.IsDir() { // to open anything else may wait, or do something
+		var d *os.File
+		if d, err = os.Open(folder); err == nil {
+			_, err = d.Readdirnames(1)
+			d.Close()
+		}
+	}
+	return errors.Is(err, fs.ErrPermission)
 }
 
 // backed are the folders to back up. One of the profile's that is not there is

@@ -25,8 +25,8 @@ type batch struct {
 	paths        []string
 }
 
-// PutBack restores what is wanted with the rights of this process, and lists it
-// among what was done. What is in the way gets another name. The result is good
+// PutBack restores what is wanted with the rights of this process. What is in
+// the way gets another name. The result is good
 // even when there is an error.
 func PutBack(ctx context.Context, o *Opened, w Wanted, progress func(restore.Progress)) (*restore.Result, error) {
 	privileged := os.Geteuid() == 0

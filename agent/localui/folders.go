@@ -58,10 +58,11 @@ type foldersPage struct {
 	MayAdd   bool
 	Counting bool
 	Home     string
+	Barred   barred
 }
 
 func (w *Window) foldersPage(rw http.ResponseWriter, r *http.Request, p page, s agent.Standing) {
-	f := &foldersPage{page: p, MayAdd: s.Settings.Settings.UserMay.Folders, Home: homeFolder()}
+	f := &foldersPage{page: p, MayAdd: s.Settings.Settings.UserMay.Folders, Home: homeFolder(), Barred: barredIn(s.Settings)}
 	say := p.Printer()
 	w.mu.Lock()
 	counted, counting := slices.Clone(w.sizes.list), w.sizes.counting
@@ -70,6 +71,8 @@ func (w *Window) foldersPage(rw http.ResponseWriter, r *http.Request, p page, s 
 	for _, l := range agent.Listed(s.Settings) {
 		row := folderRow{Folder: l, Shown: fromHome(l.Here), Token: token(l.Here)}
 		switch {
+		case l.Backed() && l.Denied:
+			row.Why = say.T("folders.state.denied")
 		case l.Ignored == profile.Mandatory, l.Mandatory:
 			row.Why = say.T("folders.state.mandatory")
 		case !l.Backed() && l.Ignored != "":

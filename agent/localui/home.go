@@ -43,7 +43,8 @@ type homePage struct {
 	Share   int64 // of the running backup, in thousandths
 	Folders int
 	Pauses  []time.Duration // that the user may choose
-	After   string          // what becomes of the backups when the window is closed
+	Barred  barred
+	After   string // what becomes of the backups when the window is closed
 }
 
 // Quota is what the user may store, nil when there is no limit or the server has
@@ -104,7 +105,7 @@ func (w *Window) showHome(rw http.ResponseWriter, r *http.Request, p page, s age
 		w.fail(rw, r, err)
 		return
 	}
-	h.Folders = len(folders)
+	h.Folders, h.Barred = len(folders), barredIn(s.Settings)
 	if may := s.Settings.Settings.UserMay; may.Pause {
 		for _, d := range []time.Duration{30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 24 * time.Hour} {
 			if d <= time.Duration(may.PauseMaxHours)*time.Hour {

@@ -58,6 +58,7 @@ type readyPage struct {
 	Counted        bool
 	Known          bool // the quota
 	Used, Quota    int64
+	Barred         barred
 	After          string // what becomes of the backups when the window is closed
 }
 
@@ -87,7 +88,8 @@ func (w *Window) readyPage(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := &readyPage{page: w.step(rw, r, "window.ready", 5, ""), Choice: made.Choice, Server: made.Server, Device: made.Device,
-		Known: made.known, Used: made.used, Quota: made.quota, After: w.after(r.Context()), Brings: made.Brings}
+		Known: made.known, Used: made.used, Quota: made.quota, After: w.after(r.Context()), Brings: made.Brings,
+		Barred: barredIn(agent.InForce(w.cfg.State))}
 	if made.Choice == wire.Add && made.Wanted != made.Device.Name {
 		p.Renamed = made.Wanted
 	}

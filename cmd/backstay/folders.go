@@ -62,6 +62,7 @@ type folderJSON struct {
 	Backed    bool            `json:"backed_up"`
 	Mandatory bool            `json:"mandatory,omitempty"`
 	Missing   bool            `json:"missing,omitempty"`
+	Denied    bool            `json:"denied,omitempty"`
 	Ignored   profile.Ignored `json:"choice_ignored,omitempty"`
 }
 
@@ -71,7 +72,7 @@ func (a *app) showFolders(e profile.Effective) error {
 	if a.json {
 		list := []folderJSON{}
 		for _, f := range listed {
-			list = append(list, folderJSON{toJSON(f.Here), f.Source, f.Backed(), f.Mandatory, f.Missing, f.Ignored})
+			list = append(list, folderJSON{toJSON(f.Here), f.Source, f.Backed(), f.Mandatory, f.Missing, f.Denied, f.Ignored})
 		}
 		return a.writeJSON(struct {
 			Folders []folderJSON `json:"folders"`
@@ -96,6 +97,8 @@ func (a *app) folderState(f agent.Folder) string {
 		return a.say.T("folders.state.ignored", "why", a.say.T("choices.ignored."+string(f.Ignored)))
 	case !f.Backed():
 		return a.say.T("folders.state.unlinked")
+	case f.Denied:
+		return a.say.T("folders.state.denied")
 	case f.Missing:
 		return a.say.T("folders.state.missing")
 	case f.Mandatory:
