@@ -73,7 +73,7 @@ var unraced = []string{"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=
 func goTest(ctx context.Context, packages, env []string) (*tally, error) {
 	// Vet has run over everything already. A test's result is never taken from
 	// the cache: the cache does not see what a test does to the machine.
-	args := append([]string{"test", "-race", "-json", "-vet=off", "-count=1", "-timeout=10m"}, unraced...)
+	args := append([]string{"test", "-race", "-json", "-vet=off", "-count=1", "-timeout=20m"}, unraced...)
 	args = append(args, packages...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
