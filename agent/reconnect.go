@@ -29,11 +29,11 @@ func (a *Agent) next(ctx context.Context, after int64) (wire.Next, error) {
 			return wire.Next{}, err
 		}
 	}
-	wait := pollWait
-	if !a.Live().Online {
+	wait, live := pollWait, a.Live()
+	if !live.Online {
 		wait = 0
 	}
-	return a.client.Next(ctx, wait, after)
+	return a.client.Next(ctx, wait, wire.Known{After: after, Locked: live.Locked})
 }
 
 // keepConnection goes over to the proxy settings that somebody changes while the

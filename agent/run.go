@@ -143,6 +143,7 @@ func (a *Agent) poll(ctx context.Context) {
 			continue
 		}
 		wait = firstPause
+		a.setLocked(next.Locked)
 		for _, r := range next.Requests {
 			after = max(after, r.Number)
 			a.request(ctx, r)

@@ -111,7 +111,7 @@ func TestWaitingDevicesAreAnsweredOnStop(t *testing.T) {
 	d := s.NewDevice(s.User, "laptop")
 	answered := make(chan error, 1)
 	go func() {
-		_, err := d.Client.Next(t.Context(), time.Minute, 0)
+		_, err := d.Client.Next(t.Context(), time.Minute, wire.Known{})
 		answered <- err
 	}()
 	for metric(t, s, "backstay_devices_online") == 0 {
@@ -178,7 +178,7 @@ func TestRevokedDeviceIsRefusedEverywhere(t *testing.T) {
 	}
 	waited := make(chan error, 1)
 	go func() {
-		_, err := there.Next(t.Context(), time.Minute, 0)
+		_, err := there.Next(t.Context(), time.Minute, wire.Known{})
 		waited <- err
 	}()
 	for metric(t, second, "backstay_devices_online") == 0 {

@@ -64,11 +64,14 @@ func (c *Client) PutStatus(ctx context.Context, in Status) (StatusAnswer, error)
 // Next waits up to wait for a request with a number above after, or for a
 // profile newer than the server last told. It does not repeat itself: the
 // agent's loop does.
-func (c *Client) Next(ctx context.Context, wait time.Duration, after int64) (Next, error) {
+func (c *Client) Next(ctx context.Context, wait time.Duration, known Known) (Next, error) {
 	wait = min(wait, MaxWait*time.Second)
 	query := url.Values{
 		"wait":  {strconv.Itoa(int(wait / time.Second))},
-		"after": {strconv.FormatInt(after, 10)},
+		"after": {strconv.FormatInt(known.After, 10)},
+	}
+	if known.Locked {
+		query.Set("locked", "true")
 	}
 	var out Next
 	req := call{method: http.MethodGet, path: "next?" + query.Encode(), auth: deviceToken, once: true, think: wait}

@@ -83,7 +83,7 @@ func TestThroughSquid(t *testing.T) {
 			if _, err := c.Hello(t.Context()); err != nil {
 				t.Fatalf("Hello = %v", err)
 			}
-			if next, err := c.Next(t.Context(), 2*time.Second, 0); err != nil || next.ProfileVersion != 7 {
+			if next, err := c.Next(t.Context(), 2*time.Second, wire.Known{}); err != nil || next.ProfileVersion != 7 {
 				t.Errorf("Next = %+v, %v", next, err)
 			}
 			body := bytes.NewReader(make([]byte, 8<<20))

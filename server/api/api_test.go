@@ -254,7 +254,7 @@ func TestRevokedWithinSeconds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Next(t.Context(), 0, 0); err != nil {
+	if _, err := d.Next(t.Context(), 0, wire.Known{}); err != nil {
 		t.Fatal(err)
 	}
 	type end struct {
@@ -263,7 +263,7 @@ func TestRevokedWithinSeconds(t *testing.T) {
 	}
 	polled := make(chan end, 1)
 	go func() {
-		_, err := d.Next(t.Context(), time.Minute, 0)
+		_, err := d.Next(t.Context(), time.Minute, wire.Known{})
 		polled <- end{err, time.Now()}
 	}()
 	for second.Waiting() == 0 {
@@ -316,7 +316,7 @@ func TestRequestsArrive(t *testing.T) {
 	}
 	polled := make(chan end, 1)
 	poll := func(after int64) {
-		n, err := d.Next(t.Context(), 30*time.Second, after)
+		n, err := d.Next(t.Context(), 30*time.Second, wire.Known{After: after})
 		polled <- end{n, err}
 	}
 	go poll(0)
@@ -339,9 +339,31 @@ func TestRequestsArrive(t *testing.T) {
 	if err := d.PutOutcome(t.Context(), number, wire.Outcome{State: "done"}); err != nil {
 		t.Error(err)
 	}
+	// A lock is told as soon, and so is its end.
+	for _, locked := range []bool{true, false} {
+		go func() {
+			n, err := d.Next(t.Context(), 30*time.Second, wire.Known{After: number, Locked: !locked})
+			polled <- end{n, err}
+		}()
+		for second.Waiting() == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		err := h.DB.Write(t.Context(), func(tx *db.Tx) error {
+			if locked {
+				return devices.Lock(t.Context(), tx, access.System("test"), devices.ID(d.DeviceID), "lost on the train")
+			}
+			return devices.Unlock(t.Context(), tx, access.System("test"), devices.ID(d.DeviceID))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := <-polled; e.err != nil || e.next.Locked != locked {
+			t.Errorf("Next = %+v, %v; want locked %v", e.next, e.err, locked)
+		}
+	}
 	// Nothing is told twice, and a wait without news ends when it should.
 	began = time.Now()
-	n, err := d.Next(t.Context(), time.Second, number)
+	n, err := d.Next(t.Context(), time.Second, wire.Known{After: number})
 	if err != nil || len(n.Requests) != 0 || time.Since(began) < 900*time.Millisecond {
 		t.Errorf("Next = %+v, %v after %v", n, err, time.Since(began))
 	}
@@ -381,7 +403,7 @@ func TestStoppedWithinSeconds(t *testing.T) {
 		{"its user preserved", func() { user(accounts.Preserved) }, func() { user(accounts.Active) }, "error.E1103"},
 	} {
 		c.stop()
-		if _, err := d.Next(t.Context(), 30*time.Second, 0); errs.Find(err) == nil || errs.Find(err).Key != c.key {
+		if _, err := d.Next(t.Context(), 30*time.Second, wire.Known{}); errs.Find(err) == nil || errs.Find(err).Key != c.key {
 			t.Fatalf("%s: Next = %v, want %s", c.name, err, c.key)
 		}
 		before := h.refusals()
@@ -400,7 +422,7 @@ func TestStoppedWithinSeconds(t *testing.T) {
 		if err := <-readmitted; err != nil {
 			t.Errorf("%s: it is not let in again: %v", c.name, err)
 		}
-		if _, err := d.Next(t.Context(), 0, 0); err != nil {
+		if _, err := d.Next(t.Context(), 0, wire.Known{}); err != nil {
 			t.Errorf("%s: Next = %v", c.name, err)
 		}
 	}

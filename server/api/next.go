@@ -24,9 +24,10 @@ func (a *API) next(w http.ResponseWriter, r *http.Request, by access.Caller) err
 		return err
 	}
 	p := &poll{r: r, by: by} // not on the stack, which should be small while it waits
-	if p.after, err = number(r, "after"); err != nil {
+	if p.known.After, err = number(r, "after"); err != nil {
 		return err
 	}
+	p.known.Locked = r.URL.Query().Get("locked") == "true"
 	if err := a.ask(p); err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (a *API) next(w http.ResponseWriter, r *http.Request, by access.Caller) err
 type poll struct {
 	r     *http.Request
 	by    access.Caller
-	after int64
+	known wire.Known
 	next  wire.Next
 	news  bool // next is worth an answer
 }
@@ -70,7 +71,7 @@ func (a *API) ask(p *poll) error {
 	ctx := p.r.Context()
 	err := a.DB.Read(ctx, func(tx *db.Tx) (err error) {
 		if p.by, err = devices.Verify(ctx, tx, bearer(p.r), p.by); err == nil {
-			p.next, p.news, err = devices.Next(ctx, tx, p.by, p.after)
+			p.next, p.news, err = devices.Next(ctx, tx, p.by, p.known)
 		}
 		return err
 	})

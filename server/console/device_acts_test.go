@@ -64,7 +64,7 @@ func TestDeviceActs(t *testing.T) {
 	is(devices.Active)
 	admin.done(admin.post(at+"/delete", "confirm", "LAPTOP", "reason", "gone with its owner"), "LAPTOP is deleted.", "gone with its owner", "Undo deletion").lacks(t, at+"/delete")
 	is(devices.Deleted)
-	if _, err := d.Client.Next(t.Context(), 0, 0); !errs.Is(err, errs.DeviceDeactivated) || errs.Find(err).Key != "error.E1208.deleted" {
+	if _, err := d.Client.Next(t.Context(), 0, wire.Known{}); !errs.Is(err, errs.DeviceDeactivated) || errs.Find(err).Key != "error.E1208.deleted" {
 		t.Errorf("the computer is told %v", err)
 	}
 	admin.get("/admin/devices").lacks(t, at)
@@ -121,7 +121,7 @@ func TestDeviceIsLocked(t *testing.T) {
 	if err != nil || !said.Locked {
 		t.Errorf("reporting: locked %v, %v", said.Locked, err)
 	}
-	if _, err := d.Client.Next(t.Context(), 0, 0); err != nil {
+	if _, err := d.Client.Next(t.Context(), 0, wire.Known{}); err != nil {
 		t.Errorf("waiting for requests: %v", err)
 	}
 	admin.done(admin.post(at+"/unlock"), "LAPTOP is unlocked.")

@@ -223,27 +223,28 @@ func Ask(ctx context.Context, tx *db.Tx, by access.Caller, id ID, kind string, d
 }
 
 // Next returns what a device is to be told: the requests that it has not
-// answered with a number above after, and the version of its profile. news is
-// whether there is a request, or another profile than the device fetched.
-func Next(ctx context.Context, tx *db.Tx, by access.Caller, after int64) (n wire.Next, news bool, err error) {
+// answered with a number above known.After, the version of its profile, and
+// whether it is locked. news is whether there is a request, another profile than
+// the device fetched, or another lock than it knows.
+func Next(ctx context.Context, tx *db.Tx, by access.Caller, known wire.Known) (n wire.Next, news bool, err error) {
 	// As profiles.Of has it, without its settings, and requests only when there are
 	// any: this is asked by every device that waits, each minute.
-	var fetched, assigned, saved int64
+	var fetched, assigned, saved, locked int64
 	var asked bool
-	err = tx.QueryRow(ctx, `SELECT d.profile_version, u.profile_at, (SELECT coalesce(max(p.updated_at), 0) FROM profiles p
+	err = tx.QueryRow(ctx, `SELECT d.profile_version, d.locked_at, u.profile_at, (SELECT coalesce(max(p.updated_at), 0) FROM profiles p
 		WHERE p.id = u.profile OR u.profile IS NULL AND p.org = u.org AND p.is_default),
 		EXISTS (SELECT 1 FROM device_requests r WHERE r.device = d.id AND r.number > $2 AND r.state IN ('waiting', 'taken'))
-		FROM devices d JOIN users u ON u.id = d.user_id WHERE d.id = $1`, by.Device, after).Scan(&fetched, &assigned, &saved, &asked)
+		FROM devices d JOIN users u ON u.id = d.user_id WHERE d.id = $1`, by.Device, known.After).Scan(&fetched, &locked, &assigned, &saved, &asked)
 	if err != nil {
 		return wire.Next{}, false, fmt.Errorf("reading device %s: %w", by.Device, err)
 	}
-	n = wire.Next{Requests: []wire.Request{}, ProfileVersion: max(assigned, saved)} // a list in JSON
+	n = wire.Next{Requests: []wire.Request{}, ProfileVersion: max(assigned, saved), Locked: locked != 0} // a list in JSON
 	if asked {
-		if n.Requests, err = requests(ctx, tx, by.Device, after); err != nil {
+		if n.Requests, err = requests(ctx, tx, by.Device, known.After); err != nil {
 			return wire.Next{}, false, err
 		}
 	}
-	return n, asked || fetched != n.ProfileVersion, nil
+	return n, asked || fetched != n.ProfileVersion || known.Locked != n.Locked, nil
 }
 
 func requests(ctx context.Context, tx *db.Tx, id ID, after int64) ([]wire.Request, error) {

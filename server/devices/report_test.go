@@ -143,7 +143,7 @@ func TestRequests(t *testing.T) {
 	}
 	next := func(d devices.Device, after int64) (n wire.Next, news bool) {
 		w.Read(func(tx *db.Tx) (err error) {
-			n, news, err = devices.Next(t.Context(), tx, caller(d), after)
+			n, news, err = devices.Next(t.Context(), tx, caller(d), wire.Known{After: after})
 			return err
 		})
 		return n, news
