@@ -53,6 +53,7 @@ root=$1
 mount -t tmpfs -o mode=0755 tmpfs "$root"
 mkdir "$root/upper" "$root/work" "$root/merged"
 mount -t overlay -o "lowerdir=/,upperdir=$root/upper,workdir=$root/work" overlay "$root/merged"
+rm -rf "$root/merged/etc/backstay" "$root"/merged/var/lib/backstay* "$root/merged/root/.local/state/backstay"
 mount --rbind /dev "$root/merged/dev"
 mount -t proc proc "$root/merged/proc"
 mount -t tmpfs tmpfs "$root/merged/run"

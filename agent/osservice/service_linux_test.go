@@ -345,6 +345,18 @@ func TestEnrol(t *testing.T) {
 	if err := Enrol(p.getenv, ann.state); errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("Enrol(a user's folder) = %v", err)
 	}
+	root, err := lookUp("0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trial, err := os.MkdirTemp(root.home, ".backstay-trial-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(trial) })
+	if err := Enrol(p.getenv, trial); errs.KindOf(err) != errs.Forbidden {
+		t.Errorf("Enrol(a folder of root's that is not the service's) = %v", err)
+	}
 	if err := Enrol(p.getenv, p.dir); err != nil {
 		t.Fatal(err)
 	}

@@ -144,8 +144,11 @@ func keepable(id string, state []byte, own string) (account, error) {
 }
 
 // Enrol is Adopt for root while no service runs: it notes that the service keeps
-// the agent of root's state folder as soon as it starts. One that is starting or
-// ending now is service.already; it can be asked, or will be gone, in a moment.
+// the agent of root's state folder as soon as it starts. It does so for a folder
+// below the service's own alone, and any other is service.folder.outside: root
+// tries things out elsewhere, and there may never be a service. One that is
+// starting or ending now is service.already; it can be asked, or will be gone, in
+// a moment.
 func Enrol(getenv func(string) string, state string) error {
 	if door.Self() != door.Root {
 		return ErrNoService
@@ -154,6 +157,9 @@ func Enrol(getenv func(string) string, state string) error {
 	a, err := keepable(door.Root, []byte(state), dir)
 	if err != nil {
 		return err
+	}
+	if rel, err := filepath.Rel(dir, state); err != nil || !filepath.IsLocal(rel) {
+		return errs.New(errs.Forbidden, "service.folder.outside", "path", state, "home", dir)
 	}
 	enrolments, err := openEnrolments(filepath.Join(dir, "enrolments"))
 	if err != nil {

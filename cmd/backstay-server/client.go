@@ -86,7 +86,8 @@ func (q *quickstart) withPassword(f func(file string) error) error {
 func (q *quickstart) backstay(ctx context.Context, command string, args ...string) error {
 	cmd := exec.CommandContext(ctx, q.client, append([]string{command, "--state", q.credentials.DeviceState}, args...)...)
 	cmd.Stdout, cmd.Stderr = q.out, q.err
-	cmd.Env = append(q.environ, "NO_PROXY="+q.host()+","+q.getenv("NO_PROXY"))
+	cmd.Env = append(q.environ, "NO_PROXY="+q.host()+","+q.getenv("NO_PROXY"),
+		"BACKSTAY_SERVICE="+q.data) // where none answers: this computer's keeps its real device, not this one
 	// Ctrl-C reaches the client from the terminal as well, and a second one would
 	// end it the hard way: it is passed on only when the client does not stop.
 	cmd.Cancel = func() error {
