@@ -180,15 +180,15 @@ var tries = []time.Duration{time.Minute, 2 * time.Minute, 5 * time.Minute, 10 * 
 const lastingWait = 24 * time.Hour
 
 // NextTry is how long to wait after so many tries that failed, the last one with
-// err: 1, 2, 5, 10, then 30 minutes, give or take a fifth, as spread says between
-// 0 and 1, so that a fleet does not come at once. What only somebody else can
-// mend is tried again after a day.
+// err: 1, 2, 5, 10, then 30 minutes; a day when only somebody else can mend it.
+// The long waits are given or taken a fifth, as spread says between 0 and 1, so
+// that a fleet does not come at once.
 func NextTry(failed int, err error, spread float64) time.Duration {
-	if Lasting(err) {
-		return lastingWait
-	}
 	wait := tries[min(max(failed, 1), len(tries))-1]
-	if failed >= len(tries) {
+	if Lasting(err) {
+		wait = lastingWait
+	}
+	if wait >= tries[len(tries)-1] {
 		wait += time.Duration((2*spread - 1) * float64(wait) / 5)
 	}
 	return wait

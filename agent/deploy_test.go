@@ -27,8 +27,9 @@ func TestNextTry(t *testing.T) {
 		{5, down, 0, 24 * time.Minute},
 		{99, down, 1, 36 * time.Minute},
 		{7, errs.Of(errs.NoDeviceMapping), 0.5, 30 * time.Minute}, // an administrator may say whose it is
-		{1, errs.Of(errs.BadDeployToken), 0, 24 * time.Hour},
-		{3, errs.Of(errs.AddDeviceNotAllowed), 0, 24 * time.Hour},
+		{1, errs.Of(errs.BadDeployToken), 0.5, 24 * time.Hour},
+		{1, errs.Of(errs.BadDeployToken), 0, 24 * time.Hour * 4 / 5}, // of a fleet whose token was revoked not all come at once
+		{3, errs.Of(errs.AddDeviceNotAllowed), 1, 24 * time.Hour * 6 / 5},
 	} {
 		if got := NextTry(tc.failed, tc.err, tc.spread); got != tc.want {
 			t.Errorf("after %d, %v: %s, want %s", tc.failed, tc.err, got, tc.want)
