@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
+	"reflect"
 	"runtime"
 	"strings"
 	"time"
@@ -24,13 +24,13 @@ import (
 
 // DeployFile is what management leaves on a computer that is to enrol by itself.
 type DeployFile struct {
-	Server   string `toml:"server"`
-	CASHA256 string `toml:"ca_sha256"` // of the server's key, or "" to trust the system's roots
-	Token    string `toml:"token"`
-	Proxy    string `toml:"proxy"`
-	Identity string `toml:"identity"` // auto, or email: and an address
-	Edition  string `toml:"edition"`  // the name of a server of editions.toml, in place of server
-	System   *bool  `toml:"system"`   // it backs up with the system's rights; as whoever runs this when not said
+	Server   string `toml:"server,omitempty"`
+	CASHA256 string `toml:"ca_sha256,omitempty"` // of the server's key, or "" to trust the system's roots
+	Token    string `toml:"token,omitempty"`
+	Proxy    string `toml:"proxy,omitempty"`
+	Identity string `toml:"identity,omitempty"` // auto, or email: and an address
+	Edition  string `toml:"edition,omitempty"`  // the name of a server of editions.toml, in place of server
+	System   *bool  `toml:"system,omitempty"`   // it backs up with the system's rights; as whoever runs this when not said
 }
 
 const maxDeployFile = 64 << 10
@@ -111,17 +111,34 @@ func (f DeployFile) Config() (wire.Config, error) {
 	return cfg, nil
 }
 
-var tokenLine = regexp.MustCompile(`(?m)^[ \t]*token[ \t]*=.*(\r?\n|$)`)
-
-// ForgetToken takes the token out of the file: it did its work.
+// ForgetToken takes the token out of the file: it did its work. The lines that
+// hold it go, however they write it, and comments with it too; where the rest
+// then says something else, the file is written anew from what it said.
 func ForgetToken(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
 	}
-	left := tokenLine.ReplaceAll(data, nil)
-	if bytes.Equal(left, data) {
+	var f DeployFile
+	if _, err := toml.Decode(string(data), &f); err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	token := f.Token
+	if token == "" {
 		return nil
+	}
+	f.Token = ""
+	var left []byte
+	for line := range bytes.Lines(data) {
+		if !bytes.Contains(line, []byte(strings.TrimSpace(token))) {
+			left = append(left, line...)
+		}
+	}
+	var rest DeployFile
+	if _, err := toml.Decode(string(left), &rest); err != nil || !reflect.DeepEqual(rest, f) {
+		if left, err = toml.Marshal(f); err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
 	}
 	return durable.WriteFile(path, left, 0o600)
 }

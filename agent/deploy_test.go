@@ -72,12 +72,37 @@ func TestDeployFile(t *testing.T) {
 			t.Errorf("%s: %v, want %s", name, err, tc.key)
 		}
 	}
-	write(good, 0o600)
-	if err := ForgetToken(path); err != nil {
-		t.Fatal(err)
-	}
-	left, err := os.ReadFile(path)
-	if want := strings.Replace(good, "token = \"bsd1.a.b.c\"\n", "", 1); err != nil || string(left) != want {
-		t.Errorf("left is %q, want %q", left, want)
+}
+
+// The token leaves the file however management wrote it, and nothing else does.
+func TestForgetToken(t *testing.T) {
+	t.Parallel()
+	const rest = "# fleet\nserver = \"https://b.example\" # token = none\nidentity = \"auto\"\nsystem = true\n"
+	for name, tc := range map[string]struct{ file, want string }{
+		"a line":              {"token = \"bsd1.a.b.c\" # ours\n" + rest, rest},
+		"capitals":            {strings.ToUpper("token") + " = 'bsd1.a.b.c'\n" + rest, rest},
+		"a key in quotes":     {rest + "\"token\" = \"bsd1.a.b.c\"", rest},
+		"what Notepad writes": {"\ufeffTOKEN = \"bsd1.a.b.c\"\r\n" + rest, rest},
+		"a comment":           {rest + "token = \"bsd1.a.b.c\"\n# it was bsd1.a.b.c\n", rest},
+		"an empty one":        {rest + "token = \"\"\n", rest + "token = \"\"\n"},
+		"none":                {rest, rest},
+		"several lines":       {rest + "token = \"\"\"\nbsd1.a.b.c\"\"\"\n", ""},
+		"escaped":             {rest + "token = \"\\u0062sd1.a.b.c\"\n", ""},
+	} {
+		path := filepath.Join(t.TempDir(), "deploy.toml")
+		if err := os.WriteFile(path, []byte(tc.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := ForgetToken(path); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		left, err := os.ReadFile(path)
+		if err != nil || tc.want != "" && string(left) != tc.want || strings.Contains(string(left), "sd1.a.b.c") {
+			t.Errorf("%s: left is %q, %v", name, left, err)
+		}
+		f, err := ReadDeployFile(path, func(string) string { return "" })
+		if err != nil || f.Server != "https://b.example" || f.Identity != "auto" || f.Token != "" || f.System == nil || !*f.System {
+			t.Errorf("%s: it says %+v, %v", name, f, err)
+		}
 	}
 }
