@@ -1,6 +1,7 @@
 package console
 
 import (
+	"path"
 	"strings"
 	"time"
 
@@ -182,7 +183,8 @@ func readyLines(s deploy.Source) []readyLine {
 		{"command", "backstay deploy", write + "backstay deploy --config " + file},
 		{"deb", ".deb", write + "apt-get install -y ./backstay.deb"},
 		{"rpm", ".rpm", write + "dnf install -y ./backstay.rpm"},
-		{"ansible", "Ansible", "- name: Backstay, what it needs to know\n  ansible.builtin.copy:\n    dest: " + file + "\n    mode: \"0600\"\n    force: false\n    content: |\n" + indent(6) +
+		{"ansible", "Ansible", "- name: Backstay, the folder of its settings\n  ansible.builtin.file:\n    path: " + path.Dir(file) + "\n    state: directory\n    mode: \"0755\"\n" +
+			"- name: Backstay, what it needs to know\n  ansible.builtin.copy:\n    dest: " + file + "\n    mode: \"0600\"\n    force: false\n    content: |\n" + indent(6) +
 			"\n  no_log: true\n- name: Backstay\n  ansible.builtin.apt:\n    deb: /tmp/backstay.deb"},
 		{"intune", "Intune", "msiexec /i backstay.msi /qn " + msi(s)},
 		{"sccm", "SCCM", "msiexec /i \"backstay.msi\" /qn /norestart /l*v \"%TEMP%\\backstay.log\" " + msi(s)},
