@@ -18,6 +18,7 @@ import (
 
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/desktop"
+	"github.com/backstay/backstay/agent/schedule"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/errs"
@@ -262,6 +263,38 @@ func TestFirstBackupAndServersRequests(t *testing.T) {
 	defer f.mu.Unlock()
 	if len(f.statuses) == 0 || len(f.statuses[0].Folders) != 1 || f.statuses[0].Hardware.Hostname == "" {
 		t.Errorf("heartbeats %+v", f.statuses)
+	}
+}
+
+// A command that puts the first folder on the list of a running agent backs it
+// up once: the agent sees that a backup is due while that one runs.
+func TestFirstFolderIsBackedUpOnce(t *testing.T) {
+	t.Parallel()
+	st := device(t, newFake(t))
+	if err := st.SetChoices(profile.Choices{}); err != nil {
+		t.Fatal(err)
+	}
+	r := &runs{}
+	a := newAgent(t, st, r)
+	now := a.now().Add(time.Hour)
+	a.cfg.Now = func() time.Time { return now }
+	ctx, cancel := context.WithCancel(t.Context())
+	var scheduled sync.WaitGroup
+	defer scheduled.Wait()
+	defer cancel()
+	r.do = func(_ context.Context, n int, _ func(wire.Progress)) error {
+		if n == 1 {
+			scheduled.Go(func() { a.keepSchedule(ctx) })
+			eventually(t, "the schedule looks while the backup runs", func() bool { return a.Live().Reason == string(schedule.First) })
+		}
+		return nil
+	}
+	if _, err := a.Backup(ctx, []string{t.TempDir()}, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the next backup is one of the interval", func() bool { return a.Live().Reason == string(schedule.Interval) })
+	if n := r.count(); n != 1 {
+		t.Errorf("%d backups, want 1", n)
 	}
 }
 

@@ -20,19 +20,22 @@ import (
 // runs it waits for that one to end and shows its progress. How the run went is
 // remembered.
 func (a *Agent) Backup(ctx context.Context, folders []string, progress func(wire.Progress)) (*control.Result, error) {
-	return a.run(ctx, folders, schedule.User, progress)
-}
-
-// run is Backup for whoever asks, or for nobody when it is time. Whoever asks
-// wants large files too.
-func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, progress func(wire.Progress)) (*control.Result, error) {
 	if progress == nil {
-		progress = func(wire.Progress) {}
+		progress = ignored
 	}
 	if err := a.take(ctx, progress); err != nil {
 		return nil, err
 	}
-	defer func() { <-a.slot }()
+	defer a.release()
+	return a.run(ctx, folders, schedule.User, progress)
+}
+
+// ignored is for whoever does not look at the progress.
+func ignored(wire.Progress) {}
+
+// run is a backup for whoever asks, or for nobody when it is time. Whoever asks
+// wants large files too. The caller holds the slot.
+func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, progress func(wire.Progress)) (*control.Result, error) {
 	ctx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
 	run := state.Run{Started: a.now()}
@@ -99,7 +102,7 @@ func (a *Agent) Once(ctx context.Context, folders []string, progress func(wire.P
 	return result, err
 }
 
-// take waits until no other backup runs.
+// take waits until no other backup runs, and keeps others waiting until release.
 func (a *Agent) take(ctx context.Context, progress func(wire.Progress)) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -116,6 +119,8 @@ func (a *Agent) take(ctx context.Context, progress func(wire.Progress)) error {
 		}
 	}
 }
+
+func (a *Agent) release() { <-a.slot }
 
 func (a *Agent) begin(at time.Time, by schedule.Asker, interrupt context.CancelCauseFunc) {
 	a.mu.Lock()

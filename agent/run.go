@@ -266,8 +266,17 @@ func (a *Agent) hasFolders() bool {
 	return err != nil || len(folders) > 0
 }
 
-// due makes the backup that is due, and tells those who asked for it.
+// due makes the backup that is due, and tells those who asked for it. While
+// another one runs it waits; that may have been all that was due, as when a
+// command puts the first folder on the list and backs it up.
 func (a *Agent) due(ctx context.Context) {
+	if a.take(ctx, ignored) != nil {
+		return
+	}
+	defer a.release()
+	if next := a.decide(ctx); !next.Due(a.now()) {
+		return
+	}
 	a.mu.Lock()
 	asked, by := a.asked, a.facts.Asked
 	a.asked, a.facts.Asked = nil, schedule.Nobody
@@ -275,7 +284,7 @@ func (a *Agent) due(ctx context.Context) {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	go a.watch(running, stop, by)
-	_, err := a.run(running, nil, by, nil)
+	_, err := a.run(running, nil, by, ignored)
 	if err != nil && ctx.Err() == nil && (running.Err() != nil || errors.Is(err, errPaused)) {
 		// Something came in its way: who asked for it still waits. A user who
 		// pauses does not.
