@@ -254,8 +254,17 @@ func create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u
 	if err != nil {
 		return Activated{}, err
 	}
+	locked, err := lockOn(ctx, tx, d.User, d.Hardware)
+	if err != nil {
+		return Activated{}, err
+	}
 	if err := insert(ctx, tx, d); err != nil {
 		return Activated{}, fmt.Errorf("creating device %q: %w", name, err)
+	}
+	if !locked.IsZero() {
+		if err := writeLock(ctx, tx, d.ID, locked); err != nil {
+			return Activated{}, err
+		}
 	}
 	_, err = tx.Exec(ctx, "INSERT INTO sets (id, org, user_id, device, created_at) VALUES ($1, $2, $3, $4, $5)",
 		set.String(), d.Org, d.User, d.ID, db.Micros(tx.Now()))

@@ -152,6 +152,37 @@ func TestLock(t *testing.T) {
 	}
 }
 
+// D-13: who holds a locked computer and knows the password cannot make it
+// another device that is not locked. Another computer is not the one that was
+// stolen.
+func TestLockIsOnTheComputer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d, c := w.device(w.una, "stolen")
+	w.Write(func(tx *db.Tx) error {
+		return devices.Lock(t.Context(), tx, admin(w, access.OrgAdmin), d.ID, reason)
+	})
+	become := func(c computer, choice string, id devices.ID) devices.Device {
+		t.Helper()
+		done, err := w.become(w.una, c, choice, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w.find(done.Device.ID)
+	}
+	if got := become(w.again(c), wire.Replace, d.ID); got.LockedAt.IsZero() {
+		t.Error("it takes its own place and is free")
+	}
+	again := w.again(c)
+	again.activation.Hardware.Hostname = "mine"
+	if got := become(again, wire.Add, ""); got.LockedAt.IsZero() {
+		t.Error("it becomes one more device and is free")
+	}
+	if got := become(w.computer("new"), wire.Replace, d.ID); !got.LockedAt.IsZero() {
+		t.Error("the computer that was bought instead is locked")
+	}
+}
+
 func (w *world) inactive() (warned []string) {
 	w.Helper()
 	for range 2 { // it must do nothing twice

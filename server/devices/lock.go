@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/wire"
 )
 
 // Lock shuts a device that may be in wrong hands: it goes on backing up, and
@@ -56,6 +57,22 @@ func writeLock(ctx context.Context, tx *db.Tx, id ID, at time.Time) error {
 		return fmt.Errorf("locking device %s: %w", id, err)
 	}
 	return nil
+}
+
+// lockOn is since when a user's computer is locked, zero when it is not. A lock is
+// on the computer: whoever holds it and knows the password does not come free by
+// making it another device, or one more.
+func lockOn(ctx context.Context, tx *db.Tx, user accounts.ID, h wire.Hardware) (time.Time, error) {
+	have, err := liveOf(ctx, tx, user)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, d := range have {
+		if !d.LockedAt.IsZero() && sameComputer(h, d.Hardware) {
+			return d.LockedAt, nil
+		}
+	}
+	return time.Time{}, nil
 }
 
 // Unlocked refuses what shows or restores something on a device that is locked.

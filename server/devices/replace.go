@@ -84,8 +84,10 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 		if err := endRestores(ctx, tx, d.ID); err != nil {
 			return Activated{}, err
 		}
-		// A lock was for the old computer.
-		if err := writeLock(ctx, tx, d.ID, time.Time{}); err != nil {
+		if d.LockedAt, err = lockOn(ctx, tx, d.User, c.Hardware); err != nil {
+			return Activated{}, err
+		}
+		if err := writeLock(ctx, tx, d.ID, d.LockedAt); err != nil {
 			return Activated{}, err
 		}
 	}
