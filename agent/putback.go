@@ -26,8 +26,7 @@ type batch struct {
 }
 
 // PutBack restores what is wanted with the rights of this process. What is in
-// the way gets another name. The result is good
-// even when there is an error.
+// the way gets another name. The result is good even when there is an error.
 func PutBack(ctx context.Context, o *Opened, w Wanted, progress func(restore.Progress)) (*restore.Result, error) {
 	privileged := os.Geteuid() == 0
 	total := &restore.Result{}
@@ -89,12 +88,7 @@ func meant(roots, paths []string) (list []string) {
 		}
 		list = append(list, inside...)
 	}
-	slices.SortFunc(list, catalog.ComparePaths)
-	list = slices.Compact(list)
-	all := slices.Clone(list)
-	return slices.DeleteFunc(list, func(p string) bool {
-		return slices.ContainsFunc(all, func(q string) bool { return q != p && catalog.Inside(q, p) })
-	})
+	return catalog.Outermost(list)
 }
 
 // common is the deepest folder that all paths are in.

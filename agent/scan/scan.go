@@ -174,12 +174,9 @@ func Roots(paths []string) []string {
 	for _, path := range paths {
 		roots = append(roots, catalogPath(real(path)))
 	}
+	roots = catalog.Outermost(roots)
 	slices.SortFunc(roots, catalog.ComparePaths)
-	return slices.DeleteFunc(slices.Compact(roots), func(path string) bool {
-		return slices.ContainsFunc(roots, func(other string) bool {
-			return other != path && catalog.Inside(other, path)
-		})
-	})
+	return roots
 }
 
 // Resolve checks a folder that somebody asks to back up, and returns its

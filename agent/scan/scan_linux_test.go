@@ -260,6 +260,8 @@ func TestRoots(t *testing.T) {
 		{at("a/b", "e", "a/b c"), "[ /a /e /a/b /a/b c /a/b/2 /a/b c/3 /e/5]"},
 		{at("a/1"), "[ /a /a/1]"},
 		{at("link"), "[ /d /d/4]"},
+		{at("d", "link"), "[ /d /d/4]"},
+		{at("d", "e", "link", "d"), "[ /d /e /d/4 /e/5]"},
 		{at("e", "gone", "a/gone/too"), "[ /a /e ! /gone ! /a/gone /e/5]"},
 		{at("d/4/x/y"), "[ /d /d/4 ! listing /d/4]"},
 		{at("e/../d/"), "[ /d /d/4]"},

@@ -1,6 +1,9 @@
 package catalog
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Join returns the path of name in folder.
 func Join(folder, name string) string {
@@ -26,6 +29,18 @@ func Inside(folder, path string) bool {
 		return true
 	}
 	return strings.HasPrefix(path, folder) && (len(path) == len(folder) || path[len(folder)] == '/')
+}
+
+// Outermost returns paths without those that lie in another of them, in the order
+// of a walk: as a folder, a path stands before everything below it, and after it
+// comes what is not.
+func Outermost(paths []string) (top []string) {
+	for _, p := range slices.SortedFunc(slices.Values(paths), compareFolders) {
+		if len(top) == 0 || !Inside(top[len(top)-1], p) {
+			top = append(top, p)
+		}
+	}
+	return top
 }
 
 // Follows reports whether something in folder, or below it, may come after path

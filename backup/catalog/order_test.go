@@ -57,3 +57,18 @@ func TestInside(t *testing.T) {
 		}
 	}
 }
+
+func TestOutermost(t *testing.T) {
+	for _, test := range []struct{ paths, want []string }{
+		{nil, nil},
+		{[]string{"/a", "/a"}, []string{"/a"}},
+		{[]string{"/a/b", "/a b", "/a/b/c", "/a"}, []string{"/a", "/a b"}},
+		{[]string{"/b", "/a/b/c", "/ab", "/a/b"}, []string{"/a/b", "/ab", "/b"}},
+		{[]string{"/a", "/"}, []string{"/"}},
+	} {
+		given := slices.Clone(test.paths)
+		if got := Outermost(given); !slices.Equal(got, test.want) || !slices.Equal(given, test.paths) {
+			t.Errorf("Outermost(%q) = %q, want %q", test.paths, got, test.want)
+		}
+	}
+}

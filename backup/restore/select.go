@@ -3,7 +3,6 @@ package restore
 import (
 	"context"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/backstay/backstay/backup/catalog"
@@ -26,16 +25,7 @@ func selection(ctx context.Context, c *catalog.Reader, paths []string) ([]string
 		}
 		clean = append(clean, p)
 	}
-	// As a folder, a path stands before everything below it, and after it
-	// comes what is not.
-	slices.SortFunc(clean, func(a, b string) int { return catalog.Compare(a, "", b, "") })
-	var top []string
-	for _, p := range clean {
-		if len(top) == 0 || !catalog.Inside(top[len(top)-1], p) {
-			top = append(top, p)
-		}
-	}
-	return top, nil
+	return catalog.Outermost(clean), nil
 }
 
 // each calls do for every selected entry, a folder always before what is in it:
