@@ -85,8 +85,8 @@ type Record struct {
 	Extra   bool              // there is more in the line than that
 }
 
-// ReadTable reads a table of at most MaxImportRows: CSV in UTF-8, with commas or
-// semicolons, whose first line names its columns, of which required must be
+// ReadTable reads a table of at most MaxImportRows: CSV in UTF-8, with commas,
+// semicolons or tabs, whose first line names its columns, of which required must be
 // there. What it refuses, it refuses as a whole.
 func ReadTable(file io.Reader, columns []string, required string) ([]Record, error) {
 	text, err := io.ReadAll(io.LimitReader(file, MaxImportSize+1))
@@ -153,7 +153,7 @@ func readHeader(r *csv.Reader, columns []string, required string) ([]string, err
 	}
 	var header []string
 	for _, name := range record {
-		name = strings.ToLower(strings.TrimSpace(name))
+		name = columnName(name)
 		if name != errorColumn && !slices.Contains(columns, name) {
 			return nil, errs.New(errs.Invalid, "import.column.unknown", "column", name, "columns", strings.Join(columns, ", "))
 		}
@@ -176,14 +176,27 @@ func unreadable(err error) error {
 	return errs.New(errs.Invalid, "import.csv", "line", line).Because(err)
 }
 
+// columnName is the name of a column as we write it: others' tables have
+// "E-mail" or "Old device name".
+func columnName(written string) string {
+	name := strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToLower(strings.TrimSpace(written)))
+	if name == "e_mail" {
+		return "email"
+	}
+	return name
+}
+
 // separator is what stands between the names of the columns: spreadsheets write
-// commas or semicolons, as their language has it.
+// commas, semicolons or tabs, as their language and the way of saving have it.
 func separator(text []byte) rune {
 	first, _, _ := bytes.Cut(text, []byte("\n"))
-	if bytes.Count(first, []byte(";")) > bytes.Count(first, []byte(",")) {
-		return ';'
+	best := ','
+	for _, c := range ";\t" {
+		if bytes.Count(first, []byte{byte(c)}) > bytes.Count(first, []byte{byte(best)}) {
+			best = c
+		}
 	}
-	return ','
+	return best
 }
 
 // invalidLine is the line with the first bytes that are no text in UTF-8.

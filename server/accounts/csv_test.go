@@ -58,6 +58,26 @@ func TestImportRefusesFiles(t *testing.T) {
 	}
 }
 
+// Tables that others made are read as they are.
+func TestImportReadsOthersTables(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, file := range map[string]string{
+		"names with spaces": "Username,E-mail,First name,LAST-NAME\nuna,una@example.org,Una,Ng\n",
+		"semicolons":        "\ufeffusername;email;first_name;last_name\r\n\"una\";una@example.org;Una;Ng\r\n",
+		"tabs":              "username\temail\tfirst_name\tlast_name\nuna\tuna@example.org\tUna\tNg\n",
+	} {
+		i, err := w.check(file, accounts.ImportOptions{})
+		if err != nil || i.Good != 1 {
+			t.Errorf("%s: %v, %d good", name, err, i.Good)
+			continue
+		}
+		if r := i.Rows[0]; r.Username != "una" || r.Email != "una@example.org" || r.FirstName != "Una" || r.LastName != "Ng" {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
 func TestFailedRows(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

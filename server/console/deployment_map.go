@@ -112,9 +112,10 @@ func (c *console) saveMapping(w http.ResponseWriter, r *http.Request, v *visit) 
 // mapShown is how many rows of the map are listed.
 const mapShown = 200
 
-// maxMap is the largest file for the map. It goes to and fro between the two
-// steps, so that nothing has to be kept of it.
-const maxMap = 512 << 10
+// maxMap is the largest file for the map: accounts.MaxImportRows have room in it,
+// and it has room in a form. It goes to and fro between the two steps, so that
+// nothing has to be kept of it.
+const maxMap = 3 << 20
 
 func (c *console) showMap(w http.ResponseWriter, r *http.Request, v *visit, status int, failure error) {
 	page := mapPage{deployFrame: c.deployFrame(w, r, v, "deploy.page.map")}
@@ -148,7 +149,7 @@ func (c *console) checkMap(w http.ResponseWriter, r *http.Request, v *visit) {
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxMap+1))
 	if err == nil && len(text) > maxMap {
-		err = errs.New(errs.TooLarge, "deploy.map.size", "n", maxMap>>10)
+		err = errs.New(errs.TooLarge, "import.size", "n", maxMap>>20)
 	}
 	var f deploy.MapFile
 	if err == nil {

@@ -119,7 +119,8 @@ func TestDeviceMap(t *testing.T) {
 	const file = "email,device_id,id_type,old_device_name,expires\r\n" +
 		"una@example.org,MACHINE-PC,uuid,,\r\nuna@example.org,machine-pc,uuid,,\r\nwho@example.org,s-1,serial-number,,\r\n" +
 		"una,s-2,serial-number,Old,\r\nuna,s-3,mac,,\r\nuna,s-4,serial-number,,2001-01-01\r\nuna,lab-7,hostname,,\r\n"
-	checked := admin.upload("/admin/deployment/map", file).want(t, http.StatusOK, "2 rows can be added", "Nobody has the address", "no device called", "no type of id", "no day to come")
+	checked := admin.upload("/admin/deployment/map", file).want(t, http.StatusOK, "2 rows can be added", "Nobody has the address", "no device called", "no type of id", "no day to come",
+		"The computer stands in line 2 already.")
 	admin.get("/admin/deployment/map").want(t, http.StatusOK, "The device map is empty")
 	text := html.UnescapeString(regexp.MustCompile(`(?s)<textarea name="text" hidden>\n(.*?)</textarea>`).FindStringSubmatch(checked.body)[1])
 	if rows := admin.post("/admin/deployment/map/failed", "text", text).table(t); len(rows) != 6 || rows[2][0] != "who@example.org" || len(rows[0]) != 9 {
@@ -127,6 +128,11 @@ func TestDeviceMap(t *testing.T) {
 	}
 	admin.done(admin.post("/admin/deployment/map/import", "text", text), "Rows added to the device map: 2.", "machine-pc", "lab-7")
 	admin.upload("/admin/deployment/map", file).want(t, http.StatusOK, "0 rows can be added", "2 rows are there already")
+	admin.upload("/admin/deployment/map", "E-mail;Device ID;ID type\r\nuna@example.org;machine-pc;uuid\r\n").want(t, http.StatusOK, "1 row is there already")
+	many := "email,hostname,device_id,id_type,username,old_device_name,data_restore,expires\r\n" +
+		strings.Repeat("una@example.org,computer-of-una,4C4C4544-0042-3510-8052-B9C04F564433,uuid,una,,DATA,2099-12-31\r\n", accounts.MaxImportRows)
+	admin.upload("/admin/deployment/map", many).want(t, http.StatusOK, "1 row can be added", "9,999 rows cannot be imported")
+	admin.upload("/admin/deployment/map", many+"una\r\n").want(t, http.StatusRequestEntityTooLarge, "more than 10,000 rows")
 	var token string
 	err = w.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
 		_, token, err = deploy.Create(t.Context(), tx, access.System("test"), w.Org.ID, deploy.Rules{Name: "x"}, time.Hour)

@@ -248,7 +248,7 @@ func TestImport(t *testing.T) {
 	admin.post("/admin/users/import").want(t, http.StatusBadRequest, "Choose a file first.")
 	admin.upload("/admin/users/import", "no\nheader\n").want(t, http.StatusBadRequest)
 	many := "username\n" + strings.Repeat("una\n", accounts.MaxImportRows+1)
-	admin.upload("/admin/users/import", many).want(t, http.StatusRequestEntityTooLarge, "The file has more than 10,000 users.", "Check the file")
+	admin.upload("/admin/users/import", many).want(t, http.StatusRequestEntityTooLarge, "The file has more than 10,000 rows.", "Check the file")
 	file := "\ufeffusername,email,first_name,last_name,profile,licence,language,send_mail\r\n" +
 		"anna,anna@example.org,Anna,Élan,,,fr,no\r\n" +
 		"user,user@example.org,,,,,,no\r\n" +

@@ -67,7 +67,7 @@ func CheckMap(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, fil
 		if err == nil {
 			key := r.mapping.key()
 			if first, twice := taken[key]; twice {
-				err = errs.New(errs.Conflict, "import.row.twice", "line", first)
+				err = errs.New(errs.Conflict, "deploy.map.twice", "line", first)
 			} else {
 				taken[key] = r.Line
 				r.Status, err = r.mapping.beside(ctx, tx, org)
