@@ -277,6 +277,31 @@ func TestActivationKeys(t *testing.T) {
 		t.Errorf("the old computer: %v, want E1208 and since when", err)
 	}
 
+	// D-07: taken back, both go on, each with what it made.
+	undo := func() (devices.Device, error) {
+		var back devices.Device
+		err := h.DB.Write(t.Context(), func(tx *db.Tx) (err error) {
+			back, err = devices.UndoReplace(t.Context(), tx, access.System("test"), devices.ID(next.DeviceID))
+			return err
+		})
+		return back, err
+	}
+	if back, err := undo(); err != nil || string(back.ID) != old.DeviceID || back.State != devices.Active || back.LastSnapshot != second.Snapshot {
+		t.Fatalf("taken back: %+v, %v", back, err)
+	}
+	fourth, _, _ := old.backup("fourth")
+	if got := old.lists(); !slices.Equal(got, []string{fourth.Hash, second.Hash, first.Hash}) {
+		t.Errorf("the old computer lists %v", got)
+	}
+	old.opens(first.Hash)
+	if got := next.lists(); !slices.Equal(got, []string{third.Hash}) {
+		t.Errorf("the other one lists %v", got)
+	}
+	next.backup("fifth")
+	if _, err := undo(); errs.KindOf(err) != errs.Conflict {
+		t.Errorf("taken back twice: %v", err)
+	}
+
 	refused := func(name, text string) {
 		t.Helper()
 		if _, err := h.begins(wiretest.NewComputer(t), "thief", with(text)); errs.KindOf(err) != errs.Forbidden {

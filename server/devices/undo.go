@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,8 +27,12 @@ type Replacement struct {
 	Name      string // of the device before
 	Hostname  string // of the computer that was replaced
 	OS        string
-	Kept      int64 // snapshots that the device keeps
-	Moved     int64 // snapshots that the computer of now takes with it
+	Kept      int64 // snapshots that stay with the computer of before, or go back to it
+	Moved     int64 // snapshots that the computer of now has made
+
+	// Succession says that the computer of before was another device, which is one
+	// of its own again. Both go on.
+	Succession bool
 }
 
 // Undoable returns the replacement of a device that can be taken back, false
@@ -37,13 +42,21 @@ func Undoable(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (Replacem
 	if err != nil {
 		return Replacement{}, false, err
 	}
-	i, ok, err := undoable(ctx, tx, d)
-	if err != nil || !ok {
+	was, before, err := undoable(ctx, tx, d)
+	if err != nil || was == nil && before == nil {
 		return Replacement{}, false, err
 	}
-	x := Replacement{At: i.ended, Until: i.ended.Add(undoWithin), Name: i.name, Hostname: i.hardware.Hostname, OS: i.hardware.OS}
-	err = tx.QueryRow(ctx, "SELECT CAST(coalesce(sum(CASE WHEN "+since+" THEN 1 ELSE 0 END), 0) AS BIGINT), count(*) FROM snapshots WHERE device = $1 AND state = 'live'",
-		id, i.lastSeq).Scan(&x.Moved, &x.Kept)
+	x := Replacement{Succession: before != nil}
+	made, after := since, int64(0)
+	if x.Succession {
+		x.At, x.Name, x.Hostname, x.OS = before.StateAt, before.Name, before.Hardware.Hostname, before.Hardware.OS
+		made = "NOT (" + inherited + ") AND seq > $2"
+	} else {
+		x.At, x.Name, x.Hostname, x.OS, after = was.ended, was.name, was.hardware.Hostname, was.hardware.OS, was.lastSeq
+	}
+	x.Until = x.At.Add(undoWithin)
+	err = tx.QueryRow(ctx, "SELECT CAST(coalesce(sum(CASE WHEN "+made+" THEN 1 ELSE 0 END), 0) AS BIGINT), count(*) FROM snapshots WHERE device = $1 AND state = 'live'",
+		id, after).Scan(&x.Moved, &x.Kept)
 	if err != nil {
 		return Replacement{}, false, fmt.Errorf("counting what undoing on device %s moves: %w", id, err)
 	}
@@ -55,44 +68,70 @@ func Undoable(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (Replacem
 // set.
 const since = "seq > $2 AND set_id = (SELECT id FROM sets WHERE device = $1 ORDER BY created_at DESC, id DESC LIMIT 1)"
 
-func undoable(ctx context.Context, tx *db.Tx, d Device) (identity, bool, error) {
+// undoable is what taking back a device's last replacement gives back: the
+// computer that it was, or the device that it succeeded. Both are nil when there
+// is none of the last 14 days.
+func undoable(ctx context.Context, tx *db.Tx, d Device) (was *identity, before *Device, err error) {
 	if !replaceable(d) {
-		return identity{}, false, nil
+		return nil, nil, nil
 	}
 	list, err := identities(ctx, tx, d.ID)
-	for _, i := range list {
-		if i.why == wasReplaced && !i.undone {
-			return i, err == nil && tx.Now().Before(i.ended.Add(undoWithin)), err
-		}
+	if err != nil {
+		return nil, nil, err
 	}
-	return identity{}, false, err
+	recent := func(at time.Time) bool { return tx.Now().Before(at.Add(undoWithin)) }
+	if i := slices.IndexFunc(list, func(i identity) bool { return i.why == wasReplaced && !i.undone }); i >= 0 && recent(list[i].ended) {
+		was = &list[i]
+	}
+	before, err = succeeded(ctx, tx, d.ID)
+	if err != nil || before == nil || !recent(before.StateAt) || was != nil && was.ended.After(before.StateAt) {
+		return was, nil, err
+	}
+	return nil, before, nil
 }
 
 // UndoReplace gives a computer its device back that another one has replaced: it
 // backs up again as if nothing had been. The other one becomes a device of its
 // own, with the snapshots that it made; it goes on when it is activated again,
-// by its key. What was replaced before that stays so.
+// by its key. Where the other one was a device of its own all along, as
+// successors are, it simply goes on. What was replaced before that stays so.
+// The second is the device that there is more of.
 func UndoReplace(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (second Device, err error) {
 	d, err := Find(ctx, tx, id)
 	if err != nil {
 		return Device{}, err
 	}
-	old, ok, err := undoable(ctx, tx, d)
+	was, before, err := undoable(ctx, tx, d)
 	if err != nil {
 		return Device{}, err
 	}
-	second, err = split(d, tx.Now())
+	host := ""
+	switch {
+	case was != nil:
+		host = was.hardware.Hostname
+		second, err = split(d, tx.Now())
+	case before != nil:
+		host, second = before.Hardware.Hostname, *before
+	}
 	if err != nil {
 		return Device{}, err
 	}
 	err = audit.Check(ctx, tx, by, access.ManageDevices, d.Org, d.User, object(id), audit.Note("undo", wasReplaced),
-		audit.Change("hostname", d.Hardware.Hostname, old.hardware.Hostname), audit.Note("second", second.ID))
-	if err != nil {
+		audit.Change("hostname", d.Hardware.Hostname, host), audit.Note("second", second.ID))
+	switch {
+	case err != nil:
 		return Device{}, err
+	case was != nil:
+		return undoTakeOver(ctx, tx, by, d, *was, second)
+	case before != nil:
+		return undoSuccession(ctx, tx, by, d, *before)
 	}
-	if !ok {
-		return Device{}, errs.New(errs.Conflict, "device.undo.impossible", "name", d.Name)
-	}
+	return Device{}, errs.New(errs.Conflict, "device.undo.impossible", "name", d.Name)
+}
+
+// undoTakeOver makes d the computer that it was, and second a device for the
+// one that it is now.
+func undoTakeOver(ctx context.Context, tx *db.Tx, by access.Caller, d Device, old identity, second Device) (_ Device, err error) {
 	if err := giveBack(ctx, tx, by, d, old); err != nil {
 		return Device{}, err
 	}
@@ -100,7 +139,7 @@ func UndoReplace(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (secon
 		return Device{}, err
 	}
 	if err := insert(ctx, tx, second); err != nil {
-		return Device{}, fmt.Errorf("splitting device %s: %w", id, err)
+		return Device{}, fmt.Errorf("splitting device %s: %w", d.ID, err)
 	}
 	set, err := uuid.NewV7()
 	if err != nil {
@@ -111,15 +150,10 @@ func UndoReplace(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (secon
 	if err != nil {
 		return Device{}, fmt.Errorf("creating the set of device %s: %w", second.ID, err)
 	}
-	if err := relist(ctx, tx, id, second.ID, since, old.lastSeq); err != nil {
+	if err := relist(ctx, tx, d.ID, second.ID, since, old.lastSeq); err != nil {
 		return Device{}, err
 	}
-	for _, id := range []ID{id, second.ID} {
-		if err := noteNewest(ctx, tx, id); err != nil {
-			return Device{}, err
-		}
-	}
-	return second, nil
+	return second, noteNewestOf(ctx, tx, d.ID, second.ID)
 }
 
 // split is the computer that a device is now as one of its own. It waits for its
@@ -178,6 +212,15 @@ func relist(ctx context.Context, tx *db.Tx, from, to ID, where string, after int
 	return nil
 }
 
+func noteNewestOf(ctx context.Context, tx *db.Tx, ids ...ID) error {
+	for _, id := range ids {
+		if err := noteNewest(ctx, tx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // noteNewest writes down anew which snapshot of a device is the newest.
 func noteNewest(ctx context.Context, tx *db.Tx, id ID) error {
 	var hash []byte
@@ -200,49 +243,4 @@ func noteNewest(ctx context.Context, tx *db.Tx, id ID) error {
 		return fmt.Errorf("noting the newest snapshot of device %s: %w", id, err)
 	}
 	return nil
-}
-
-// succeed ends a device whose successor has its first complete backup: its
-// snapshots are the successor's from here on, and nobody was without protection
-// in between.
-func succeed(ctx context.Context, tx *db.Tx, id ID) error {
-	n, err := Find(ctx, tx, id)
-	if err != nil || n.Replaces == "" {
-		return err
-	}
-	d, err := Find(ctx, tx, n.Replaces)
-	if err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, "UPDATE devices SET replaces = '' WHERE id = $1", id); err != nil {
-		return fmt.Errorf("ending what device %s replaces: %w", id, err)
-	}
-	if !replaceable(d) && d.State != Disabled {
-		return nil // it is gone already
-	}
-	err = audit.Record(ctx, tx, access.System("succession"), audit.Event{Action: access.ManageDevices, Org: d.Org, Owner: d.User, Object: object(d.ID),
-		Outcome: audit.Done, Details: []audit.Detail{audit.Change("state", d.State, Replaced), audit.Note("successor", id)}})
-	if err != nil {
-		return err
-	}
-	if err := write(ctx, tx, d, Replaced, "", time.Time{}); err != nil {
-		return err
-	}
-	if err := cancelRequests(ctx, tx, d.ID); err != nil {
-		return err
-	}
-	// With the tokens gone it proves itself again, and is told since when.
-	if err := revoke(ctx, tx, d.ID, Active); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, "UPDATE devices SET successor = $2 WHERE id = $1", d.ID, id); err != nil {
-		return fmt.Errorf("noting the successor of device %s: %w", d.ID, err)
-	}
-	if err := endRestores(ctx, tx, d.ID); err != nil {
-		return err
-	}
-	if err := relist(ctx, tx, d.ID, id, "seq > $2", 0); err != nil {
-		return err
-	}
-	return offerRestore(ctx, tx, n)
 }

@@ -117,6 +117,9 @@ func UndoMeans(p *locale.Printer, d devices.Device, x devices.Replacement, possi
 	if !possible {
 		return []string{p.T("device.undo.impossible", "name", web.Visible(d.Name))}
 	}
+	if x.Succession {
+		return undoSuccessionMeans(p, d, x)
+	}
 	list := []string{p.T("devices.undo.back", "host", web.Visible(x.Hostname))}
 	if x.Kept > 0 {
 		list = append(list, p.N("devices.undo.kept", x.Kept))
@@ -126,4 +129,13 @@ func UndoMeans(p *locale.Printer, d devices.Device, x devices.Replacement, possi
 		list = append(list, p.N("devices.undo.moved", x.Moved))
 	}
 	return append(list, p.T("devices.undo.until", "date", x.Until))
+}
+
+// undoSuccessionMeans is of a device that is one of its own again.
+func undoSuccessionMeans(p *locale.Printer, d devices.Device, x devices.Replacement) []string {
+	list := []string{p.T("devices.undo.own", "name", web.Visible(x.Name))}
+	if x.Kept > 0 {
+		list = append(list, p.N("devices.undo.returned", x.Kept))
+	}
+	return append(list, p.T("devices.undo.both", "name", web.Visible(d.Name)), p.T("devices.undo.until", "date", x.Until))
 }
