@@ -3,6 +3,7 @@ package console_test
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -145,14 +146,23 @@ func (v *visitor) post(path string, form ...string) page {
 // upload sends a file.
 func (v *visitor) upload(path, content string) page {
 	v.w.t.Helper()
+	return v.multipart(path, func(form *multipart.Writer) error {
+		part, err := form.CreateFormFile("file", "users.csv")
+		if err == nil {
+			_, err = io.WriteString(part, content)
+		}
+		return err
+	})
+}
+
+// multipart sends a form as browsers do whose form says that it is one.
+func (v *visitor) multipart(path string, fill func(*multipart.Writer) error) page {
+	v.w.t.Helper()
 	var b bytes.Buffer
 	form := multipart.NewWriter(&b)
-	part, err := form.CreateFormFile("file", "users.csv")
-	if err != nil {
+	if err := errors.Join(fill(form), form.Close()); err != nil {
 		v.w.t.Fatal(err)
 	}
-	io.WriteString(part, content)
-	form.Close()
 	r := v.request(http.MethodPost, path, &b)
 	r.Header.Set("Content-Type", form.FormDataContentType())
 	return v.do(r)

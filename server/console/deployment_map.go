@@ -171,10 +171,17 @@ func (c *console) checkMap(w http.ResponseWriter, r *http.Request, v *visit) {
 	c.site.Render(w, r, http.StatusOK, "deploy-map-checked", page)
 }
 
+// mapText is the file as the second step has it.
+func mapText(r *http.Request) string {
+	// Of a form that is not multipart the fields are there already.
+	_ = r.ParseMultipartForm(maxMap)
+	return r.PostFormValue("text")
+}
+
 func (c *console) importMap(w http.ResponseWriter, r *http.Request, v *visit) {
 	var f deploy.MapFile
 	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		f, err = deploy.ImportMap(r.Context(), tx, v.caller, c.Keys, v.org(), strings.NewReader(r.PostFormValue("text")))
+		f, err = deploy.ImportMap(r.Context(), tx, v.caller, c.Keys, v.org(), strings.NewReader(mapText(r)))
 		return err
 	})
 	if err != nil {
@@ -188,7 +195,7 @@ func (c *console) importMap(w http.ResponseWriter, r *http.Request, v *visit) {
 func (c *console) failedMap(w http.ResponseWriter, r *http.Request, v *visit) {
 	var f deploy.MapFile
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
-		f, err = deploy.CheckMap(r.Context(), tx, v.caller, v.org(), strings.NewReader(r.PostFormValue("text")))
+		f, err = deploy.CheckMap(r.Context(), tx, v.caller, v.org(), strings.NewReader(mapText(r)))
 		return err
 	})
 	var b bytes.Buffer

@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"html"
+	"mime/multipart"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -123,10 +124,13 @@ func TestDeviceMap(t *testing.T) {
 		"The computer stands in line 2 already.")
 	admin.get("/admin/deployment/map").want(t, http.StatusOK, "The device map is empty")
 	text := html.UnescapeString(regexp.MustCompile(`(?s)<textarea name="text" hidden>\n(.*?)</textarea>`).FindStringSubmatch(checked.body)[1])
-	if rows := admin.post("/admin/deployment/map/failed", "text", text).table(t); len(rows) != 6 || rows[2][0] != "who@example.org" || len(rows[0]) != 9 {
+	step := func(path string) page {
+		return admin.multipart("/admin/deployment/map/"+path, func(form *multipart.Writer) error { return form.WriteField("text", text) })
+	}
+	if rows := step("failed").table(t); len(rows) != 6 || rows[2][0] != "who@example.org" || len(rows[0]) != 9 {
 		t.Errorf("failed rows: %v", rows)
 	}
-	admin.done(admin.post("/admin/deployment/map/import", "text", text), "Rows added to the device map: 2.", "machine-pc", "lab-7")
+	admin.done(step("import"), "Rows added to the device map: 2.", "machine-pc", "lab-7")
 	admin.upload("/admin/deployment/map", file).want(t, http.StatusOK, "0 rows can be added", "2 rows are there already")
 	admin.upload("/admin/deployment/map", "E-mail;Device ID;ID type\r\nuna@example.org;machine-pc;uuid\r\n").want(t, http.StatusOK, "1 row is there already")
 	many := "email,hostname,device_id,id_type,username,old_device_name,data_restore,expires\r\n" +
