@@ -41,6 +41,7 @@ type fake struct {
 
 	busy    int    // times that a backup may not begin
 	opening func() // is called when one wants to
+	left    int    // times that one gave its turn back
 }
 
 func newFake(t *testing.T) *fake {
@@ -76,6 +77,10 @@ func newFake(t *testing.T) *fake {
 			return
 		}
 		answer(w, wire.Session{})
+	}))
+	mux.HandleFunc("DELETE /agent/v1/turn", f.known(func(w http.ResponseWriter, _ *http.Request) {
+		f.left++
+		w.WriteHeader(http.StatusNoContent)
 	}))
 	mux.HandleFunc("GET /agent/v1/next", f.next)
 	f.Server = httptest.NewTLSServer(mux)
@@ -359,6 +364,38 @@ func TestBackupGivesWay(t *testing.T) {
 	}
 }
 
+// A backup that stops before its end lets others have its turn at once, whatever
+// stopped it.
+func TestStoppedBackupLeavesItsTurn(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		stop func(a *Agent, end context.CancelFunc) error
+		left int
+	}{
+		{"nothing", func(*Agent, context.CancelFunc) error { return nil }, 0},
+		{"the end of whoever asked for it, or of the agent", func(_ *Agent, end context.CancelFunc) error { end(); return context.Canceled }, 1},
+		{"a pause", func(a *Agent, _ context.CancelFunc) error {
+			return errors.Join(a.Change(control.Change{Pause: time.Hour}), context.Canceled)
+		}, 1},
+		{"a failure", func(*Agent, context.CancelFunc) error { return errs.Of(errs.Mismatch) }, 1},
+		{"no way to the server", func(*Agent, context.CancelFunc) error { return errs.Of(errs.CannotConnect) }, 0},
+	} {
+		f := newFake(t)
+		ctx, end := context.WithCancel(t.Context())
+		r := &runs{}
+		a := newAgent(t, device(t, f), r)
+		r.do = func(context.Context, int, func(wire.Progress)) error { return tc.stop(a, end) }
+		a.Backup(ctx, nil, nil)
+		end()
+		f.mu.Lock()
+		if f.left != tc.left {
+			t.Errorf("%s: the turn was given back %d times, want %d", tc.name, f.left, tc.left)
+		}
+		f.mu.Unlock()
+	}
+}
+
 func TestCommandsHandTheirWorkOver(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
@@ -560,6 +597,9 @@ func TestHooks(t *testing.T) {
 		got, _ := os.ReadFile(ran)
 		if key != test.key || string(got) != test.want || r.count() != test.backups || test.backups > 0 && f.busy != -1 {
 			t.Errorf("%q: %v, ran %q, %d backups", test.hooks, err, got, r.count())
+		}
+		if want := map[string]int{"hooks.failed": 1}[test.key]; f.left != want {
+			t.Errorf("%q: the turn was given back %d times, want %d", test.hooks, f.left, want)
 		}
 	}
 }

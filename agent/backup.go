@@ -195,6 +195,9 @@ func (a *Agent) hooked(ctx context.Context, j job, progress func(wire.Progress))
 	if err = a.prepare(ctx, commands, b, progress); err == nil {
 		result, err = a.cfg.upload(ctx, a, j, progress)
 	}
+	if err != nil {
+		a.leave(ctx, err)
+	}
 	switch {
 	case err == nil:
 		b.Result, b.Snapshot = state.RunDone, result.Snapshot
@@ -208,6 +211,20 @@ func (a *Agent) hooked(ctx context.Context, j job, progress func(wire.Progress))
 	}
 	commands.RunAfter(context.WithoutCancel(ctx), b, a.cfg.Log)
 	return result, err
+}
+
+// leave lets others have the turn of a backup that ended by err before its time,
+// also while this process is being stopped. A server that does not hear of it
+// waits some minutes.
+func (a *Agent) leave(ctx context.Context, err error) {
+	if errs.Is(err, errs.CannotConnect) || Stops(errs.Find(err)) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
+	defer cancel()
+	if err := a.client.Leave(ctx); err != nil {
+		a.cfg.Log.Info("the server was not told that the backup stopped", "err", err)
+	}
 }
 
 // prepare runs the commands that come before a backup when the server lets it

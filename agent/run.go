@@ -18,7 +18,7 @@ import (
 const (
 	heartbeat        = time.Minute
 	runningHeartbeat = 5 * time.Second
-	lastWord         = 5 * time.Second  // for what a command still has to tell the server
+	lastWord         = 5 * time.Second  // for what whoever ends still has to tell the server
 	pollWait         = 55 * time.Second // under what proxies and load balancers cut
 	firstPause       = 5 * time.Second  // after a failed poll, doubled each time
 	lastPause        = 5 * time.Minute

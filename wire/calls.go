@@ -177,6 +177,12 @@ func (c *Client) Commit(ctx context.Context, session string, manifest, refs []by
 	return out, c.json(ctx, req, &out)
 }
 
+// Leave tells the server, once, that this device's backup has stopped before its
+// end: others may have its turn.
+func (c *Client) Leave(ctx context.Context) error {
+	return c.json(ctx, call{method: http.MethodDelete, path: "turn", auth: deviceToken, once: true}, nil)
+}
+
 // Missing lists the ids that a refused commit lacks; nil when err is something
 // else. There may be more than are listed.
 func Missing(err error) []backup.ID {

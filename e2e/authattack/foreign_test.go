@@ -130,7 +130,7 @@ var chances = regexp.MustCompile(`"(activation|expires_at|last_seen)":"[^"]*"|Co
 // alone are the routes for devices that name nothing but who asks, or what
 // everybody may ask for.
 var alone = []string{"hello", "sign-in", "discover", "register", "register/resend", "register/confirm", "password/forgot", "username/forgot", "password/replace",
-	"activate", "profile", "status", "next", "snapshots", "restores", "user-token", "password/change", "/api/v1/version"}
+	"activate", "profile", "status", "next", "turn", "snapshots", "restores", "user-token", "password/change", "/api/v1/version"}
 
 // said is an answer without the ids that were asked for, nor what is by chance.
 func (b belongings) said(a answer, path string) string {

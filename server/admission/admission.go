@@ -69,7 +69,8 @@ func (l *Line) Enter(ctx context.Context, by access.Caller) error {
 // up is how many of unit make d, rounded up.
 func up(d, unit time.Duration) int { return int((d + unit - 1) / unit) }
 
-// Leave gives back the place of a device whose backup has ended.
+// Leave gives back the place of a device whose backup has ended, or its turn when
+// it waits no longer.
 func (l *Line) Leave(ctx context.Context, device access.DeviceID) error {
 	err := l.db.Write(ctx, func(tx *db.Tx) error { return remove(ctx, tx, device) })
 	if err != nil {

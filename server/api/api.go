@@ -106,6 +106,7 @@ func (a *API) routes() {
 	a.handle(access.AnyDevice, "POST sessions/{session}/have", a.have)
 	a.handle(access.AnyDevice, "PUT sessions/{session}/packs/{put}", a.put)
 	a.handle(access.AnyDevice, "POST sessions/{session}/commit", a.commit)
+	a.handle(access.AnyDevice, "DELETE turn", a.leave)
 	a.handle(access.AnyDevice, "GET snapshots", a.unlocked(a.snapshots))
 
 	a.handle(access.AnyDevice, "POST user-token", a.unlocked(a.userToken))

@@ -127,6 +127,14 @@ func (a *API) commit(w http.ResponseWriter, r *http.Request, by access.Caller) e
 	return answer(w, http.StatusOK, done)
 }
 
+func (a *API) leave(w http.ResponseWriter, r *http.Request, by access.Caller) error {
+	if err := a.Vault.Leave(r.Context(), by); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 // snapshots lists the device's own.
 func (a *API) snapshots(w http.ResponseWriter, r *http.Request, by access.Caller) error {
 	out := wire.Snapshots{Snapshots: []wire.Snapshot{}}

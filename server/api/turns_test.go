@@ -130,6 +130,35 @@ func (r *rush) places() (n map[string]int) {
 	return n
 }
 
+// A device that stops before the end lets the next one in at once, and so does
+// one that waits no longer. It goes on later with what it sent.
+func TestLeavingTheLine(t *testing.T) {
+	t.Parallel()
+	h := newNarrowHost(t, 1)
+	h.newUser("ann")
+	first, second, third := h.activate("ann"), h.activate("ann"), h.activate("ann")
+	open := func(d *machine) (wire.Session, error) { return d.OpenSession(t.Context(), d.SetID) }
+	begun, err := open(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(second); !errs.Is(err, errs.ServerBusy) {
+		t.Errorf("a second device beside the first: %v", err)
+	}
+	if err := errors.Join(second.Leave(t.Context()), first.Leave(t.Context()), first.Leave(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(third); err != nil {
+		t.Errorf("a third, after the first and who waited had left: %v", err)
+	}
+	if err := third.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := open(first); err != nil || again.SessionID != begun.SessionID {
+		t.Errorf("the first goes on with %+v, %v; want session %s", again, err, begun.SessionID)
+	}
+}
+
 // Two servers of one database take two devices at once. Ann has twenty, of which
 // one dies while it has a place; Bob has one. All come in the same minute.
 func TestRush(t *testing.T) {

@@ -92,6 +92,12 @@ func (v *Vault) Begin(ctx context.Context, by access.Caller, set string) (wire.S
 	return answer, nil
 }
 
+// Leave gives back the place of a device whose backup stops before its end, or
+// the turn that it waits for. What it sent stays with its session.
+func (v *Vault) Leave(ctx context.Context, by access.Caller) error {
+	return v.line.Leave(ctx, by.Device)
+}
+
 // ownSet checks that a set is the one of the device that asks.
 func ownSet(ctx context.Context, tx *db.Tx, by access.Caller, set string) error {
 	own, err := devices.SetOf(ctx, tx, by.Device)
