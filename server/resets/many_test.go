@@ -2,8 +2,6 @@ package resets_test
 
 import (
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -62,50 +60,14 @@ func (w *world) many(n int) {
 	u := w.User("u0")
 	c := w.computer(u, "c", "linux")
 	w.Write(func(tx *db.Tx) error {
-		user, err := w.copier(tx, "users", string(u.ID))
-		if err != nil {
-			return err
-		}
-		device, err := w.copier(tx, "devices", string(c.id))
-		for i := 1; i < n && err == nil; i++ {
+		user, device := dbtest.Copier(w.T, tx, "users", string(u.ID)), dbtest.Copier(w.T, tx, "devices", string(c.id))
+		for i := 1; i < n; i++ {
 			name := fmt.Sprintf("u%d", i)
-			if err = user(map[string]any{"id": name, "username": name, "username_key": name, "email": name + "@example.org"}); err == nil {
-				err = device(map[string]any{"id": "d" + name, "user_id": name})
-			}
+			user(map[string]any{"id": name, "username": name, "username_key": name, "email": name + "@example.org"})
+			device(map[string]any{"id": "d" + name, "user_id": name})
 		}
-		return err
+		return nil
 	})
-}
-
-// copier copies a row, but for some columns.
-func (w *world) copier(tx *db.Tx, table, id string) (func(other map[string]any) error, error) {
-	rows, err := tx.Query(w.Context(), "SELECT * FROM "+table+" WHERE id = $1", id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil || !rows.Next() {
-		return nil, fmt.Errorf("no row: %w", err)
-	}
-	values, cells := make([]any, len(columns)), make([]any, len(columns))
-	for i := range values {
-		cells[i] = &values[i]
-	}
-	if err := rows.Scan(cells...); err != nil {
-		return nil, err
-	}
-	statement := "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES (" + db.In(len(columns), 1) + ")"
-	return func(other map[string]any) error {
-		args := slices.Clone(values)
-		for i, name := range columns {
-			if v, ok := other[name]; ok {
-				args[i] = v
-			}
-		}
-		_, err := tx.Exec(w.Context(), statement, args...)
-		return err
-	}, nil
 }
 
 // Ten thousand devices are revoked in parts that keep nobody waiting for long.

@@ -27,7 +27,7 @@ CREATE INDEX devices_user ON devices (user_id, state);
 CREATE INDEX devices_serial ON devices (serial);
 CREATE INDEX devices_key ON devices (signing_key);
 CREATE INDEX devices_state ON devices (state, purge_at);
-CREATE INDEX devices_token ON devices (token);
+CREATE INDEX devices_token ON devices (token, request_id);
 CREATE INDEX devices_replaces ON devices (replaces);
 
 ALTER TABLE snapshots ADD COLUMN root_epoch BIGINT NOT NULL DEFAULT 1;
@@ -107,6 +107,7 @@ CREATE TABLE activations (
 	ended_at       BIGINT NOT NULL,
 	UNIQUE (user_id, request_id)
 );
+CREATE INDEX activations_credential ON activations (credential, request_id);
 CREATE INDEX activations_expires ON activations (expires_at);
 
 -- What comes back to a computer from the one that it replaced, beside its
