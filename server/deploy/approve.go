@@ -27,17 +27,13 @@ func Waiting(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, f Fi
 		return nil, err
 	}
 	var out []devices.Listed
-	df := devices.Filter{Org: org, State: devices.Waiting, Search: f.Search, Limit: 500}
+	df := devices.Filter{Org: org, State: devices.Waiting, Token: f.Token, OS: f.OS, Search: f.Search, Limit: 500}
 	for {
 		list, after, err := devices.List(ctx, tx, by, df)
 		if err != nil {
 			return nil, err
 		}
-		for _, d := range list {
-			if (f.Token == "" || d.Token == f.Token) && (f.OS == "" || d.Hardware.OS == f.OS) {
-				out = append(out, d)
-			}
-		}
+		out = append(out, list...)
 		if df.After = after; after == "" || len(out) >= maxWaiting {
 			return out, nil
 		}
