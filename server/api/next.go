@@ -31,27 +31,13 @@ func (a *API) next(w http.ResponseWriter, r *http.Request, by access.Caller) err
 	if err := a.ask(p); err != nil {
 		return err
 	}
-	if wait == 0 {
-		return answer(w, http.StatusOK, p.next)
-	}
-	// What changes from here on wakes it, and what changed since it asked does so
-	// with the next look.
-	wake := a.waiting.begin(p.by.Device)
-	defer a.waiting.end(p.by.Device, wake)
-	end := time.NewTimer(time.Duration(min(wait, wire.MaxWait)) * time.Second)
-	defer end.Stop()
-	for over := false; !over && !p.news; {
-		select {
-		case <-wake:
-			if err := a.ask(p); err != nil {
-				return err
-			}
-		case <-end.C:
-			over = true
-		case <-a.waiting.stop:
-			over = true
-		case <-r.Context().Done():
-			return r.Context().Err()
+	if wait > 0 && !p.news {
+		err := a.waiting.wait(r.Context(), p.by.Device, wait, func() (bool, error) {
+			err := a.ask(p)
+			return p.news, err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return answer(w, http.StatusOK, p.next)
@@ -87,26 +73,19 @@ func (a *API) held(r *http.Request, in wire.TokenRequest) error {
 	if err != nil || wait == 0 {
 		return err
 	}
-	device := devices.ID(in.DeviceID)
-	wake := a.waiting.begin(device)
-	defer a.waiting.end(device, wake)
-	end := time.NewTimer(time.Duration(min(wait, wire.MaxWait)) * time.Second)
-	defer end.Stop()
-	for {
-		refused, err := devices.Held(r.Context(), a.DB, a.Keys, a.Vault.StoreID(), device, in.Challenge, in.Signature)
-		if refused == nil || err != nil {
-			return err
-		}
-		select {
-		case <-wake:
-		case <-end.C:
-			return refused
-		case <-a.waiting.stop:
-			return refused
-		case <-r.Context().Done():
-			return r.Context().Err()
-		}
+	var refused error
+	look := func() (done bool, err error) {
+		refused, err = devices.Held(r.Context(), a.DB, a.Keys, a.Vault.StoreID(), devices.ID(in.DeviceID), in.Challenge, in.Signature)
+		return refused == nil, err
 	}
+	done, err := look()
+	if err == nil && !done {
+		err = a.waiting.wait(r.Context(), devices.ID(in.DeviceID), wait, look)
+	}
+	if err != nil {
+		return err
+	}
+	return refused
 }
 
 // number is a number in the query, 0 when it is not there.

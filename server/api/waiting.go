@@ -1,9 +1,12 @@
 package api
 
 import (
+	"context"
 	"sync"
+	"time"
 
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/wire"
 )
 
 // waiting is who waits in a long poll, on this server.
@@ -13,6 +16,31 @@ type waiting struct {
 	mu      sync.Mutex
 	devices map[access.DeviceID]map[chan struct{}]bool
 	n       int
+}
+
+// wait has a device wait for so many seconds, at most wire.MaxWait, and calls look
+// whenever something may have changed for it, until that says that it is done.
+// Whoever waits has looked just before: what changed in between has it look again
+// with the next round of Run.
+func (w *waiting) wait(ctx context.Context, device access.DeviceID, seconds int64, look func() (done bool, err error)) error {
+	wake := w.begin(device)
+	defer w.end(device, wake)
+	over := time.NewTimer(time.Duration(min(seconds, wire.MaxWait)) * time.Second)
+	defer over.Stop()
+	for {
+		select {
+		case <-wake:
+			if done, err := look(); done || err != nil {
+				return err
+			}
+		case <-over.C:
+			return nil
+		case <-w.stop:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // begin makes a device's wait. wake has a value when there may be something to
