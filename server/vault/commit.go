@@ -182,25 +182,25 @@ func (v *Vault) prepare(ctx context.Context, c *commit) (answer wire.Committed, 
 		return answer, false, err
 	}
 	return answer, false, v.db.Read(ctx, func(tx *db.Tx) error {
-		if err := v.locate(ctx, tx, c, s.org, base); err != nil {
+		org, err := orgNumber(ctx, tx, s.org)
+		if err != nil {
 			return err
 		}
-		if err := checkRoot(ctx, tx, c, s.org); err != nil {
+		if err := v.locate(ctx, tx, c, org, base); err != nil {
 			return err
 		}
-		return v.checkObjects(ctx, tx, c, s)
+		if err := checkRoot(ctx, tx, c, org); err != nil {
+			return err
+		}
+		return v.checkObjects(ctx, tx, c, s, org)
 	})
 }
 
 // checkRoot refuses a manifest whose root is no page: nobody could open it. An
 // object's kind never changes.
-func checkRoot(ctx context.Context, tx *db.Tx, c *commit, org access.OrgID) error {
-	number, err := orgNumber(ctx, tx, org)
-	if err != nil {
-		return err
-	}
+func checkRoot(ctx context.Context, tx *db.Tx, c *commit, org int64) error {
 	kind := backup.Page
-	err = lookup(ctx, tx, number, []backup.ID{c.m.RootID}, func(_ backup.ID, r row) { kind = r.kind })
+	err := lookup(ctx, tx, org, []backup.ID{c.m.RootID}, func(_ backup.ID, r row) { kind = r.kind })
 	if err == nil && kind != backup.Page {
 		err = errs.New(errs.Invalid, "refs.mismatch")
 	}
@@ -321,13 +321,9 @@ func (v *Vault) storedRefs(ctx context.Context, id backup.Hash, depth uint8) ([]
 
 // locate finds the rows of what the snapshot needs. A live base's rows are
 // there, so that only what changed has to be looked up.
-func (v *Vault) locate(ctx context.Context, tx *db.Tx, c *commit, org access.OrgID, b *base) error {
+func (v *Vault) locate(ctx context.Context, tx *db.Tx, c *commit, org int64, b *base) error {
 	var err error
 	if _, c.removals, err = counters(ctx, tx); err != nil {
-		return err
-	}
-	number, err := orgNumber(ctx, tx, org)
-	if err != nil {
 		return err
 	}
 	wanted := c.ids
@@ -335,7 +331,7 @@ func (v *Vault) locate(ctx context.Context, tx *db.Tx, c *commit, org access.Org
 	if b != nil && b.rows != nil {
 		wanted = c.r.Added
 		c.rows, c.held = b.rows, b.held
-		err := lookup(ctx, tx, number, c.r.Removed, func(_ backup.ID, r row) {
+		err := lookup(ctx, tx, org, c.r.Removed, func(_ backup.ID, r row) {
 			c.rows.Remove(r.number)
 			c.held -= r.contents()
 		})
@@ -345,7 +341,7 @@ func (v *Vault) locate(ctx context.Context, tx *db.Tx, c *commit, org access.Org
 	}
 	c.absent = nil
 	found := make(map[backup.ID]bool, len(wanted))
-	err = lookup(ctx, tx, number, wanted, func(id backup.ID, r row) {
+	err = lookup(ctx, tx, org, wanted, func(id backup.ID, r row) {
 		c.rows.Add(r.number)
 		c.held += r.contents()
 		found[id] = true
@@ -360,16 +356,12 @@ func (v *Vault) locate(ctx context.Context, tx *db.Tx, c *commit, org access.Org
 
 // checkObjects checks that everything the snapshot needs may be referred to
 // and is sound. Both what does not exist and what is somebody else's is missing.
-func (v *Vault) checkObjects(ctx context.Context, tx *db.Tx, c *commit, s session) error {
+func (v *Vault) checkObjects(ctx context.Context, tx *db.Tx, c *commit, s session, org int64) error {
 	mine, err := v.live(ctx, tx, s.user)
 	if err != nil {
 		return err
 	}
 	pinned, err := sent(ctx, tx, s.id)
-	if err != nil {
-		return err
-	}
-	org, err := orgNumber(ctx, tx, s.org)
 	if err != nil {
 		return err
 	}
@@ -443,13 +435,17 @@ func (v *Vault) makeVisible(ctx context.Context, tx *db.Tx, c *commit) (wire.Com
 	if err != nil {
 		return wire.Committed{}, err
 	}
+	org, err := orgNumber(ctx, tx, s.org)
+	if err != nil {
+		return wire.Committed{}, err
+	}
 	if removals != c.removals {
 		// The collector removed rows: numbers looked up before may be stale.
-		if err := v.locate(ctx, tx, c, s.org, nil); err != nil {
+		if err := v.locate(ctx, tx, c, org, nil); err != nil {
 			return wire.Committed{}, err
 		}
 	}
-	if err := v.checkObjects(ctx, tx, c, s); err != nil {
+	if err := v.checkObjects(ctx, tx, c, s, org); err != nil {
 		return wire.Committed{}, err
 	}
 	receipt := snapshot.Receipt{Manifest: c.hash, Seq: c.m.Seq, Time: uint64(db.Micros(tx.Now())), GCEpoch: uint64(epoch)}

@@ -187,17 +187,11 @@ func signerCert(ctx context.Context, tx *db.Tx, s Snapshot, m *snapshot.Manifest
 
 // manifest reads a manifest from the store. Its name says what its hash must be.
 func (v *Vault) manifest(ctx context.Context, s Snapshot) ([]byte, error) {
-	h := snapshot.Header{Seq: s.Seq}
-	for _, part := range []struct {
-		to   *backup.UUID
-		from string
-	}{{&h.Org, string(s.Org)}, {&h.User, string(s.User)}, {&h.Device, string(s.signer())}, {&h.Set, s.Set}} {
-		id, err := backup.ParseUUID(part.from)
-		if err != nil {
-			return nil, fmt.Errorf("reading manifest %s: %w", s.Hash.Short(), err)
-		}
-		*part.to = id
+	ids, err := parseIDs(string(s.Org), string(s.User), string(s.signer()), s.Set)
+	if err != nil {
+		return nil, fmt.Errorf("reading manifest %s: %w", s.Hash.Short(), err)
 	}
+	h := snapshot.Header{Seq: s.Seq, Org: ids[0], User: ids[1], Device: ids[2], Set: ids[3]}
 	raw, err := blob.Read(ctx, v.blobs, manifestName(&h, s.Hash), snapshot.MaxManifest)
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", s.Hash.Short(), err)

@@ -176,18 +176,11 @@ func (v *Vault) put(ctx context.Context, by access.Caller, s session, org int64,
 }
 
 func packHead(s session, class backup.Class, now uint64) (pack.Head, error) {
-	h := pack.Head{Class: class, Time: now}
-	for _, part := range []struct {
-		to   *backup.UUID
-		from string
-	}{{&h.Org, string(s.org)}, {&h.User, string(s.user)}, {&h.Device, string(s.device)}} {
-		id, err := backup.ParseUUID(part.from)
-		if err != nil {
-			return pack.Head{}, fmt.Errorf("beginning a pack: %w", err)
-		}
-		*part.to = id
+	ids, err := parseIDs(string(s.org), string(s.user), string(s.device))
+	if err != nil {
+		return pack.Head{}, fmt.Errorf("beginning a pack: %w", err)
 	}
-	return h, nil
+	return pack.Head{Class: class, Time: now, Org: ids[0], User: ids[1], Device: ids[2]}, nil
 }
 
 // errRepeated says that the same put was finished by another request meanwhile.

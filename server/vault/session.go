@@ -146,14 +146,11 @@ func (v *Vault) resume(ctx context.Context, tx *db.Tx, by access.Caller, set str
 // end closes a session. What it pinned is free: a snapshot holds it now, or
 // nobody wants it.
 func end(ctx context.Context, tx *db.Tx, id, state string) error {
-	_, err := tx.Exec(ctx, `UPDATE backup_sessions SET state = $2, ended_at = $3 WHERE id = $1`,
-		id, state, db.Micros(tx.Now()))
+	var device access.DeviceID
+	err := tx.QueryRow(ctx, `UPDATE backup_sessions SET state = $2, ended_at = $3 WHERE id = $1 RETURNING device`,
+		id, state, db.Micros(tx.Now())).Scan(&device)
 	if err == nil {
 		_, err = tx.Exec(ctx, `DELETE FROM puts WHERE session = $1`, id)
-	}
-	var device access.DeviceID
-	if err == nil {
-		err = tx.QueryRow(ctx, `SELECT device FROM backup_sessions WHERE id = $1`, id).Scan(&device)
 	}
 	if err != nil {
 		return fmt.Errorf("ending backup session %s: %w", id, err)

@@ -186,4 +186,16 @@ func (v *Vault) discard(ctx context.Context, name string) {
 	}
 }
 
+// parseIDs are ids of the database as the engine has them.
+func parseIDs(texts ...string) ([]backup.UUID, error) {
+	ids := make([]backup.UUID, len(texts))
+	for i, text := range texts {
+		var err error
+		if ids[i], err = backup.ParseUUID(text); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
 func hash(b []byte) backup.Hash { return sha256.Sum256(b) }
