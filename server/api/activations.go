@@ -157,7 +157,7 @@ func (a *API) describe(ctx context.Context, tx *db.Tx, done devices.Activated) (
 	if d.Choices != nil {
 		out.Choices = d.Choices.Encode()
 	}
-	if out.Quota, err = quotaOf(ctx, tx, u); err != nil {
+	if out.Quota, err = quotaOf(ctx, tx, u, p); err != nil {
 		return wire.Activated{}, err
 	}
 	out.Profile, err = message(p)

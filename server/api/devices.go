@@ -236,19 +236,19 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by access.Caller) e
 	}
 	out := wire.StatusAnswer{ServerTime: a.DB.Now().UTC().Truncate(time.Millisecond)}
 	err := a.DB.Read(r.Context(), func(tx *db.Tx) error {
-		p, err := devices.Profile(r.Context(), tx, by)
+		u, err := accounts.Find(r.Context(), tx, by.User)
+		if err != nil {
+			return err
+		}
+		p, err := profiles.Of(r.Context(), tx, u)
 		if err != nil {
 			return err
 		}
 		out.ProfileVersion = p.Version
-		if err := devices.Told(r.Context(), tx, by, &out); err != nil {
+		if out.Quota, err = quotaOf(r.Context(), tx, u, p); err != nil {
 			return err
 		}
-		u, err := accounts.Find(r.Context(), tx, by.User)
-		if err == nil {
-			out.Quota, err = quotaOf(r.Context(), tx, u)
-		}
-		return err
+		return devices.Told(r.Context(), tx, by, &out)
 	})
 	if err != nil {
 		return err
@@ -269,8 +269,8 @@ func (a *API) beginRestore(w http.ResponseWriter, r *http.Request, by access.Cal
 }
 
 // quotaOf is a user's quota as devices show it, nil when there is none.
-func quotaOf(ctx context.Context, tx *db.Tx, u accounts.User) (*wire.Quota, error) {
-	q, err := devices.QuotaOf(ctx, tx, u)
+func quotaOf(ctx context.Context, tx *db.Tx, u accounts.User, p profiles.Effective) (*wire.Quota, error) {
+	q, err := devices.QuotaUnder(ctx, tx, u, p)
 	if err != nil || q.Limit == 0 {
 		return nil, err
 	}

@@ -90,14 +90,19 @@ func usedBy(ctx context.Context, tx *db.Tx, where string, arg any) (n int64, err
 // QuotaOf is the quota of a user, and how much is used of it: the one answer for
 // pages, messages and puts.
 func QuotaOf(ctx context.Context, tx *db.Tx, u accounts.User) (q Quota, err error) {
-	if u.Quota != nil {
-		q.Limit, q.Own = *u.Quota, true
-	} else {
-		p, err := profiles.Of(ctx, tx, u)
-		if err != nil {
+	var p profiles.Effective
+	if u.Quota == nil {
+		if p, err = profiles.Of(ctx, tx, u); err != nil {
 			return q, err
 		}
-		q.Limit = p.Settings.QuotaBytes
+	}
+	return QuotaUnder(ctx, tx, u, p)
+}
+
+// QuotaUnder is QuotaOf where the profile in force for the user is known.
+func QuotaUnder(ctx context.Context, tx *db.Tx, u accounts.User, p profiles.Effective) (q Quota, err error) {
+	if q.Limit = p.Settings.QuotaBytes; u.Quota != nil {
+		q.Limit, q.Own = *u.Quota, true
 	}
 	q.Used, err = usedBy(ctx, tx, "d.user_id = $1", u.ID)
 	return q, err
