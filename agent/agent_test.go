@@ -40,6 +40,7 @@ type fake struct {
 	changed  chan struct{}
 
 	busy    int    // times that a backup may not begin
+	asking  int    // times that the server is too busy to tell the profile
 	opening func() // is called when one wants to
 	left    int    // times that one gave its turn back
 }
@@ -54,7 +55,13 @@ func newFake(t *testing.T) *fake {
 	mux.HandleFunc("POST /agent/v1/token", f.known(func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, wire.Token{Token: "bsa_x", ExpiresAt: time.Now().Add(15 * time.Minute)})
 	}))
-	mux.HandleFunc("GET /agent/v1/profile", f.known(func(w http.ResponseWriter, _ *http.Request) { answer(w, f.profile) }))
+	mux.HandleFunc("GET /agent/v1/profile", f.known(func(w http.ResponseWriter, _ *http.Request) {
+		if f.asking--; f.asking >= 0 {
+			tooBusy(w)
+			return
+		}
+		answer(w, f.profile)
+	}))
 	mux.HandleFunc("PUT /agent/v1/status", f.known(func(w http.ResponseWriter, r *http.Request) {
 		var s wire.Status
 		json.NewDecoder(r.Body).Decode(&s)
@@ -70,10 +77,7 @@ func newFake(t *testing.T) *fake {
 	mux.HandleFunc("POST /agent/v1/sessions", f.known(func(w http.ResponseWriter, _ *http.Request) {
 		f.opening()
 		if f.busy--; f.busy >= 0 {
-			w.Header().Set("Content-Type", wire.MediaTypeProblem)
-			w.Header().Set("Retry-After", "60")
-			w.WriteHeader(http.StatusServiceUnavailable)
-			json.NewEncoder(w).Encode(wire.Problem{Code: "E1402"})
+			tooBusy(w)
 			return
 		}
 		answer(w, wire.Session{})
@@ -86,6 +90,13 @@ func newFake(t *testing.T) *fake {
 	f.Server = httptest.NewTLSServer(mux)
 	t.Cleanup(f.Close)
 	return f
+}
+
+func tooBusy(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", wire.MediaTypeProblem)
+	w.Header().Set("Retry-After", "60")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	json.NewEncoder(w).Encode(wire.Problem{Code: "E1402"})
 }
 
 func answer(w http.ResponseWriter, v any) {
@@ -300,6 +311,21 @@ func TestFirstFolderIsBackedUpOnce(t *testing.T) {
 	eventually(t, "the next backup is one of the interval", func() bool { return a.Live().Reason == string(schedule.Interval) })
 	if n := r.count(); n != 1 {
 		t.Errorf("%d backups, want 1", n)
+	}
+}
+
+// A server that is too busy for the first call of a backup is waited for, as it
+// is at every later one: that is no failure.
+func TestBusyServerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.asking = 10
+	st, r := device(t, f), &runs{}
+	if _, err := newAgent(t, st, r).Backup(t.Context(), nil, nil); err != nil || f.asking != -1 {
+		t.Errorf("the backup: %v, with the server busy %d times more", err, f.asking+1)
+	}
+	if run, _, err := st.LastRun(); err != nil || run.State != state.RunDone {
+		t.Errorf("the run is %+v, %v, want it done", run, err)
 	}
 }
 

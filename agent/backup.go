@@ -157,7 +157,7 @@ func (a *Agent) end(run state.Run, err error) {
 }
 
 func (a *Agent) backup(ctx context.Context, walk []string, by schedule.Asker, progress func(wire.Progress)) (*control.Result, error) {
-	if err := a.refreshProfile(ctx); err != nil {
+	if err := upload.InTurn(ctx, a.asking(progress), func() error { return a.refreshProfile(ctx) }); err != nil {
 		return nil, err
 	}
 	job, err := a.plan(walk)
@@ -233,11 +233,16 @@ func (a *Agent) prepare(ctx context.Context, commands hooks.Hooks, b hooks.Backu
 	if !commands.Precede(b) {
 		return nil
 	}
-	err := upload.Await(ctx, upload.Config{Client: a.client, Device: a.device.Load(), Progress: progress, Pause: a.pause, Now: a.cfg.Now, Log: a.cfg.Log})
+	err := upload.Await(ctx, a.asking(progress))
 	if err != nil {
 		return err
 	}
 	return commands.RunBefore(ctx, b, a.cfg.Log)
+}
+
+// asking is what a call needs that comes before a backup.
+func (a *Agent) asking(progress func(wire.Progress)) upload.Config {
+	return upload.Config{Client: a.client, Device: a.device.Load(), Progress: progress, Pause: a.pause, Now: a.cfg.Now, Log: a.cfg.Log}
 }
 
 // mindOthers lets all else on this computer come first where the profile wants

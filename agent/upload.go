@@ -23,7 +23,11 @@ const maxProblems = 500
 
 // send makes one backup of what the job says.
 func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*control.Result, error) {
-	kept, err := a.keep(ctx, j.folders)
+	var kept *keeping
+	err := upload.InTurn(ctx, a.asking(progress), func() (err error) {
+		kept, err = a.keep(ctx, j.folders)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -51,7 +51,7 @@ func (c *Client) Activate(ctx context.Context, in Activate) (Activated, error) {
 // Profile returns the settings in force, or ok false when they are still of
 // version have.
 func (c *Client) Profile(ctx context.Context, have int64) (p Profile, ok bool, err error) {
-	err = c.json(ctx, call{method: http.MethodGet, path: "profile", auth: deviceToken}, &p)
+	err = c.json(ctx, call{method: http.MethodGet, path: "profile", auth: deviceToken, inTurn: true}, &p)
 	return p, err == nil && p.Version != have, err
 }
 
@@ -84,8 +84,8 @@ func (c *Client) PutOutcome(ctx context.Context, number int64, in Outcome) error
 }
 
 // OpenSession opens the set's backup session, or finds the unfinished one. That
-// the server is busy (E1402) comes back at once, from this, Put and Commit: its
-// caller waits, for as long as Refusal.After says.
+// the server is busy (E1402) comes back at once, from this and every other call
+// of a backup: its caller waits, for as long as Refusal.After says.
 func (c *Client) OpenSession(ctx context.Context, setID string) (Session, error) {
 	var out Session
 	req := call{method: http.MethodPost, path: "sessions", auth: deviceToken, inTurn: true, in: OpenSession{SetID: setID}}
@@ -98,7 +98,7 @@ func (c *Client) Have(ctx context.Context, session string, ids []backup.ID) ([]b
 		return nil, nil
 	}
 	out := make([]bool, len(ids))
-	req := call{method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/have", auth: deviceToken, heavy: sends, body: idBody(nil, ids)}
+	req := call{method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/have", auth: deviceToken, inTurn: true, heavy: sends, body: idBody(nil, ids)}
 	err := c.do(ctx, req, func(_ *http.Response, body io.Reader) error {
 		answer := make([]byte, len(ids))
 		if _, err := io.ReadFull(body, answer); err != nil {

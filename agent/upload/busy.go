@@ -34,6 +34,19 @@ func (r *run) inTurn(ctx context.Context, call func() error) error {
 	return err
 }
 
+// InTurn makes a call that comes before a backup, and makes it again as long as
+// the server is busy.
+func InTurn(ctx context.Context, cfg Config, call func() error) error {
+	cfg.setDefaults()
+	return (&run{Config: cfg}).first(ctx, call)
+}
+
+// first is inTurn before there is any progress to tell but the wait.
+func (r *run) first(ctx context.Context, call func() error) error {
+	defer r.report(ctx, func() wire.Progress { return wire.Progress{Waits: r.waits()} })()
+	return r.inTurn(ctx, call)
+}
+
 // Await returns when the server lets a backup begin, or fails. Whoever has
 // something to do before a backup and after it calls it first, so that the
 // backup does not wait in between.

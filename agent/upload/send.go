@@ -279,7 +279,7 @@ func (s *sender) lacking(objects []backup.Object) ([]backup.Object, error) {
 		for i := range part {
 			ids[i] = part[i].Ref.ID
 		}
-		have, err := s.r.Client.Have(s.ctx, s.r.session.SessionID, ids)
+		have, err := s.r.have(s.ctx, ids)
 		if err != nil {
 			return nil, err
 		}

@@ -205,8 +205,7 @@ func (r *run) open(ctx context.Context) (err error) {
 
 // begin opens the session when the server lets this backup begin.
 func (r *run) begin(ctx context.Context) error {
-	defer r.report(ctx, func() wire.Progress { return wire.Progress{Waits: r.waits()} })()
-	return r.inTurn(ctx, func() (err error) {
+	return r.first(ctx, func() (err error) {
 		r.session, err = r.Client.OpenSession(ctx, r.Device.Set.String())
 		return err
 	})
@@ -337,8 +336,17 @@ func (r *run) held(ctx context.Context, id backup.ID) (bool, error) {
 	if r.remembered(id) {
 		return true, nil
 	}
-	has, err := r.Client.Have(ctx, r.session.SessionID, []backup.ID{id})
+	has, err := r.have(ctx, []backup.ID{id})
 	return err == nil && has[0], err
+}
+
+// have asks which objects the server has.
+func (r *run) have(ctx context.Context, ids []backup.ID) (has []bool, err error) {
+	err = r.inTurn(ctx, func() (err error) {
+		has, err = r.Client.Have(ctx, r.session.SessionID, ids)
+		return err
+	})
+	return has, err
 }
 
 // previous is the catalog to compare with, and when its making began.
