@@ -20,6 +20,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/wire"
 	"github.com/backstay/backstay/wire/wiretest"
 )
@@ -117,6 +118,26 @@ func (d *machine) checkCerts() {
 	}
 	if !bytes.Equal(device.Key[:], d.Signing.Public().(ed25519.PublicKey)) {
 		d.h.t.Error("the certificate is for another key")
+	}
+}
+
+// Whose quota a backup nearly fills is told with it, not with the next look at
+// all users.
+func TestBackupTellsOfQuota(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	box := h.mails()
+	alice := h.newUser("alice")
+	limit := int64(1200)
+	err := h.DB.Write(t.Context(), func(tx *db.Tx) error {
+		return accounts.SetQuota(t.Context(), tx, access.System("test"), alice.ID, &limit)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.activate("alice").backup("the content") // 1000 bytes, it says
+	if m := box.Wait("alice@example.org", mail.QuotaFilling); !strings.Contains(m.Subject, "83 %") {
+		t.Errorf("the subject is %q", m.Subject)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/wire"
 )
@@ -123,6 +124,9 @@ func (a *API) commit(w http.ResponseWriter, r *http.Request, by access.Caller) e
 	done, err := a.Vault.Commit(r.Context(), by, r.PathValue("session"), waiting, body)
 	if err != nil {
 		return err
+	}
+	if err := devices.WarnOfQuota(r.Context(), a.DB, a.Keys, by.User); err != nil {
+		a.Log.Error("telling of a quota failed", "user", string(by.User), "err", err)
 	}
 	return answer(w, http.StatusOK, done)
 }

@@ -89,12 +89,7 @@ func warnUsers(ctx context.Context, d *db.DB, ring *keys.Ring, org orgs.ID, afte
 			return err
 		}
 		for _, u := range list {
-			q := quotas[u.ID]
-			tell, err := note(ctx, tx, "users", string(u.ID), q)
-			if err == nil && tell {
-				err = warn(ctx, tx, ring, u, q)
-			}
-			if err != nil {
+			if err := warnUser(ctx, tx, ring, u, quotas[u.ID]); err != nil {
 				return err
 			}
 		}
@@ -103,14 +98,59 @@ func warnUsers(ctx context.Context, d *db.DB, ring *keys.Ring, org orgs.ID, afte
 	return next, err
 }
 
+// WarnOfQuota is WarnOfQuotas for one user, whose device has just backed up:
+// between two looks at all of them a quota can fill up.
+func WarnOfQuota(ctx context.Context, d *db.DB, ring *keys.Ring, user accounts.ID) error {
+	var u accounts.User
+	var q Quota
+	look := func(tx *db.Tx) (err error) {
+		if u, err = accounts.Find(ctx, tx, user); err == nil {
+			q, err = QuotaOf(ctx, tx, u)
+		}
+		return err
+	}
+	var before int64
+	err := d.Read(ctx, func(tx *db.Tx) (err error) {
+		if err = look(tx); err == nil {
+			before, err = noted(ctx, tx, "users", string(user))
+		}
+		return err
+	})
+	if now, _ := due(before, q.Percent()); err != nil || now == before {
+		return err
+	}
+	return d.Write(ctx, func(tx *db.Tx) error {
+		if err := look(tx); err != nil {
+			return err
+		}
+		return warnUser(ctx, tx, ring, u, q)
+	})
+}
+
+func warnUser(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User, q Quota) error {
+	tell, err := note(ctx, tx, "users", string(u.ID), q)
+	if err == nil && tell {
+		err = warn(ctx, tx, ring, u, q)
+	}
+	return err
+}
+
+// noted is of how many percent of a quota was told last.
+func noted(ctx context.Context, tx *db.Tx, table, id string) (percent int64, err error) {
+	if err = tx.QueryRow(ctx, "SELECT quota_noted FROM "+table+" WHERE id = $1", id).Scan(&percent); err != nil {
+		return 0, fmt.Errorf("reading what was told of a quota: %w", err)
+	}
+	return percent, nil
+}
+
 // note keeps what was told last, and says whether to tell now.
 func note(ctx context.Context, tx *db.Tx, table, id string, q Quota) (tell bool, err error) {
-	var noted int64
-	if err := tx.QueryRow(ctx, "SELECT quota_noted FROM "+table+" WHERE id = $1", id).Scan(&noted); err != nil {
-		return false, fmt.Errorf("reading what was told of a quota: %w", err)
+	before, err := noted(ctx, tx, table, id)
+	if err != nil {
+		return false, err
 	}
-	now, tell := due(noted, q.Percent())
-	if now == noted {
+	now, tell := due(before, q.Percent())
+	if now == before {
 		return false, nil
 	}
 	if _, err := tx.Exec(ctx, "UPDATE "+table+" SET quota_noted = $2 WHERE id = $1", id, now); err != nil {
