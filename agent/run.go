@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -60,25 +59,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	return failed
 }
 
-// pause waits, or returns false when ctx ends.
+// pause is wire.Pause in the agent's own time.
 func (a *Agent) pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d / time.Duration(a.cfg.pace))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
+	return wire.Pause(ctx, d/time.Duration(a.cfg.pace))
 }
 
-// after is time.After in the agent's own time.
+// after is time.After in it.
 func (a *Agent) after(d time.Duration) <-chan time.Time {
 	return time.After(d / time.Duration(a.cfg.pace))
 }
-
-// about is d, up to a fifth more or less.
-func about(d time.Duration) time.Duration { return d*4/5 + rand.N(d*2/5) }
 
 // beat sends heartbeats until ctx ends, oftener while a backup runs. One that is
 // on its way then ends with sending.
@@ -98,7 +87,7 @@ func (a *Agent) beat(ctx, sending context.Context) {
 			a.mu.Unlock()
 		}
 		var passed time.Duration
-		for wait := about(heartbeat); passed < wait; passed += runningHeartbeat {
+		for wait := wire.About(heartbeat); passed < wait; passed += runningHeartbeat {
 			if !a.pause(ctx, runningHeartbeat) {
 				return
 			}
@@ -131,7 +120,7 @@ func (a *Agent) poll(ctx context.Context) {
 				}
 				continue
 			}
-			d := about(wait)
+			d := wire.About(wait)
 			a.cfg.Log.Info("the server cannot be asked", "again_in", d, "err", err)
 			wait = min(2*wait, lastPause)
 			select {
@@ -208,15 +197,12 @@ func (a *Agent) keepSchedule(ctx context.Context) {
 		}
 		left = min(left, look)
 		before := a.now()
-		timer := time.NewTimer(left / time.Duration(a.cfg.pace))
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return
 		case <-a.wake:
-		case <-timer.C:
+		case <-a.after(left):
 		}
-		timer.Stop()
 		if now := a.now(); now.Sub(before) > left+look {
 			a.woke(now)
 		}

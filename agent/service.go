@@ -9,6 +9,7 @@ import (
 	"github.com/backstay/backstay/agent/osservice"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
 )
 
 // Kept is what the service of this computer does about a state folder: nil when
@@ -67,10 +68,8 @@ func GiveBack(getenv func(string) string, st *state.State) (adopted bool, err er
 		case errs.KindOf(err) != errs.Conflict:
 			return false, err
 		}
-		select { // it is just starting, or ending
-		case <-ctx.Done():
+		if !wire.Pause(ctx, 200*time.Millisecond) { // it is just starting, or ending
 			return false, osservice.ErrNoService
-		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }

@@ -64,14 +64,14 @@ func (a *Agent) rest(ctx context.Context, stopped time.Duration) bool {
 	case e == nil:
 		return ctx.Err() == nil
 	case e.Code != errs.DeviceDeactivated:
-		return a.whileStopped(ctx, about(stopped))
+		return a.whileStopped(ctx, wire.About(stopped))
 	case e.Args["state"] == "purged":
 		<-ctx.Done()
 		return false
 	case removed(e):
-		return a.whileStopped(ctx, about(removedPause))
+		return a.whileStopped(ctx, wire.About(removedPause))
 	}
-	return a.whileStopped(ctx, about(deactivatedPause))
+	return a.whileStopped(ctx, wire.About(deactivatedPause))
 }
 
 // whileStopped waits, but no longer than until another call was answered.

@@ -100,8 +100,8 @@ func (c *Client) do(ctx context.Context, req call, use func(r *http.Response, bo
 			return f.err
 		}
 		c.cfg.Log.Info("trying again", "call", req.path, "attempt", attempt+1, "pause", pause, "err", f.err)
-		if err := sleep(ctx, pause); err != nil {
-			return err
+		if !Pause(ctx, pause) {
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -128,17 +128,6 @@ func (c *Client) again(req call, f *failure, attempt int, passed time.Duration) 
 	pause = pause/2 + rand.N(pause/2)
 	pause = max(pause, f.after)
 	return pause, passed+pause <= patience
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
 }
 
 // lastingError marks a failure of our own that no other attempt would mend.

@@ -10,6 +10,7 @@ import (
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
 )
 
 // stead stands in for the service where this computer has none: the window runs
@@ -67,10 +68,7 @@ func (s *stead) run() {
 				s.window.cfg.Log.Error("the agent of this window ended", "err", err)
 			}
 			wait = pause(wait, beside)
-			select {
-			case <-ctx.Done():
-			case <-time.After(wait):
-			}
+			wire.Pause(ctx, wait)
 		}
 	}()
 }

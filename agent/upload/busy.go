@@ -75,15 +75,3 @@ func (r *run) waits() int64 {
 	left := time.UnixMicro(r.goesOn.Load()).Sub(r.Now())
 	return max(int64((left+time.Minute-1)/time.Minute), 1)
 }
-
-// pause waits, or returns false when ctx ends.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}

@@ -74,7 +74,7 @@ func (c *Config) setDefaults() {
 		c.PutBytes = 16 << 20
 	}
 	if c.Pause == nil {
-		c.Pause = pause
+		c.Pause = wire.Pause
 	}
 	if c.Now == nil {
 		c.Now = time.Now

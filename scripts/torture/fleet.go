@@ -64,9 +64,6 @@ const (
 	stoppedPause = 2 * time.Second
 )
 
-// about is d, up to a fifth more or less.
-func about(d time.Duration) time.Duration { return d*4/5 + rand.N(d*2/5) }
-
 func newFleet(s *server, w *world) *fleet {
 	f := &fleet{address: s.address, roots: &tls.Config{RootCAs: s.roots, ServerName: "127.0.0.1"}, store: w.Vault.StoreID(), expects: map[string]chan time.Time{}}
 	for i, d := range w.devices {
@@ -83,7 +80,7 @@ func (f *fleet) start(ctx context.Context, within time.Duration) {
 	for _, d := range f.devices {
 		f.wait.Go(func() {
 			wait := firstPause
-			for pause := rand.N(within); sleep(ctx, pause); pause = about(wait) {
+			for pause := rand.N(within); wire.Pause(ctx, pause); pause = wire.About(wait) {
 				if f.live(ctx, d) {
 					wait = firstPause
 				} else {
@@ -91,17 +88,6 @@ func (f *fleet) start(ctx context.Context, within time.Duration) {
 				}
 			}
 		})
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 
@@ -172,7 +158,7 @@ func (f *fleet) readmitted(ctx context.Context, d *device) error {
 		d.stopped, d.renew = false, time.Now().Add(tokenLife)
 		f.arrived(d)
 	case errors.As(err, &refused) && refused.status == http.StatusForbidden:
-		sleep(ctx, about(stoppedPause))
+		wire.Pause(ctx, wire.About(stoppedPause))
 		return nil
 	}
 	return err
@@ -270,7 +256,7 @@ func (f *fleet) noneWaits(ctx context.Context) error { return f.until(ctx, 0) }
 
 func (f *fleet) until(ctx context.Context, waiting int) error {
 	for last := time.Now().Add(10 * time.Minute); f.waiting.Load() != int64(waiting); {
-		if !sleep(ctx, 50*time.Millisecond) {
+		if !wire.Pause(ctx, 50*time.Millisecond) {
 			return ctx.Err()
 		}
 		if time.Now().After(last) {
@@ -309,11 +295,11 @@ func (f *fleet) ask(ctx context.Context, w *world, n int, d time.Duration) ([]ti
 			case <-ctx.Done():
 			}
 		})
-		if !sleep(ctx, d/time.Duration(n)) {
+		if !wire.Pause(ctx, d/time.Duration(n)) {
 			return nil, ctx.Err()
 		}
 	}
-	sleep(ctx, time.Until(end))
+	wire.Pause(ctx, time.Until(end))
 	all.Wait()
 	if len(latencies) < n {
 		return nil, errors.New("a request never came")
