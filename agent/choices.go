@@ -86,7 +86,7 @@ func chosen(s profile.Settings, c profile.Choices, now time.Time, change control
 // link puts a folder of this computer on the list: one of the profile's that was
 // left out, or one of the user's own.
 func link(s profile.Settings, c profile.Choices, path string) (profile.Choices, error) {
-	for _, f := range Listed(profile.Merge(s, c)) {
+	for _, f := range placed(profile.Merge(s, c)) {
 		switch {
 		case f.Here != path:
 		case f.Unlinked:
@@ -109,7 +109,7 @@ func link(s profile.Settings, c profile.Choices, path string) (profile.Choices, 
 // unlink takes a folder off the list, unless it has to be backed up.
 func unlink(s profile.Settings, c profile.Choices, path string) (profile.Choices, error) {
 	var inside string
-	for _, f := range Listed(profile.Merge(s, c)) {
+	for _, f := range placed(profile.Merge(s, c)) {
 		switch {
 		case f.Here != path && f.Path != path:
 			if f.Backed() && within(path, f.Here) {

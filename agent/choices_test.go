@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
@@ -248,5 +250,26 @@ func TestListed(t *testing.T) {
 	}
 	if got, want := backed(e), slices.Sorted(slices.Values([]string{docs, "/not/there", mine})); !slices.Equal(got, want) {
 		t.Errorf("backed up are %q, want %q", got, want)
+	}
+}
+
+// What keeps a folder out comes before what is wrong with it, and that before why
+// it stays.
+func TestRemark(t *testing.T) {
+	t.Parallel()
+	always := profile.Linked{Folder: profile.Folder{Mandatory: true}, Source: profile.FromProfile}
+	for want, f := range map[string]Folder{
+		"left out by you": {Linked: profile.Linked{Unlinked: true, Source: profile.FromProfile}, Denied: true},
+		"left out: ":      {Linked: profile.Linked{Source: profile.FromUser, Ignored: profile.NotAllowed}, Missing: true},
+		"no permission":   {Linked: always, Denied: true},
+		"not there now":   {Linked: always, Missing: true},
+		"always":          {Linked: always},
+	} {
+		if got := f.Remark(locale.For(locale.English)); !strings.Contains(got, want) {
+			t.Errorf("of %+v it is said %q, want %q", f, got, want)
+		}
+	}
+	if got := (Folder{Linked: profile.Linked{Source: profile.FromUser}}).Remark(locale.For(locale.English)); got != "" {
+		t.Errorf("of a folder that is backed up it is said %q", got)
 	}
 }

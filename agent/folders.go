@@ -11,6 +11,7 @@ import (
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/profile"
 )
 
@@ -85,8 +86,18 @@ type Folder struct {
 }
 
 // Listed are the folders of a device that this computer can have, also those
-// that are left out. Folders of other systems are not among them.
-func Listed(e profile.Effective) (list []Folder) {
+// that are left out. Folders of other systems are not among them. It looks into
+// each of them.
+func Listed(e profile.Effective) []Folder {
+	list := placed(e)
+	for i := range list {
+		list[i].Denied = denied(list[i].Here)
+	}
+	return list
+}
+
+// placed is Listed without a look into the folders.
+func placed(e profile.Effective) (list []Folder) {
 	for _, l := range e.Folders {
 		f := Folder{Linked: l, Here: l.Path}
 		if l.Source == profile.FromProfile {
@@ -101,10 +112,27 @@ func Listed(e profile.Effective) (list []Folder) {
 		}
 		_, err := os.Lstat(f.Here)
 		f.Missing = errors.Is(err, fs.ErrNotExist)
-		f.Denied = denied(f.Here)
 		list = append(list, f)
 	}
 	return list
+}
+
+// Remark is what there is to say of a folder beyond that it is backed up, "" for
+// nothing.
+func (f Folder) Remark(say *locale.Printer) string {
+	switch {
+	case !f.Backed() && f.Ignored != "":
+		return say.T("folders.state.ignored", "why", say.T("choices.ignored."+string(f.Ignored)))
+	case !f.Backed():
+		return say.T("folders.state.unlinked")
+	case f.Denied:
+		return say.T("folders.state.denied")
+	case f.Missing:
+		return say.T("folders.state.missing")
+	case f.Mandatory:
+		return say.T("folders.state.mandatory")
+	}
+	return ""
 }
 
 // denied reports whether this process may not list a folder. macOS refuses that
@@ -126,7 +154,7 @@ func denied(folder string) bool {
 // left out, unless it has to be: that it is missing then shows in the backup.
 func backed(e profile.Effective) []string {
 	folders := []string{}
-	for _, f := range Listed(e) {
+	for _, f := range placed(e) {
 		optional := f.Source == profile.FromProfile && !f.Mandatory
 		if f.Backed() && !(f.Missing && optional) {
 			folders = append(folders, f.Here)

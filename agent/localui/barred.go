@@ -5,7 +5,6 @@ import (
 	"runtime"
 
 	"github.com/backstay/backstay/agent"
-	"github.com/backstay/backstay/profile"
 )
 
 // barred are the folders to back up that the system does not let Backstay look
@@ -19,12 +18,12 @@ type barred struct {
 // fullDiskAccess is where macOS keeps who may read everything.
 const fullDiskAccess template.URL = "x-apple.systempreferences:com.apple.preference.security?Privacy_AllFiles"
 
-func barredIn(e profile.Effective) barred {
+func barredIn(listed []agent.Folder) barred {
 	b := barred{Hint: "window.barred.hint"}
 	if runtime.GOOS == "darwin" {
 		b.Hint, b.Open = "window.barred.hint.macos", fullDiskAccess
 	}
-	for _, f := range agent.Listed(e) {
+	for _, f := range listed {
 		if f.Backed() && f.Denied {
 			b.Folders = append(b.Folders, fromHome(f.Here))
 		}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/backstay/backstay/agent"
 	"github.com/backstay/backstay/agent/control"
-	"github.com/backstay/backstay/profile"
 )
 
 // sizes are what folders hold, counted on the side and kept while the window is
@@ -48,7 +47,7 @@ type folderRow struct {
 	agent.Folder
 	Shown string // the path, as from home
 	Token string // of the path, which may have any name
-	Why   string // it stays, or is left out
+	Why   string // what there is to say of it, as Remark has it
 	Size  agent.FolderSize
 }
 
@@ -62,26 +61,15 @@ type foldersPage struct {
 }
 
 func (w *Window) foldersPage(rw http.ResponseWriter, r *http.Request, p page, s agent.Standing) {
-	f := &foldersPage{page: p, MayAdd: s.Settings.Settings.UserMay.Folders, Home: homeFolder(), Barred: barredIn(s.Settings)}
-	say := p.Printer()
+	f := &foldersPage{page: p, MayAdd: s.Settings.Settings.UserMay.Folders, Home: homeFolder()}
 	w.mu.Lock()
 	counted, counting := slices.Clone(w.sizes.list), w.sizes.counting
 	w.mu.Unlock()
 	known := true
-	for _, l := range agent.Listed(s.Settings) {
-		row := folderRow{Folder: l, Shown: fromHome(l.Here), Token: token(l.Here)}
-		switch {
-		case l.Backed() && l.Denied:
-			row.Why = say.T("folders.state.denied")
-		case l.Ignored == profile.Mandatory, l.Mandatory:
-			row.Why = say.T("folders.state.mandatory")
-		case !l.Backed() && l.Ignored != "":
-			row.Why = say.T("folders.state.ignored", "why", say.T("choices.ignored."+string(l.Ignored)))
-		case !l.Backed():
-			row.Why = say.T("folders.state.unlinked")
-		case l.Missing:
-			row.Why = say.T("folders.state.missing")
-		}
+	listed := agent.Listed(s.Settings)
+	f.Barred = barredIn(listed)
+	for _, l := range listed {
+		row := folderRow{Folder: l, Shown: fromHome(l.Here), Token: token(l.Here), Why: l.Remark(p.Printer())}
 		i := slices.IndexFunc(counted, func(c agent.FolderSize) bool { return c.Path == l.Here })
 		if i >= 0 {
 			row.Size = counted[i]
@@ -168,7 +156,6 @@ type browsePage struct {
 	Folders     []place
 	Post        string // where the choice goes, below the base
 	Choose      string // key of the button's text
-	Fields      []place
 }
 
 // maxShown is how many folders of one folder are shown.

@@ -105,7 +105,7 @@ func (w *Window) showHome(rw http.ResponseWriter, r *http.Request, p page, s age
 		w.fail(rw, r, err)
 		return
 	}
-	h.Folders, h.Barred = len(folders), barredIn(s.Settings)
+	h.Folders, h.Barred = len(folders), barredIn(agent.Listed(s.Settings))
 	if may := s.Settings.Settings.UserMay; may.Pause {
 		for _, d := range []time.Duration{30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 24 * time.Hour} {
 			if d <= time.Duration(may.PauseMaxHours)*time.Hour {

@@ -89,7 +89,7 @@ func (w *Window) readyPage(rw http.ResponseWriter, r *http.Request) {
 	}
 	p := &readyPage{page: w.step(rw, r, "window.ready", 5, ""), Choice: made.Choice, Server: made.Server, Device: made.Device,
 		Known: made.known, Used: made.used, Quota: made.quota, After: w.after(r.Context()), Brings: made.Brings,
-		Barred: barredIn(agent.InForce(w.cfg.State))}
+		Barred: barredIn(agent.Listed(agent.InForce(w.cfg.State)))}
 	if made.Choice == wire.Add && made.Wanted != made.Device.Name {
 		p.Renamed = made.Wanted
 	}

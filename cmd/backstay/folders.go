@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -85,24 +86,7 @@ func (a *app) showFolders(e profile.Effective) error {
 	}
 	rows := make([][]string, len(listed))
 	for i, f := range listed {
-		rows[i] = []string{safe(f.Here), a.say.T("choices.from." + string(f.Source)), a.folderState(f)}
+		rows[i] = []string{safe(f.Here), a.say.T("choices.from." + string(f.Source)), cmp.Or(f.Remark(a.say), a.say.T("folders.state.backed"))}
 	}
 	return a.table([]string{a.say.T("cli.folders.head.folder"), a.say.T("cli.settings.head.source"), a.say.T("cli.folders.head.state")}, rows)
-}
-
-// folderState says whether a folder is backed up, and why it is or is not.
-func (a *app) folderState(f agent.Folder) string {
-	switch {
-	case !f.Backed() && f.Ignored != "":
-		return a.say.T("folders.state.ignored", "why", a.say.T("choices.ignored."+string(f.Ignored)))
-	case !f.Backed():
-		return a.say.T("folders.state.unlinked")
-	case f.Denied:
-		return a.say.T("folders.state.denied")
-	case f.Missing:
-		return a.say.T("folders.state.missing")
-	case f.Mandatory:
-		return a.say.T("folders.state.mandatory")
-	}
-	return a.say.T("folders.state.backed")
 }
