@@ -161,22 +161,30 @@ type browsePage struct {
 // maxShown is how many folders of one folder are shown.
 const maxShown = 1000
 
-// browsing reads a folder of the user's home. What lies elsewhere is typed.
-func (w *Window) browsing(r *http.Request, p page) (*browsePage, error) {
+// browse shows the folders of one of the user's home. What lies elsewhere is
+// typed.
+func (w *Window) browse(rw http.ResponseWriter, r *http.Request, b *browsePage) {
+	if err := b.read(untoken(r.FormValue("in"))); err != nil {
+		w.refuse(rw, r, b.Back, err)
+		return
+	}
+	w.site.Render(rw, r, http.StatusOK, "browse", b)
+}
+
+func (b *browsePage) read(path string) error {
 	home := homeFolder()
-	path := untoken(r.FormValue("in"))
 	if path == "" || path != home && !strings.HasPrefix(path, strings.TrimSuffix(home, "/")+string(filepath.Separator)) {
 		path = home
 	}
 	path, err := agent.FindFolder(filepath.Clean(path))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b := &browsePage{page: p, Path: fromHome(path), Token: token(path)}
+	b.Path, b.Token = fromHome(path), token(path)
 	if path != home {
 		b.Up = token(filepath.Dir(path))
 	}
@@ -185,16 +193,10 @@ func (w *Window) browsing(r *http.Request, p page) (*browsePage, error) {
 			b.Folders = append(b.Folders, place{e.Name(), token(filepath.Join(path, e.Name()))})
 		}
 	}
-	return b, nil
+	return nil
 }
 
 func (w *Window) chooseFolder(rw http.ResponseWriter, r *http.Request, p page, _ agent.Standing) {
-	b, err := w.browsing(r, p)
-	if err != nil {
-		w.refuse(rw, r, "/folders", err)
-		return
-	}
-	b.Title, b.Back = p.Printer().T("window.folders.add"), "/folders"
-	b.Post, b.Choose = "/folders/add", "window.browse.choose"
-	w.site.Render(rw, r, http.StatusOK, "browse", b)
+	p.Title, p.Back = p.Printer().T("window.folders.add"), "/folders"
+	w.browse(rw, r, &browsePage{page: p, Post: "/folders/add", Choose: "window.browse.choose"})
 }

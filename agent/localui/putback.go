@@ -112,14 +112,8 @@ func (w *Window) showTarget(rw http.ResponseWriter, r *http.Request, p page, typ
 
 // browseTarget shows folders to choose one of them as the place.
 func (w *Window) browseTarget(rw http.ResponseWriter, r *http.Request, p page, _ agent.Standing) {
-	b, err := w.browsing(r, p)
-	if err != nil {
-		w.refuse(rw, r, "/restore/to", err)
-		return
-	}
-	b.Title, b.Back = p.Printer().T("window.restore.to.browse"), "/restore/to"
-	b.Post, b.Choose = "/restore/folder", "window.restore.to.this"
-	w.site.Render(rw, r, http.StatusOK, "browse", b)
+	p.Title, p.Back = p.Printer().T("window.restore.to.browse"), "/restore/to"
+	w.browse(rw, r, &browsePage{page: p, Post: "/restore/folder", Choose: "window.restore.to.this"})
 }
 
 func (w *Window) takeTarget(rw http.ResponseWriter, r *http.Request, _ page, _ agent.Standing) {
