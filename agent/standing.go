@@ -114,14 +114,24 @@ func (s Standing) Removed() bool {
 	return e != nil && removed(e)
 }
 
+// Done is how many bytes of how many the running backup is through with; 0 where
+// nobody knows.
+func (s Standing) Done() (done, total int64) {
+	if s.Live == nil || s.Live.Progress == nil {
+		return 0, 0
+	}
+	p := s.Live.Progress
+	return max(p.Bytes, p.Sent), p.TotalBytes // a large file counts when it is done
+}
+
 // Left is how long the running backup still takes, as it goes; 0 while nobody
 // knows.
 func (s Standing) Left() time.Duration {
-	if s.Live == nil || s.Live.Progress == nil {
+	done, total := s.Done()
+	if total == 0 {
 		return 0
 	}
-	p := s.Live.Progress
-	return TimeLeft(s.Now.Sub(s.Live.Started), max(p.Bytes, p.Sent), p.TotalBytes) // a large file counts when it is done
+	return TimeLeft(s.Now.Sub(s.Live.Started), done, total)
 }
 
 // TimeLeft is how long something still takes of which done bytes took passed; 0

@@ -95,10 +95,7 @@ func (w *Window) showHome(rw http.ResponseWriter, r *http.Request, p page, s age
 		if s.Waits() > 0 {
 			h.Sign.Icon = "clock"
 		}
-		if s.Live != nil && s.Live.Progress != nil && s.Live.Progress.TotalBytes > 0 {
-			done := max(s.Live.Progress.Bytes, s.Live.Progress.Sent)
-			h.Share = min(1000, 1000*done/s.Live.Progress.TotalBytes)
-		}
+		h.Share = share(s.Done())
 	}
 	folders, err := agent.Folders(w.cfg.State)
 	if err != nil {
@@ -114,6 +111,14 @@ func (w *Window) showHome(rw http.ResponseWriter, r *http.Request, p page, s age
 		}
 	}
 	w.site.Render(rw, r, http.StatusOK, "home", h)
+}
+
+// share is how much is done, in thousandths; 0 while nobody knows of how much.
+func share(done, total int64) int64 {
+	if total <= 0 {
+		return 0
+	}
+	return min(1000, 1000*done/total)
 }
 
 // backUp has the agent back up now.
