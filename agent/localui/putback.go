@@ -51,10 +51,25 @@ func (w *Window) choose(rw http.ResponseWriter, r *http.Request, p page, s agent
 		return
 	}
 	c.back = back
-	w.reading.mu.Lock()
-	w.reading.picked = c
-	w.reading.mu.Unlock()
+	w.pick(func(p *picked) { *p = c })
 	w.to(rw, r, "/restore/to")
+}
+
+// pick changes what somebody wants back.
+func (w *Window) pick(change func(*picked)) {
+	w.reading.mu.Lock()
+	defer w.reading.mu.Unlock()
+	change(&w.reading.picked)
+}
+
+// picked returns what somebody wants back, and otherwise sends them to where the
+// choice begins.
+func (w *Window) picked(rw http.ResponseWriter, r *http.Request) (c picked, ok bool) {
+	w.pick(func(p *picked) { c = *p })
+	if c.from == nil {
+		w.to(rw, r, "/restore")
+	}
+	return c, c.from != nil
 }
 
 func pickedOf(ctx context.Context, p page, o *shown, tokens []string) (picked, error) {
@@ -89,11 +104,8 @@ func (w *Window) targetPage(rw http.ResponseWriter, r *http.Request, p page, _ a
 }
 
 func (w *Window) showTarget(rw http.ResponseWriter, r *http.Request, p page, typed string, err error) {
-	w.reading.mu.Lock()
-	c := w.reading.picked
-	w.reading.mu.Unlock()
-	if c.from == nil {
-		w.to(rw, r, "/restore")
+	c, ok := w.picked(rw, r)
+	if !ok {
 		return
 	}
 	p.Title, p.Back = p.Printer().T("window.restore.to"), c.back
@@ -117,19 +129,14 @@ func (w *Window) browseTarget(rw http.ResponseWriter, r *http.Request, p page, _
 }
 
 func (w *Window) takeTarget(rw http.ResponseWriter, r *http.Request, _ page, _ agent.Standing) {
-	w.reading.mu.Lock()
-	w.reading.picked.target = untoken(r.PostFormValue("token"))
-	w.reading.mu.Unlock()
+	w.pick(func(p *picked) { p.target = untoken(r.PostFormValue("token")) })
 	w.to(rw, r, "/restore/to")
 }
 
 // putBack begins to restore what was chosen.
 func (w *Window) putBack(rw http.ResponseWriter, r *http.Request, p page, _ agent.Standing) {
-	w.reading.mu.Lock()
-	c := w.reading.picked
-	w.reading.mu.Unlock()
-	if c.from == nil {
-		w.to(rw, r, "/restore")
+	c, ok := w.picked(rw, r)
+	if !ok {
 		return
 	}
 	target, folder := "", r.PostFormValue("folder")
@@ -146,9 +153,7 @@ func (w *Window) putBack(rw http.ResponseWriter, r *http.Request, p page, _ agen
 		w.refuse(rw, r, "/restore", err)
 		return
 	}
-	w.reading.mu.Lock()
-	w.reading.picked = picked{}
-	w.reading.mu.Unlock()
+	w.pick(func(p *picked) { *p = picked{} })
 	w.to(rw, r, "/restore")
 }
 
@@ -190,9 +195,11 @@ func (w *Window) begin(from *shown, wanted agent.Wanted) error {
 	m.job = j
 	go func() {
 		defer close(j.ended)
-		defer stop()
-		go j.count(ctx, from.Opened)
+		var counts sync.WaitGroup
+		counts.Go(func() { j.count(ctx, from.Opened) })
 		j.run(ctx, w, from.Opened)
+		stop()
+		counts.Wait()
 	}()
 	return nil
 }
@@ -249,12 +256,7 @@ type jobCard struct {
 }
 
 // Share is how much is done, in thousandths.
-func (c *jobCard) Share() int64 {
-	if c.Bytes == 0 {
-		return 0
-	}
-	return min(1000, 1000*c.Now.Bytes/c.Bytes)
-}
+func (c *jobCard) Share() int64 { return share(c.Now.Bytes, c.Bytes) }
 
 func (w *Window) jobCard(p page) *jobCard {
 	j := w.last()

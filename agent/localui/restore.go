@@ -155,16 +155,13 @@ type unlockPage struct {
 	Asked bool // for the code of a second factor; the password was right
 }
 
-// unlockFields are the fields that failures belong to.
-var unlockFields = map[string]string{"factor.code": "code", "error.E110": "password"}
-
 // showUnlock asks for the password before files are shown.
 func (w *Window) showUnlock(rw http.ResponseWriter, r *http.Request, p page, s agent.Standing, to string, err error) {
 	u := &unlockPage{page: p, To: to, User: s.Device.Username}
 	w.reading.mu.Lock()
 	u.Asked = w.reading.secret != ""
 	w.reading.mu.Unlock()
-	w.shows(rw, r, "unlock", &u.page, u, err, unlockFields)
+	w.shows(rw, r, "unlock", &u.page, u, err, map[string]string{"factor.code": "code", "error.E110": "password"})
 }
 
 // unlock opens the backups to the user of this device.
@@ -178,7 +175,7 @@ func (w *Window) unlock(rw http.ResponseWriter, r *http.Request, p page, s agent
 	m := &w.reading
 	m.mu.Lock()
 	password, code := r.PostFormValue("password"), agent.PlainCode(r.PostFormValue("code"))
-	if m.secret != "" && password == "" {
+	if password == "" {
 		password = m.secret
 	}
 	m.secret = ""

@@ -37,7 +37,7 @@ func restorePath(path string) string {
 	return "/restore"
 }
 
-// open opens a snapshot of the device, by its hash. ok is false while nobody has
+// openSnapshot opens a snapshot of the device, by its hash. ok is false while nobody has
 // proved to be the user.
 func (w *Window) openSnapshot(ctx context.Context, d *state.Device, hash string) (o *shown, ok bool, err error) {
 	c, user, err := w.who(d)
