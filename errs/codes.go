@@ -9,7 +9,7 @@ const (
 	CannotConnect       Code = "E1001"
 	UntrustedCert       Code = "E1002"
 	ProxyAuth           Code = "E1003"
-	ClockSkew           Code = "E1004" // n: minutes; seconds: the same more exactly, when it is known
+	ClockSkew           Code = "E1004" // n: minutes
 	ClientTooOld        Code = "E1005" // v: lowest version
 	AuthFailed          Code = "E1101"
 	AccountDisabled     Code = "E1102"
@@ -30,7 +30,7 @@ const (
 	NoFreeSeat          Code = "E1301" // reason, when it is another than that all are taken
 	BadSerial           Code = "E1302" // group: the wrong one, or n: characters it has
 	QuotaUsedUp         Code = "E1401" // q: the quota in bytes; of: user or org; room: bytes the snapshot may have
-	ServerBusy          Code = "E1402" // n: minutes
+	ServerBusy          Code = "E1402" // n: minutes; seconds: the same more exactly, when it is known
 	Quarantined         Code = "E1403"
 	LegalHold           Code = "E1404"
 	NotActivated        Code = "E1501"

@@ -140,7 +140,7 @@ func RetryAfter(err error) int {
 	case e.Code == TooManyAttempts:
 		return max(n, 1)
 	case e.Code == ServerBusy:
-		if seconds, ok := e.Args["seconds"].(int); ok {
+		if seconds, ok := e.Int("seconds"); ok {
 			return seconds
 		}
 		return 60 * max(n, 1)

@@ -14,6 +14,8 @@ func TestRetryAfter(t *testing.T) {
 	}{
 		{errs.Of(errs.TooManyAttempts, "n", 30), 30},
 		{errs.Of(errs.ServerBusy, "n", 2), 120},
+		{errs.Of(errs.ServerBusy, "n", 2, "seconds", 70), 70},
+		{errs.Of(errs.ServerBusy, "n", int64(2), "seconds", int64(70)), 70}, // as another process said it
 		{errs.New(errs.TooMany, "snapshot.flood", "n", 500), 3600},
 		{errs.New(errs.Unavailable, "read.busy"), 10},
 		{errs.New(errs.Forbidden, "device.waiting"), 60},
