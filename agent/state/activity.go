@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/errs"
@@ -51,6 +50,8 @@ const (
 	maxFaults      = 100
 )
 
+func activityFile(name string) string { return activityFolder + "/" + name + ".json" }
+
 // AddActivity remembers what was done, and forgets what was done long ago. Each
 // is a file of its own: any process may add one, without the lock.
 func (s *State) AddActivity(a Activity) error {
@@ -61,27 +62,21 @@ func (s *State) AddActivity(a Activity) error {
 	if err != nil {
 		return err
 	}
-	again := ""
+	var old []string
 	if len(names) > 0 {
 		if last, err := s.activity(names[0]); err == nil && a.repeats(last) {
-			again = names[0]
 			a.Started, a.Tries = last.Started, max(last.Tries, 1)+1
+			old = append(old, names[0])
 		}
 	}
 	a.Format, a.Problems = format, a.Problems[:min(len(a.Problems), maxFaults)]
 	name := a.Ended.UTC().Format("20060102T150405.000000000Z") + "-" + rand.Text()[:8]
-	if err := s.write(activityFolder+"/"+name+".json", a); err != nil {
+	if err := s.write(activityFile(name), a); err != nil {
 		return err
 	}
-	var old []string
-	if again != "" {
-		old = append(old, again)
-	}
-	if len(names) >= maxActivities {
-		old = append(old, names[maxActivities-1:]...)
-	}
+	old = append(old, names[min(len(names), maxActivities-1):]...)
 	for _, name := range old {
-		if err := os.Remove(s.path(activityFolder, name+".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(s.path(activityFile(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("writing the state: %w", err)
 		}
 	}
@@ -111,7 +106,7 @@ func (s *State) activities() ([]string, error) {
 }
 
 func (s *State) activity(name string) (a Activity, err error) {
-	_, err = s.read(activityFolder+"/"+name+".json", &a)
+	_, err = s.read(activityFile(name), &a)
 	a.ID = name
 	return a, err
 }
@@ -131,7 +126,7 @@ func (s *State) Activities(before string, n int) (list []Activity, more bool, er
 		if len(list) == n {
 			return list, true, nil
 		}
-		if a, err := s.activity(name); err == nil && !a.Ended.Equal(time.Time{}) {
+		if a, err := s.activity(name); err == nil && !a.Ended.IsZero() {
 			list = append(list, a)
 		}
 	}
