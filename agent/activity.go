@@ -60,7 +60,7 @@ func faultOf(p restore.Problem) state.Fault {
 func (a *Agent) noteBack(r *state.Restore) {
 	p := RestoreProgress(r)
 	x := state.Activity{Kind: state.ActivityRestore, Failed: p.Errors,
-		Run: state.Run{State: state.RunDone, Note: r.Note, Started: r.Began, Ended: r.Ended, Snapshot: r.Snapshot[:min(16, len(r.Snapshot))],
+		Run: state.Run{State: state.RunDone, Note: r.Note, Started: r.Began, Ended: r.Ended, Snapshot: r.Short(),
 			Files: p.Files, Bytes: p.Bytes}}
 	switch r.State {
 	case wire.RestoreCancelled:

@@ -42,6 +42,9 @@ type Restore struct {
 	Settled bool `json:"settled,omitempty"`
 }
 
+// Short is the snapshot as people know it, like backup.Hash.Short.
+func (r *Restore) Short() string { return r.Snapshot[:min(16, len(r.Snapshot))] }
+
 // PathMap says where a folder of another computer is on this one. Both are
 // bytes: a name need not be UTF-8.
 type PathMap struct {

@@ -240,7 +240,7 @@ type besideJSON struct {
 
 func besideOf(r *state.Restore) besideJSON {
 	p := agent.RestoreProgress(r)
-	return besideJSON{r.State, string(r.Code), r.Device, r.Snapshot[:min(16, len(r.Snapshot))], r.Began, r.Ended, p.Files, p.TotalFiles, p.Bytes, p.TotalBytes, p.Errors}
+	return besideJSON{r.State, string(r.Code), r.Device, r.Short(), r.Began, r.Ended, p.Files, p.TotalFiles, p.Bytes, p.TotalBytes, p.Errors}
 }
 
 // besideText tells how a restore beside the backups goes on.
