@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,8 +76,8 @@ func (v *View) Release() error {
 
 // Freeze makes a view of the roots, where the system has such a thing and this
 // process may use it: shadow copies on Windows, snapshots of APFS on macOS, both
-// with all rights only. Otherwise it is nil. What it makes it notes in a file
-// first, so that what a crash leaves is removed the next time.
+// with all rights only. Otherwise it is nil. What it makes it notes in a file,
+// so that what a crash leaves is removed the next time.
 func Freeze(ctx context.Context, roots []string, note string) (*View, error) {
 	left, err := os.ReadFile(note)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -97,7 +98,11 @@ func Freeze(ctx context.Context, roots []string, note string) (*View, error) {
 // noteDown remembers something that has to be undone.
 func (v *View) noteDown(made string) error {
 	v.made = append(v.made, made)
-	return durable.WriteFile(v.note, []byte(strings.Join(v.made, "\n")+"\n"), 0o600)
+	return writeNote(v.note, v.made)
+}
+
+func writeNote(note string, made []string) error {
+	return durable.WriteFile(note, []byte(strings.Join(made, "\n")+"\n"), 0o600)
 }
 
 // cleanUp undoes what was made, the last first, and keeps a note of what could not
@@ -108,13 +113,13 @@ func cleanUp(note string, made []string, undo func(string) error) error {
 	}
 	var left []string
 	var failed []error
-	for i := len(made) - 1; i >= 0; i-- {
-		if err := undo(made[i]); err != nil {
-			left, failed = append([]string{made[i]}, left...), append(failed, err)
+	for _, one := range slices.Backward(made) {
+		if err := undo(one); err != nil {
+			left, failed = slices.Insert(left, 0, one), append(failed, err)
 		}
 	}
 	if len(left) > 0 {
-		failed = append(failed, durable.WriteFile(note, []byte(strings.Join(left, "\n")+"\n"), 0o600))
+		failed = append(failed, writeNote(note, left))
 	} else if err := durable.Remove(note); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		failed = append(failed, err)
 	}

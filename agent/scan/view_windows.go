@@ -14,7 +14,7 @@ const separator = `\`
 
 // freeze makes one shadow copy of each volume.
 func (v *View) freeze(ctx context.Context, roots []string) error {
-	copies := map[string]string{} // where the copy of a volume is
+	copied := map[string]bool{}
 	for _, root := range roots {
 		volume, _, err := vss.SplitVolume(systemPath(root))
 		if err != nil {
@@ -23,15 +23,18 @@ func (v *View) freeze(ctx context.Context, roots []string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if copies[volume] == "" {
-			if copies[volume], err = v.shadow(volume); errors.Is(err, fs.ErrPermission) {
-				return nil
-			} else if err != nil {
-				return err
-			}
+		if copied[volume] {
+			continue
 		}
-		from := catalogPath(volume)
-		v.parts = append(v.parts, part{from: from, to: copies[volume]})
+		copied[volume] = true
+		to, err := v.shadow(volume)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		v.parts = append(v.parts, part{from: catalogPath(volume), to: to})
 	}
 	return nil
 }
