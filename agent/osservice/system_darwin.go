@@ -3,7 +3,6 @@ package osservice
 import (
 	"fmt"
 	"os/user"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -11,8 +10,7 @@ import (
 	"github.com/backstay/backstay/errs"
 )
 
-// Where the service keeps and opens what it needs.
-func usualState(func(string) string) string   { return "/var/lib/backstay" }
+// usualRuntime is where the service is asked.
 func usualRuntime(func(string) string) string { return "/var/run/backstay" }
 
 // onTheWay opens a folder to go through it.
@@ -39,14 +37,7 @@ func lookUp(id string) (account, error) {
 	if err != nil {
 		return a, fmt.Errorf("asking for the groups of %s: %w", a.name, err)
 	}
-	for _, text := range groups {
-		gid, err := strconv.ParseUint(text, 10, 32)
-		if err != nil {
-			return a, fmt.Errorf("reading the groups of %s: %w", a.name, err)
-		}
-		a.groups = append(a.groups, uint32(gid))
-	}
 	// The kernel takes sixteen; the others it asks the directory about by itself.
-	a.groups = a.groups[:min(len(a.groups), 16)]
-	return a, nil
+	err = a.enter(groups[:min(len(groups), 16)])
+	return a, err
 }

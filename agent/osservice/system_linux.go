@@ -8,7 +8,6 @@ import (
 	"net"
 	"os/exec"
 	"os/user"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -18,9 +17,7 @@ import (
 	"github.com/backstay/backstay/errs"
 )
 
-// Where the service keeps and opens what it needs, unless systemd names other
-// folders.
-func usualState(func(string) string) string   { return "/var/lib/backstay" }
+// usualRuntime is where the service is asked, unless systemd names another folder.
 func usualRuntime(func(string) string) string { return "/run/backstay" }
 
 // onTheWay opens a folder to go through it, readable or not.
@@ -44,14 +41,8 @@ func lookUp(id string) (account, error) {
 	if err != nil {
 		return a, fmt.Errorf("asking for the groups of %s: %w", a.name, err)
 	}
-	for _, word := range strings.Fields(string(out)) {
-		gid, err := strconv.ParseUint(word, 10, 32)
-		if err != nil {
-			return a, fmt.Errorf("reading the groups of %s: %w", a.name, err)
-		}
-		a.groups = append(a.groups, uint32(gid))
-	}
-	return a, nil
+	err = a.enter(strings.Fields(string(out)))
+	return a, err
 }
 
 func passwd(ctx context.Context, id string) (account, error) {

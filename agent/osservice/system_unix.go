@@ -18,6 +18,10 @@ import (
 	"github.com/backstay/backstay/errs"
 )
 
+// usualState is where the service keeps what it needs, unless systemd names
+// another folder.
+func usualState(func(string) string) string { return "/var/lib/backstay" }
+
 // underSystem runs the service: systemd and launchd start it and send SIGTERM,
 // like anybody else.
 func underSystem(ctx context.Context, cfg Config, run func(context.Context, Config) error) error {
@@ -31,6 +35,18 @@ func newAccount(id, gid, name, home string) (account, error) {
 		return account{}, fmt.Errorf("the account of user id %s has group %q and home %q", id, gid, home)
 	}
 	return account{id: id, uid: uint32(u), gid: uint32(g), name: name, home: filepath.Clean(home)}, nil
+}
+
+// enter puts an account into groups.
+func (a *account) enter(groups []string) error {
+	for _, id := range groups {
+		gid, err := strconv.ParseUint(id, 10, 32)
+		if err != nil {
+			return fmt.Errorf("reading the groups of %s: %w", a.name, err)
+		}
+		a.groups = append(a.groups, uint32(gid))
+	}
+	return nil
 }
 
 // makeClosed makes a folder that is root's alone, or refuses one that is not.
