@@ -10,8 +10,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// Root is whoever has all rights.
-const Root = systemSID
+const (
+	// Root is whoever has all rights.
+	Root = systemSID
+	// Administrators own what is Root's in the file system.
+	Administrators = administratorsSID
+)
 
 // Self is the user of this process.
 func Self() string {

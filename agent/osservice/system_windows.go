@@ -153,8 +153,6 @@ func checkFolder(a account, dir, own string) error {
 	return nil
 }
 
-const administrators = "S-1-5-32-544"
-
 // ownedBy refuses what is not a user's. What is the administrators' is the
 // system's.
 func ownedBy(path, id string) error {
@@ -166,7 +164,7 @@ func ownedBy(path, id string) error {
 	if err != nil {
 		return err
 	}
-	if owner := sid.String(); owner != id && (id != door.Root || owner != administrators) {
+	if owner := sid.String(); owner != id && (id != door.Root || owner != door.Administrators) {
 		return fmt.Errorf("%s belongs to %s", path, owner)
 	}
 	return nil
