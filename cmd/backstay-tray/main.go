@@ -42,7 +42,7 @@ func run(say *locale.Printer) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	t := &tray{say: say, dir: dir, program: filepath.Join(filepath.Dir(self), program), now: time.Now, clicked: make(chan click, 1), ended: make(chan error, 1)}
+	t := &tray{say: say, dir: dir, program: filepath.Join(filepath.Dir(self), program), now: time.Now, clicked: make(chan click, 1), ended: make(chan string, 1)}
 	systray.SetOnTapped(func() { t.click(open) })
 	systray.SetTitle("Backstay")
 	systray.Run(func() { go t.keep(ctx) }, nil)

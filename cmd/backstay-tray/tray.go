@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"os/exec"
 	"strings"
@@ -23,7 +24,6 @@ const every = 5 * time.Second
 type view struct {
 	text   string
 	tone   agent.Tone
-	active bool // this computer is a device
 	backUp bool // a backup can begin now
 	pause  bool // backups can be paused
 	paused bool
@@ -37,7 +37,7 @@ func see(say *locale.Printer, s agent.Standing, err error) view {
 	case err != nil:
 		return view{text: say.Error(err), tone: agent.Bad}
 	}
-	v := view{active: true, paused: s.Paused()}
+	v := view{paused: s.Paused()}
 	v.text, v.tone = s.Sentence(say)
 	v.backUp = !s.Running() && s.Stopped() == nil
 	v.pause = s.Settings.Settings.UserMay.Pause && s.Stopped() == nil
@@ -64,7 +64,7 @@ type tray struct {
 	status, problem, backUp, pause *systray.MenuItem
 
 	clicked chan click
-	ended   chan error // of what was started
+	ended   chan string // why what was started failed, "" when it did not
 	shown   view
 }
 
@@ -104,8 +104,8 @@ func (t *tray) keep(ctx context.Context) {
 			default:
 				t.start(string(c))
 			}
-		case err := <-t.ended:
-			t.tell(err)
+		case why := <-t.ended:
+			t.tell(why)
 		}
 	}
 }
@@ -165,29 +165,25 @@ func (t *tray) start(command string) {
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
-		t.tell(err)
+		t.tell(err.Error())
 		return
 	}
 	go func() {
-		err := cmd.Wait()
-		if line, _, _ := strings.Cut(strings.TrimSpace(said.String()), "\n"); err != nil && line != "" {
-			err = failure(line)
+		why := ""
+		if err := cmd.Wait(); err != nil {
+			line, _, _ := strings.Cut(strings.TrimSpace(said.String()), "\n")
+			why = cmp.Or(line, err.Error())
 		}
-		t.ended <- err
+		t.ended <- why
 	}()
 }
 
-// failure is what backstay said of why it failed.
-type failure string
-
-func (f failure) Error() string { return string(f) }
-
 // tell shows why what was asked for was not done, until something is.
-func (t *tray) tell(err error) {
-	if err == nil {
+func (t *tray) tell(why string) {
+	if why == "" {
 		t.problem.Hide()
 		return
 	}
-	t.problem.SetTitle(err.Error())
+	t.problem.SetTitle(why)
 	t.problem.Show()
 }

@@ -9,6 +9,7 @@ import (
 	"image"
 	_ "image/png"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,10 +44,10 @@ func TestSee(t *testing.T) {
 		err  error
 		want view
 	}{
-		"protected":    {agent.Standing{Run: done, Ran: true, Settings: inForce}, nil, view{tone: agent.Good, active: true, backUp: true, pause: true}},
-		"paused":       {agent.Standing{Run: done, Ran: true, Settings: paused}, nil, view{tone: agent.Good, active: true, backUp: true, pause: true, paused: true}},
-		"backing up":   {agent.Standing{Run: done, Ran: true, Settings: inForce, Live: &control.Live{Running: true}}, nil, view{tone: agent.Good, active: true, pause: true}},
-		"removed":      {agent.Standing{Run: done, Ran: true, Settings: inForce, Live: &control.Live{Failure: control.Fail(errs.Of(errs.DeviceDeactivated))}}, nil, view{tone: agent.Bad, active: true}},
+		"protected":    {agent.Standing{Run: done, Ran: true, Settings: inForce}, nil, view{tone: agent.Good, backUp: true, pause: true}},
+		"paused":       {agent.Standing{Run: done, Ran: true, Settings: paused}, nil, view{tone: agent.Good, backUp: true, pause: true, paused: true}},
+		"backing up":   {agent.Standing{Run: done, Ran: true, Settings: inForce, Live: &control.Live{Running: true}}, nil, view{tone: agent.Good, pause: true}},
+		"removed":      {agent.Standing{Run: done, Ran: true, Settings: inForce, Live: &control.Live{Failure: control.Fail(errs.Of(errs.DeviceDeactivated))}}, nil, view{tone: agent.Bad}},
 		"no device":    {agent.Standing{}, errs.Of(errs.NotActivated), view{tone: agent.Warn}},
 		"not readable": {agent.Standing{}, errors.New("no"), view{tone: agent.Bad}},
 	} {
@@ -256,20 +257,10 @@ func TestTray(t *testing.T) {
 	a.mu.Unlock()
 	s.until("it counts", says("Backing up: 3 of 7 files."))
 	if can, only := s.entries(); only["Back up now"] == 0 {
-		t.Errorf("a second backup could begin: %v", slices.Collect(keys(can)))
+		t.Errorf("a second backup could begin: %v", slices.Collect(maps.Keys(can)))
 	}
 	can, _ := s.entries()
 	conn.Object(s.name, menuPath).Call(menu+".Event", 0, can["Quit"], "clicked", dbus.MakeVariant(""), uint32(0))
-}
-
-func keys(m map[string]int32) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // start runs the tray beside a backstay that writes down what it is asked, and
