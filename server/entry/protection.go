@@ -7,11 +7,17 @@ import (
 	"github.com/backstay/backstay/web"
 )
 
+// waiting is how it looks that a device waits for its turn.
+var waiting = map[devices.Level]string{devices.Protected: "good", devices.AtRisk: "warn", devices.Never: "warn"}
+
 // Sign is the sentence about a device's protection, in the frame's language,
 // with its sign.
 func Sign(f web.Frame, d devices.Protection) web.Sign {
 	p := f.Printer()
 	if d.Running {
+		if d.Progress.Waits > 0 {
+			return web.Sign{Sign: waiting[d.Level], Icon: "clock", Text: p.N("cli.status.busy", d.Progress.Waits)}
+		}
 		if d.Progress.TotalFiles > 0 {
 			return web.Sign{Sign: "good", Icon: "refresh", Text: p.T("protection.running.files", "done", d.Progress.Files, "total", d.Progress.TotalFiles)}
 		}
