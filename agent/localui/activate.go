@@ -313,8 +313,14 @@ type codePage struct {
 
 func (w *Window) codePage(rw http.ResponseWriter, r *http.Request) { w.showCode(rw, r, nil) }
 
-// showCode asks for the code of a second factor.
+// showCode asks for the code of a second factor, for as long as a code is what is
+// missing: who is not let in at all begins again with the password.
 func (w *Window) showCode(rw http.ResponseWriter, r *http.Request, err error) {
+	if e := errs.Find(err); e != nil && slices.Contains(shutOut, e.Code) {
+		w.change(func(f *flow) { f.password, f.fresh, f.methods = "", "", nil })
+		w.showPassword(rw, r, err)
+		return
+	}
 	f, _, ok := w.reachedBy(rw, r)
 	if !ok {
 		return
@@ -325,8 +331,11 @@ func (w *Window) showCode(rw http.ResponseWriter, r *http.Request, err error) {
 	}
 	p := &codePage{page: w.step(rw, r, "entry.factor", 2, "/password")}
 	p.Hint = p.Printer().T("entry.factor.hint")
-	w.shows(rw, r, "code", &p.page, p, err, map[string]string{"factor.code": "code", "error.E110": "code"})
+	w.shows(rw, r, "code", &p.page, p, err, map[string]string{"factor.code": "code"})
 }
+
+// shutOut are the refusals that no code helps against.
+var shutOut = []errs.Code{errs.AuthFailed, errs.AccountDisabled, errs.AccountPreserved, errs.TooManyAttempts}
 
 func (w *Window) code(rw http.ResponseWriter, r *http.Request) {
 	code := agent.PlainCode(r.PostFormValue("code"))

@@ -104,6 +104,28 @@ func TestWindowSignsIn(t *testing.T) {
 		want(t, b, "the end", "Ready for Backup", "twin-two’s device")
 	})
 
+	t.Run("too many codes", func(t *testing.T) {
+		c := newClient(t, s)
+		b.Enter(c.window().link)
+		b.Arrive("/activate")
+		c.reaches(b, s.URL, s.Fingerprint, "twin-two", "/password")
+		b.Type(servertest.UserPassword)
+		b.Submit("\r")
+		for range 3 {
+			want(t, b, "the second factor", "One more proof that it is you.")
+			b.Type("000000")
+			b.Submit("\r")
+			b.Problems()
+		}
+		b.Type("000000")
+		b.Submit("\r")
+		refusedBy(t, b, 429)
+		want(t, b, "the sign-in is over", "Too many attempts. Try again in ", "E1104", "Recover lost password")
+		b.Shot(pictures, "window-too-many-codes")
+		b.Follow("p.aside a")
+		b.Arrive("/activate")
+	})
+
 	t.Run("waiting for an administrator", func(t *testing.T) {
 		c := newClient(t, s)
 		c.deploy()
