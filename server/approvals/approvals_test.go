@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -575,5 +576,22 @@ func TestList(t *testing.T) {
 	w.Move(approvals.Life)
 	if got, _ := list(w.bob, true); got != 0 {
 		t.Errorf("%d wait after their time", got)
+	}
+}
+
+// An act is said with its numbers as the language counts.
+func TestWords(t *testing.T) {
+	t.Parallel()
+	for lang, want := range map[locale.Lang][2]string{
+		locale.English: {"of 1 device (users: 1)", "of 1,234 devices (users: 1)"},
+		locale.French:  {"de 1 appareil (utilisateurs : 1)", "de 1 234 appareils (utilisateurs : 1)"},
+	} {
+		for i, n := range []float64{1, 1234} {
+			words := approvals.Approval{Kind: "reset", Summary: map[string]any{"name": "November", "n": n, "users": 1.0}}.Words(locale.For(lang))
+			words = strings.NewReplacer("\u00a0", " ", "\u202f", " ").Replace(words)
+			if !strings.HasSuffix(words, want[i]) {
+				t.Errorf("%v devices are %q, want %q", n, words, want[i])
+			}
+		}
 	}
 }

@@ -18,9 +18,6 @@ func (a Approval) Words(p *locale.Printer) string {
 	for name, value := range a.Summary {
 		args = append(args, name, said(p, value))
 	}
-	if n, counted := a.Summary["n"].(float64); counted {
-		return p.N("approval.act."+a.Kind, int64(n), args...)
-	}
 	return p.T("approval.act."+a.Kind, args...)
 }
 
@@ -29,7 +26,7 @@ func (a Approval) Words(p *locale.Printer) string {
 func said(p *locale.Printer, value any) any {
 	switch v := value.(type) {
 	case float64:
-		return p.Number(int64(v))
+		return int64(v)
 	case []any:
 		var names []string
 		for _, kind := range v {

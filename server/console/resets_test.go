@@ -70,7 +70,7 @@ func TestReset(t *testing.T) {
 	}
 
 	ask := admin.waiting()
-	second.get(ask).want(t, http.StatusOK, "revoke the credentials of 2 devices of 2 users", at)
+	second.get(ask).want(t, http.StatusOK, "revoke the credentials of 2 devices (users: 2)", at)
 	second.done(second.post(ask+"/approve"), "Approved and carried out.")
 	admin.becomes(at, "Revoked, waiting for devices").want(t, http.StatusOK, "0 of 2 back", "2 not back yet", "LAPTOP")
 	if got := w.device(laptop.DeviceID); got.State != devices.Deactivated || got.ResetAt.IsZero() {
