@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -273,7 +272,7 @@ func (page *tokenPage) describe(t deploy.Token) {
 	if !t.LastUsedAt.IsZero() {
 		used = p.Time(t.LastUsedAt.In(page.Zone()), page.Now())
 	}
-	page.Figures = []count{{Icon: "devices", Text: p.T("deploy.uses"), Value: page.Token.Limit()}, {Icon: "clock", Text: p.T("deploy.last_used"), Value: used},
+	page.Figures = []count{{Icon: "devices", Text: p.T("deploy.uses"), Value: page.Token.Limit(p)}, {Icon: "clock", Text: p.T("deploy.last_used"), Value: used},
 		{Icon: "ban", Text: p.T("deploy.failures"), Value: p.Number(t.Failures)}, {Icon: "hourglass", Text: p.T("deploy.expires"), Value: ends}}
 	if t.Failures > 0 {
 		page.Figures[2].Href = deployment + "/knocking"
@@ -500,9 +499,9 @@ func whyNot(f web.Frame, code string) string {
 }
 
 // Limit is said of a token's uses.
-func (t tokenItem) Limit() string {
+func (t tokenItem) Limit(p *locale.Printer) string {
 	if t.MaxUses == 0 {
-		return strconv.FormatInt(t.Uses, 10)
+		return p.Number(t.Uses)
 	}
-	return strconv.FormatInt(t.Uses, 10) + " / " + strconv.FormatInt(t.MaxUses, 10)
+	return p.Number(t.Uses) + " / " + p.Number(t.MaxUses)
 }

@@ -87,8 +87,13 @@ func (c *console) showMapping(w http.ResponseWriter, r *http.Request, v *visit, 
 	for _, t := range []string{deploy.ByUUID, deploy.BySerial, deploy.ByHostname} {
 		page.Types = append(page.Types, option{t, p.T("deploy.map.type." + t)})
 	}
-	page.Restores = []option{{"", p.T("deploy.map.restore.none")}, {"DATA", p.T("deploy.map.restore.data")}, {"SYSTEM", p.T("deploy.map.restore.system")}, {"ALL", p.T("deploy.map.restore.all")}}
+	page.Restores = restoreOptions(p)
 	c.site.Render(w, r, status, "deploy-mapping", page)
+}
+
+// restoreOptions are what a row of the map may bring back, in words.
+func restoreOptions(p *locale.Printer) []option {
+	return []option{{"", p.T("deploy.map.restore.none")}, {"DATA", p.T("deploy.map.restore.data")}, {"SYSTEM", p.T("deploy.map.restore.system")}, {"ALL", p.T("deploy.map.restore.all")}}
 }
 
 func (c *console) saveMapping(w http.ResponseWriter, r *http.Request, v *visit) {
@@ -124,6 +129,7 @@ func (c *console) showMap(w http.ResponseWriter, r *http.Request, v *visit, stat
 		c.fail(w, r, v.caller, failure)
 		return
 	}
+	page.Restores = restoreOptions(page.Printer())
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
 		page.Rows, page.Total, err = deploy.Mappings(r.Context(), tx, v.caller, v.org(), mapShown)
 		return err

@@ -125,9 +125,10 @@ type rolloutPage struct {
 
 type mapPage struct {
 	deployFrame
-	Form  web.Form
-	Rows  []deploy.Mapping
-	Total int64
+	Form     web.Form
+	Rows     []deploy.Mapping
+	Total    int64
+	Restores []option // what a row may bring back
 }
 
 // mappingPage is one row of the map.

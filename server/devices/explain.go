@@ -120,8 +120,7 @@ func explainComplete(d Device, e profile.Effective, now time.Time) Line {
 	if d.CompleteAt.IsZero() {
 		return Line{Name: "complete", Key: "why.complete.none", Fix: FixBackup}
 	}
-	age, lasts := now.Sub(d.CompleteAt), e.ProtectedFor(now)
-	l := Line{Name: "complete", OK: e.Protects(d.CompleteAt, now), Key: "why.complete.good", Args: []any{"time", age, "lasts", lasts}}
+	l := Line{Name: "complete", OK: e.Protects(d.CompleteAt, now), Key: "why.complete.good", Args: []any{"at", d.CompleteAt, "lasts", e.ProtectedFor(now)}}
 	if !l.OK {
 		l.Key, l.Fix = "why.complete.old", FixBackup
 	}
