@@ -42,6 +42,7 @@ type Choice struct {
 	Name         string // the computer's own when empty
 	Rename       bool   // to a name with a number, when it is taken
 	KeepUnlinked bool   // folders that the user took off stay off, as far as the profile lets them
+	Overflows    bool   // they stay off, since they would not fit into the quota
 
 	// Restore is what comes back of the files of a device that is replaced,
 	// wire.RestoreFiles or wire.RestoreNothing; Maps say where, beside what goes
@@ -198,7 +199,7 @@ func Finish(ctx context.Context, st *state.State, client *wire.Client, choice Ch
 	}
 	signing := ed25519.NewKeyFromSeed(p.SigningSeed)
 	finish := wire.FinishActivation{Activation: p.Begun.Activation, Choice: choice.Choice, DeviceID: choice.DeviceID, Name: choice.Name,
-		RenameIfTaken: choice.Rename, KeepUnlinked: choice.KeepUnlinked, Restore: choice.Restore}
+		RenameIfTaken: choice.Rename, KeepUnlinked: choice.KeepUnlinked, Overflows: choice.Overflows, Restore: choice.Restore}
 	p.Choice, p.Maps = &finish, choice.Maps
 	if err := st.SetPending(p); err != nil {
 		return nil, err

@@ -153,7 +153,7 @@ func Deploy(ctx context.Context, st *state.State, client *wire.Client, in Activa
 	}
 	// What was chosen is not begun again while it waits.
 	if p != nil && p.Choice != nil && p.Root == rootOf(in.Token) && p.Root != "" && p.Server == in.Server {
-		d, err := Finish(ctx, st, client, Choice{Choice: p.Choice.Choice, DeviceID: p.Choice.DeviceID, Rename: p.Choice.RenameIfTaken})
+		d, err := Finish(ctx, st, client, Choice{Choice: p.Choice.Choice, DeviceID: p.Choice.DeviceID, Rename: p.Choice.RenameIfTaken, Overflows: p.Choice.Overflows})
 		if errs.KindOf(err) != errs.Gone {
 			return d, err
 		}
@@ -164,7 +164,11 @@ func Deploy(ctx context.Context, st *state.State, client *wire.Client, in Activa
 	}
 	choice := Choice{Choice: wire.Add, Rename: true}
 	if offer.Suggest == wire.Reactivate && offer.Match != nil {
-		choice = Choice{Choice: wire.Reactivate, DeviceID: offer.Match.DeviceID}
+		p, err := PreviewChoice(ctx, st, client, wire.Reactivate, offer.Match.DeviceID)
+		if err != nil {
+			return nil, err
+		}
+		choice = Choice{Choice: wire.Reactivate, DeviceID: offer.Match.DeviceID, Overflows: p.Overflows}
 	}
 	return Finish(ctx, st, client, choice)
 }

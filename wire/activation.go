@@ -186,6 +186,7 @@ type FinishActivation struct {
 	Name          string `json:"name,omitempty"`
 	RenameIfTaken bool   `json:"rename_if_taken,omitempty"`
 	KeepUnlinked  bool   `json:"keep_unlinked,omitempty"` // when the profile leaves it to the user
+	Overflows     bool   `json:"overflows,omitempty"`     // what Reactivate brings back would not fit into the quota: it stays off
 	Restore       string `json:"restore,omitempty"`       // RestoreFiles or RestoreNothing, of Replace
 	EnrolmentKey  []byte `json:"enrolment_key"`           // X-Wing, for this call only
 	Signature     []byte `json:"signature"`               // SignFinish

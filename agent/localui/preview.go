@@ -100,7 +100,8 @@ func (w *Window) showPreview(rw http.ResponseWriter, r *http.Request, err error)
 
 // preview does what was shown.
 func (w *Window) preview(rw http.ResponseWriter, r *http.Request) {
-	choice := agent.Choice{Choice: r.FormValue("choice"), DeviceID: r.FormValue("device"), KeepUnlinked: r.PostFormValue("keep") != ""}
+	choice := agent.Choice{Choice: r.FormValue("choice"), DeviceID: r.FormValue("device"), KeepUnlinked: r.PostFormValue("keep") != "",
+		Overflows: r.PostFormValue("overflows") != ""}
 	if choice.Choice == wire.Replace && r.PostFormValue("restore") == wire.RestoreFiles {
 		var err error
 		if choice.Maps, err = places(r); err != nil {
@@ -146,5 +147,5 @@ func (w *Window) waiting(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	was := pending.Choice
-	w.ends(rw, r, agent.Choice{Choice: was.Choice, DeviceID: was.DeviceID, Name: was.Name, Rename: was.RenameIfTaken, KeepUnlinked: was.KeepUnlinked, Restore: was.Restore, Maps: pending.Maps}, w.showWaiting)
+	w.ends(rw, r, agent.Choice{Choice: was.Choice, DeviceID: was.DeviceID, Name: was.Name, Rename: was.RenameIfTaken, KeepUnlinked: was.KeepUnlinked, Overflows: was.Overflows, Restore: was.Restore, Maps: pending.Maps}, w.showWaiting)
 }

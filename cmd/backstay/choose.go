@@ -155,7 +155,7 @@ func (a *app) previewChoice(ctx context.Context, st *state.State, client *wire.C
 	if err != nil {
 		return err
 	}
-	choice.KeepUnlinked = in.keepUnlinked || p.Overflows
+	choice.KeepUnlinked, choice.Overflows = in.keepUnlinked, p.Overflows
 	if choice.Choice == wire.Replace && in.restore == sayFiles {
 		choice.Restore, choice.Maps = wire.RestoreFiles, in.places
 	}

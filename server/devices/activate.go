@@ -39,6 +39,10 @@ type Activation struct {
 	waits    bool // for an administrator
 	replaces ID   // the device that this one is to succeed
 	brings   bool // what the computer had that it replaces
+
+	// Of a device that is activated again: the user wants the folders that were
+	// taken off to stay off; they would not fit into the quota.
+	keeps, overflows bool
 }
 
 // Activated is a device and what it needs to write.
@@ -84,7 +88,7 @@ func Activate(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 		if err != nil {
 			return Activated{}, err
 		}
-		return takeOver(ctx, tx, by, ring, u, d, a, wire.Reactivate, false, false)
+		return takeOver(ctx, tx, by, ring, u, d, a, wire.Reactivate, false)
 	}
 	return add(ctx, tx, by, ring, u, a, false)
 }
@@ -102,7 +106,7 @@ func add(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u ac
 		return Activated{}, err
 	}
 	if taken && !ordered && p.Settings.SameName == profile.SameReplace && replaceable(other) {
-		return takeOver(ctx, tx, by, ring, u, other, a, wire.Replace, false, false)
+		return takeOver(ctx, tx, by, ring, u, other, a, wire.Replace, false)
 	}
 	if err := offered(ctx, tx, a.System, a.Hardware.OS); err != nil {
 		return Activated{}, err

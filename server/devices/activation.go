@@ -412,7 +412,8 @@ func Finish(ctx context.Context, tx *db.Tx, from access.Caller, ring *keys.Ring,
 		return Activated{}, errs.New(errs.Forbidden, "device.proof.wrong")
 	}
 	c := Activation{RequestID: a.requestID, Name: in.Name, RenameIfTaken: in.RenameIfTaken, Hardware: a.hardware, ClientVersion: a.version,
-		System: a.system, SigningKey: a.signingKey, EnrolmentKey: in.EnrolmentKey, brings: in.Restore == wire.RestoreFiles}
+		System: a.system, SigningKey: a.signingKey, EnrolmentKey: in.EnrolmentKey, brings: in.Restore == wire.RestoreFiles,
+		keeps: in.KeepUnlinked, overflows: in.Overflows}
 	if c.Name == "" {
 		c.Name = HostName(a.hardware)
 	}
@@ -473,7 +474,7 @@ func (a activation) finish(ctx context.Context, tx *db.Tx, by access.Caller, rin
 	if err != nil {
 		return Activated{}, err
 	}
-	return takeOver(ctx, tx, by, ring, u, d, c, in.Choice, in.KeepUnlinked, in.Name != "")
+	return takeOver(ctx, tx, by, ring, u, d, c, in.Choice, in.Name != "")
 }
 
 // first refuses another device than the user's first where only that may come.

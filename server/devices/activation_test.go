@@ -13,9 +13,11 @@ import (
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/profile"
+	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -175,20 +177,24 @@ func TestReactivate(t *testing.T) {
 func TestReactivationChanges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.Made(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
 	chosen := profile.Choices{IntervalMinutes: 30, UpKbps: 500, CPU: profile.CPUNormal, Unlinked: []string{"~/Music", "~/Documents"}, Folders: []string{"/srv/own"}}
 	for _, c := range []struct {
 		name       string
 		policy     profile.KeepUnlinked
 		quota      int64
 		keep       bool
+		overflows  bool
 		returning  []string
 		stillTaken []string
 	}{
-		{"by default", profile.KeepNo, 0, true, []string{"~/Music"}, nil},
-		{"when the quota would not do", profile.KeepNo, 1 << 30, true, []string{"~/Music"}, []string{"~/Music", "~/Documents"}},
-		{"asked, and kept", profile.KeepAsk, 0, true, []string{"~/Music"}, []string{"~/Music", "~/Documents"}},
-		{"asked, and not kept", profile.KeepAsk, 0, false, []string{"~/Music"}, nil},
-		{"kept by policy", profile.KeepYes, 0, false, []string{}, []string{"~/Music", "~/Documents"}},
+		{"by default", profile.KeepNo, 0, true, true, []string{"~/Music"}, nil},
+		{"when the quota would not do", profile.KeepNo, 1 << 30, false, true, []string{"~/Music"}, []string{"~/Music", "~/Documents"}},
+		{"with room for them", profile.KeepNo, 1 << 30, true, false, []string{"~/Music"}, nil},
+		{"asked, when the quota would not do", profile.KeepAsk, 1 << 30, false, true, []string{"~/Music"}, []string{"~/Music", "~/Documents"}},
+		{"asked, and kept", profile.KeepAsk, 0, true, false, []string{"~/Music"}, []string{"~/Music", "~/Documents"}},
+		{"asked, and not kept", profile.KeepAsk, 0, false, false, []string{"~/Music"}, nil},
+		{"kept by policy", profile.KeepYes, 0, false, false, []string{}, []string{"~/Music", "~/Documents"}},
 	} {
 		w.settings(func(s *profile.Settings) {
 			s.Folders = []profile.Folder{{Path: "~/Music"}, {Path: "~/Documents", Mandatory: true}}
@@ -209,13 +215,19 @@ func TestReactivationChanges(t *testing.T) {
 		if w.find(first.ID).Choices.UpKbps != 500 {
 			t.Errorf("%s: the preview did something", c.name)
 		}
-		done, err := w.finish(next, wire.FinishActivation{Activation: a.Activation, Choice: wire.Reactivate, DeviceID: string(first.ID), KeepUnlinked: c.keep})
+		done, err := w.finish(next, wire.FinishActivation{Activation: a.Activation, Choice: wire.Reactivate, DeviceID: string(first.ID), KeepUnlinked: c.keep, Overflows: c.overflows})
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := done.Device.Choices
 		if got.IntervalMinutes != 0 || got.UpKbps != 0 || got.CPU != "" || !slices.Equal(got.Unlinked, c.stillTaken) || !slices.Equal(got.Folders, chosen.Folders) {
 			t.Errorf("%s: the choices are %+v", c.name, got)
+		}
+		told := slices.ContainsFunc(w.Mails(), func(m mail.Mail) bool {
+			return m.Template == mail.QuotaLeftOff && m.To == "boss@example.org" && m.Values["device"] == c.name && m.Values["folders"] == "1"
+		})
+		if told != (c.overflows && c.quota > 0) {
+			t.Errorf("%s: that it stays off for the quota is told: %v", c.name, told)
 		}
 	}
 }

@@ -160,7 +160,7 @@ func note(ctx context.Context, tx *db.Tx, table, id string, q Quota) (tell bool,
 }
 
 func warn(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User, q Quota) error {
-	about := func(say *locale.Printer) mail.Mail {
+	return tellOf(ctx, tx, ring, u, func(say *locale.Printer) mail.Mail {
 		m := mail.Mail{Template: mail.QuotaFilling, Values: values(say, q, "username", u.Username)}
 		if q.Percent() >= 100 {
 			m.Template = mail.QuotaUsedUp
@@ -168,7 +168,11 @@ func warn(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User, q Qu
 			delete(m.Values, "percent")
 		}
 		return m
-	}
+	})
+}
+
+// tellOf mails what is about a user to them and to their administrators.
+func tellOf(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User, about func(*locale.Printer) mail.Mail) error {
 	if u.Email != "" {
 		lang, _ := locale.Parse(u.Language)
 		m := about(locale.For(lang))

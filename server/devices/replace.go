@@ -8,12 +8,14 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/wire"
@@ -29,12 +31,12 @@ const (
 // takeOver makes a computer the device d: the one it was, or one that it
 // replaces. The device keeps its id, its set and its name, unless that is the
 // old computer's; the key of before is of no more use, from this transaction on.
-func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, d Device, c Activation, choice string, keep, named bool) (Activated, error) {
+func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, d Device, c Activation, choice string, named bool) (Activated, error) {
 	p, err := profiles.Of(ctx, tx, u)
 	if err != nil {
 		return Activated{}, err
 	}
-	old, why := d, wasReactivated
+	old, why, off := d, wasReactivated, 0
 	if choice == wire.Replace {
 		why = wasReplaced
 		if d.Name, err = replacedName(ctx, tx, d, c, named); err != nil {
@@ -47,16 +49,18 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 			d.RootEpoch++ // what its first backup lacks, nobody has deleted
 		}
 	} else if d.Choices != nil {
-		q, err := QuotasOf(ctx, tx, u)
-		if err != nil {
+		if off, err = leftOff(ctx, tx, ring, u, p.Settings, d, c.overflows); err != nil {
 			return Activated{}, err
 		}
-		_, bounded := q.Left()
-		kept := d.Choices.Reactivated(keepUnlinked(p.Settings, keep, bounded))
+		kept := d.Choices.Reactivated(off > 0 || keepUnlinked(p.Settings, c.keeps))
 		d.Choices = &kept
 	}
-	err = audit.Check(ctx, tx, by, access.Activate, d.Org, d.User, object(d.ID), audit.Note("choice", choice), audit.Change("name", old.Name, d.Name),
-		audit.Change("hostname", old.Hardware.Hostname, c.Hardware.Hostname), audit.Change("state", old.State, Active))
+	details := []audit.Detail{audit.Note("choice", choice), audit.Change("name", old.Name, d.Name),
+		audit.Change("hostname", old.Hardware.Hostname, c.Hardware.Hostname), audit.Change("state", old.State, Active)}
+	if off > 0 {
+		details = append(details, audit.Note("left_off", strconv.Itoa(off)))
+	}
+	err = audit.Check(ctx, tx, by, access.Activate, d.Org, d.User, object(d.ID), details...)
 	if err != nil {
 		return Activated{}, err
 	}
@@ -137,16 +141,30 @@ func carried(s profile.Settings, d Device) *profile.Choices {
 }
 
 // keepUnlinked says whether folders that the user took off stay off: as the
-// profile has it, or the user, where it leaves that to them. With a quota only
-// the computer knows whether they would fit, and says so by keeping them off.
-func keepUnlinked(s profile.Settings, asked, bounded bool) bool {
-	switch s.ReactivateKeepUnlinked {
-	case profile.KeepYes:
-		return true
-	case profile.KeepAsk:
-		return asked
+// profile has it, or the user, where it leaves that to them.
+func keepUnlinked(s profile.Settings, asked bool) bool {
+	return s.ReactivateKeepUnlinked == profile.KeepYes || s.ReactivateKeepUnlinked == profile.KeepAsk && asked
+}
+
+// leftOff is how many folders that would come back to a device stay off since
+// they do not fit into the quota: only the computer knows that. The user and the
+// administrators are told, so that somebody gives them room.
+func leftOff(ctx context.Context, tx *db.Tx, ring *keys.Ring, u accounts.User, s profile.Settings, d Device, overflows bool) (int, error) {
+	folders, _ := changes(s, d)
+	if !overflows || len(folders) == 0 {
+		return 0, nil
 	}
-	return asked && bounded
+	q, err := QuotasOf(ctx, tx, u)
+	if err != nil {
+		return 0, err
+	}
+	if _, bounded := q.Left(); !bounded {
+		return 0, nil
+	}
+	return len(folders), tellOf(ctx, tx, ring, u, func(*locale.Printer) mail.Mail {
+		return mail.Mail{Template: mail.QuotaLeftOff, Values: map[string]string{
+			"username": u.Username, "device": d.Name, "folders": strconv.Itoa(len(folders))}}
+	})
 }
 
 // changes are what reactivating a device changes: the folders that come back,

@@ -62,6 +62,8 @@ func told(p *locale.Printer, row audit.Row) (icon, text string) {
 		return "ban", p.T("audit.action." + string(row.Action))
 	case row.Action == access.Activate && after["choice"] == "replace":
 		return say("refresh", "replaced", "before", seen(before["hostname"]), "after", seen(after["hostname"]))
+	case row.Action == access.Activate && after["left_off"] != "":
+		return say("plug", "left_off", "host", seen(after["hostname"]), "n", after["left_off"])
 	case row.Action == access.Activate && after["choice"] == "reactivate":
 		return say("plug", "reactivated", "host", seen(after["hostname"]))
 	case row.Action == access.Activate:

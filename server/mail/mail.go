@@ -135,6 +135,7 @@ const (
 	InactiveExpiring    Template = "inactive_expiring"     // devices (list), days, [org, link]
 	QuotaFilling        Template = "quota_filling"         // username, percent, used, limit
 	QuotaUsedUp         Template = "quota_used_up"         // username, limit
+	QuotaLeftOff        Template = "quota_left_off"        // username, device, folders
 	OrgQuotaFilling     Template = "org_quota_filling"     // org, percent, used, limit
 	LicenceOver         Template = "licence_over"          // licence, seats, taken, until, [org, link]
 	LicenceExpiring     Template = "licence_expiring"      // licence, at, days, [org, link]
@@ -167,6 +168,7 @@ var templates = map[Template]values{
 	InactiveExpiring:    {[]string{"devices", "days"}, []string{"org", "link"}},
 	QuotaFilling:        {[]string{"username", "percent", "used", "limit"}, nil},
 	QuotaUsedUp:         {[]string{"username", "limit"}, nil},
+	QuotaLeftOff:        {[]string{"username", "device", "folders"}, nil},
 	OrgQuotaFilling:     {[]string{"org", "percent", "used", "limit"}, nil},
 	LicenceOver:         {[]string{"licence", "seats", "taken", "until"}, []string{"org", "link"}},
 	LicenceExpiring:     {[]string{"licence", "at", "days"}, []string{"org", "link"}},
