@@ -15,34 +15,42 @@ import (
 	"time"
 )
 
-// dbtest is what a test imports, directly or not, to get a database.
-const dbtest = "github.com/backstay/backstay/server/db/dbtest"
+const (
+	// dbtest is what a test imports, directly or not, to get a database.
+	dbtest = "github.com/backstay/backstay/server/db/dbtest"
 
-// usingDatabase returns those of the packages whose tests use a database.
-func usingDatabase(ctx context.Context, packages []string) ([]string, error) {
+	// dialects is the package that has code of its own for each database.
+	dialects = "github.com/backstay/backstay/server/db"
+)
+
+// byDatabase parts the packages into those whose tests use a database and the
+// others.
+func byDatabase(ctx context.Context, packages []string) (using, others []string, err error) {
 	args := append([]string{"list", "-test", "-json=ImportPath,ForTest,Deps"}, packages...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("listing packages: %w", err)
+		return nil, nil, fmt.Errorf("listing packages: %w", err)
 	}
-	var using []string
 	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
 		var p struct {
-			ImportPath string
-			Deps       []string
+			ImportPath, ForTest string
+			Deps                []string
 		}
 		if err := dec.Decode(&p); err != nil {
-			return nil, fmt.Errorf("listing packages: %w", err)
+			return nil, nil, fmt.Errorf("listing packages: %w", err)
 		}
 		tested, isTest := strings.CutSuffix(p.ImportPath, ".test")
 		uses := func(dep string) bool { return dep == dbtest || strings.HasPrefix(dep, dbtest+" ") }
-		if isTest && slices.ContainsFunc(p.Deps, uses) {
+		switch {
+		case isTest && slices.ContainsFunc(p.Deps, uses):
 			using = append(using, tested)
+		case !isTest && p.ForTest == "":
+			others = append(others, p.ImportPath)
 		}
 	}
-	return using, nil
+	return using, slices.DeleteFunc(others, func(name string) bool { return slices.Contains(using, name) }), nil
 }
 
 // tally is the outcome of one run of go test.
@@ -68,13 +76,38 @@ type event struct {
 // memory, stays in.
 var unraced = []string{"-gcflags=modernc.org/sqlite/lib=-race=false", "-gcflags=modernc.org/libc/...=-race=false"}
 
-// goTest tests the packages, prints a line for each, and the whole output of
-// what failed. The error is about go test itself; failed tests are in the tally.
-func goTest(ctx context.Context, packages, env []string) (*tally, error) {
+// job is packages that are tested in one way.
+type job struct {
+	packages []string
+	raced    bool // under the race detector
+}
+
+// goTest tests the packages of the jobs, prints a line for each, and the whole
+// output of what failed. The error is about go test itself; failed tests are in
+// the tally.
+func goTest(ctx context.Context, jobs []job, env ...string) (*tally, error) {
+	all := &tally{}
+	for _, j := range jobs {
+		if len(j.packages) == 0 {
+			continue
+		}
+		t, err := goTestJob(ctx, j, env)
+		if err != nil {
+			return nil, err
+		}
+		all.packages = append(all.packages, t.packages...)
+	}
+	return all, nil
+}
+
+func goTestJob(ctx context.Context, j job, env []string) (*tally, error) {
 	// Vet has run over everything already. A test's result is never taken from
 	// the cache: the cache does not see what a test does to the machine.
-	args := append([]string{"test", "-race", "-json", "-vet=off", "-count=1", "-timeout=20m"}, unraced...)
-	args = append(args, packages...)
+	args := []string{"test", "-json", "-vet=off", "-count=1", "-timeout=20m"}
+	if j.raced {
+		args = append(append(args, "-race"), unraced...)
+	}
+	args = append(args, j.packages...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second

@@ -77,3 +77,29 @@ func TestVerdict(t *testing.T) {
 		t.Errorf("got %q for nothing wrong", got)
 	}
 }
+
+// Every package is tested under the race detector, and that of the two databases
+// on both.
+func TestOnSQLite(t *testing.T) {
+	t.Parallel()
+	got := onSQLite([]string{"m/store", dialects}, []string{"m/other"})
+	want := []job{{packages: []string{"m/store"}}, {packages: []string{"m/other", dialects}, raced: true}}
+	if !slices.EqualFunc(got, want, func(a, b job) bool { return a.raced == b.raced && slices.Equal(a.packages, b.packages) }) {
+		t.Errorf("onSQLite() = %v, want %v", got, want)
+	}
+}
+
+// The packages of this program and of a store, and each once.
+func TestByDatabase(t *testing.T) {
+	t.Parallel()
+	using, others, err := byDatabase(t.Context(), []string{"../../server/db/...", "."})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{dialects}; !slices.Equal(using, want) {
+		t.Errorf("a database is used by %q, want %q", using, want)
+	}
+	if want := []string{dbtest, "github.com/backstay/backstay/scripts/testall"}; !slices.Equal(others, want) {
+		t.Errorf("none is used by %q, want %q", others, want)
+	}
+}
