@@ -238,11 +238,7 @@ func (c *console) deployToken(w http.ResponseWriter, r *http.Request, v *visit) 
 		if err != nil {
 			return err
 		}
-		var listed []devices.Listed
-		for _, d := range list {
-			listed = append(listed, devices.Listed{Device: d})
-		}
-		if page.Quarantined, err = deviceRows(ctx, tx, page.Frame, listed); err != nil {
+		if page.Quarantined, err = deviceRows(ctx, tx, page.Frame, list); err != nil {
 			return err
 		}
 		page.describe(t)
@@ -326,7 +322,7 @@ func (c *console) showRevokeToken(w http.ResponseWriter, r *http.Request, v *vis
 			return err
 		}
 		page.deployFrame = c.deployFrame(w, r, v, "deploy.revoke.title", "name", web.Visible(t.Name))
-		page.Token, page.Since = tokenRow(page.Frame, t), t.CreatedAt.In(page.Zone()).Format(day)
+		page.Token, page.Since = tokenRow(page.Frame, t), t.CreatedAt.In(page.Zone()).Format(minute)
 		list, err := devices.OfToken(ctx, tx, t.ID, devices.Active, time.Time{})
 		page.Devices = int64(len(list))
 		return err
@@ -345,7 +341,7 @@ func (c *console) showRevokeToken(w http.ResponseWriter, r *http.Request, v *vis
 func (c *console) revokeToken(w http.ResponseWriter, r *http.Request, v *visit) {
 	ctx, id := r.Context(), r.PathValue("token")
 	note := web.Flash{Key: "deploy.revoked"}
-	since, wrong := time.ParseInLocation(day, r.PostFormValue("since"), c.site.Frame(w, r).Zone())
+	since, wrong := sinceOf(r.PostFormValue("since"), c.site.Frame(w, r).Zone())
 	err := c.DB.Write(ctx, func(tx *db.Tx) error {
 		if err := c.checkFresh(ctx, tx, v); err != nil {
 			return err
@@ -365,6 +361,17 @@ func (c *console) revokeToken(w http.ResponseWriter, r *http.Request, v *visit) 
 		return
 	}
 	c.site.Done(w, r, deployment+"/tokens/"+url.PathEscape(id), note)
+}
+
+// minute is a time as browsers write it.
+const minute = "2006-01-02T15:04"
+
+// sinceOf reads a time, or a day that begins then.
+func sinceOf(text string, there *time.Location) (time.Time, error) {
+	if at, err := time.ParseInLocation(minute, text, there); err == nil {
+		return at, nil
+	}
+	return time.ParseInLocation(day, text, there)
 }
 
 func (c *console) releaseDevice(w http.ResponseWriter, r *http.Request, v *visit) {

@@ -98,11 +98,12 @@ func TestDeployment(t *testing.T) {
 	at := "/admin/deployment/tokens/" + id
 	admin.get(at).want(t, http.StatusOK, "3 / 3", "Systems: Linux", "Any network", "An administrator approves each device.", "new addresses in example.org", "First backup started")
 	admin.get(at+"/revoke").want(t, http.StatusOK, "1 device is active")
-	admin.post(at+"/revoke", "what", "quarantine", "since", "").want(t, http.StatusBadRequest, "Give a day.")
-	gone := admin.done(admin.post(at+"/revoke", "what", "quarantine", "since", "2020-01-01"), "Devices in quarantine: 1.", "Revoked", "In quarantine", "two")
+	admin.post(at+"/revoke", "what", "quarantine", "since", "").want(t, http.StatusBadRequest, "Give a day and a time.")
+	admin.done(admin.post(at+"/revoke", "what", "quarantine", "since", "2100-01-01T00:30"), "Devices in quarantine: 0.")
+	gone := admin.done(admin.post(at+"/revoke", "what", "quarantine", "since", "2020-01-01"), "Devices in quarantine: 1.", "Revoked", "In quarantine", "two@example.org")
 	release := regexp.MustCompile(`action="([^"]+/release/[^"]+)"`).FindStringSubmatch(gone.body)[1]
 	admin.done(admin.post(release), "The device backs up again.").lacks(t, "In quarantine")
-	if w.audited("deploy-token/"+id, "quarantined") != 1 {
+	if w.audited("deploy-token/"+id, "quarantined") != 2 {
 		t.Error("the record lacks the quarantine")
 	}
 	admin.done(admin.post("/admin/deployment/first-only", "first_only", "on"), "checked")

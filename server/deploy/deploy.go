@@ -230,7 +230,7 @@ func Quarantine(ctx context.Context, tx *db.Tx, by access.Caller, id string, sin
 func quarantined(t Token) string { return "quarantine: " + t.Name + " (" + t.Shown() + ")" }
 
 // Quarantined are the devices that are disabled because of their token.
-func Quarantined(ctx context.Context, tx *db.Tx, by access.Caller, t Token) ([]devices.Device, error) {
+func Quarantined(ctx context.Context, tx *db.Tx, by access.Caller, t Token) ([]devices.Listed, error) {
 	if err := audit.See(by, access.Deploy, t.Org, "", object(t.ID)); err != nil {
 		return nil, err
 	}
@@ -238,7 +238,7 @@ func Quarantined(ctx context.Context, tx *db.Tx, by access.Caller, t Token) ([]d
 	if err != nil {
 		return nil, err
 	}
-	var out []devices.Device
+	var out []devices.Listed
 	for _, d := range list {
 		if d.StateReason == quarantined(t) {
 			out = append(out, d)

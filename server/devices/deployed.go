@@ -72,8 +72,8 @@ func EndBegun(ctx context.Context, tx *db.Tx, p Proof, credential string) error 
 
 // OfToken are the devices in a state that a deployment token brought or brought
 // back since a time, by name. It asks nobody's permission.
-func OfToken(ctx context.Context, tx *db.Tx, token string, s State, since time.Time) ([]Device, error) {
-	list, err := db.All(ctx, tx, scanOne, "SELECT "+columns+" FROM devices d WHERE d.token = $1 AND d.state = $2 AND d.activated_at >= $3 ORDER BY d.name_key, d.id",
+func OfToken(ctx context.Context, tx *db.Tx, token string, s State, since time.Time) ([]Listed, error) {
+	list, err := db.All(ctx, tx, scanListed, listedColumns+joined+"d.token = $1 AND d.state = $2 AND d.activated_at >= $3 ORDER BY d.name_key, d.id",
 		token, s, db.Micros(since))
 	if err != nil {
 		return nil, fmt.Errorf("listing the devices of token %s: %w", token, err)
