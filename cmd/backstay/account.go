@@ -44,7 +44,7 @@ func (a *app) forgotCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cfg, err := server.config(a, cmd, st)
+		cfg, err := server.config(cmd, st)
 		if err != nil {
 			return err
 		}

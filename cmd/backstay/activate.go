@@ -63,7 +63,7 @@ func (a *app) activateCommand() *cobra.Command {
 			return usageError(cmd, errs.New(errs.Invalid, "cli.usage.flag.missing", "name", "user"))
 		}
 		in.Server, in.Fingerprint = server.url, server.fingerprint
-		cfg, err := server.config(a, cmd, st)
+		cfg, err := server.config(cmd, st)
 		if err != nil {
 			return err
 		}

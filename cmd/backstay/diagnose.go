@@ -35,7 +35,7 @@ func (a *app) diagnose(cmd *cobra.Command, server *serverFlags, user string) err
 	if err := server.check(cmd); err != nil {
 		return err
 	}
-	cfg, err := server.config(a, cmd, st)
+	cfg, err := server.config(cmd, st)
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (a *app) register(cmd *cobra.Command, r *registering) error {
 	if began {
 		r.server.proxy = proxyFlags{} // kept, and a password is read once
 	}
-	cfg, err := r.server.config(a, cmd, st)
+	cfg, err := r.server.config(cmd, st)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (a *app) beginRegistration(cmd *cobra.Command, st *state.State, r *register
 	if err := r.server.check(cmd); err != nil {
 		return nil, "", err
 	}
-	cfg, err := r.server.config(a, cmd, st)
+	cfg, err := r.server.config(cmd, st)
 	if err != nil {
 		return nil, "", err
 	}

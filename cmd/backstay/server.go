@@ -81,12 +81,12 @@ func (s *serverFlags) choose(ctx context.Context) error {
 
 // config is the way to the server that the flags name, and otherwise the one
 // that the state folder remembers.
-func (s *serverFlags) config(a *app, cmd *cobra.Command, st *state.State) (wire.Config, error) {
+func (s *serverFlags) config(cmd *cobra.Command, st *state.State) (wire.Config, error) {
 	kept, err := st.Connection()
 	if err != nil && s.proxy.address == "" {
 		return wire.Config{}, err
 	}
-	p, err := s.proxy.change(a, cmd, kept.Proxy)
+	p, err := s.proxy.change(s.a, cmd, kept.Proxy)
 	if err != nil {
 		return wire.Config{}, err
 	}
