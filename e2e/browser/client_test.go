@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/backstay/backstay/e2e/programtest"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/db"
@@ -15,32 +16,10 @@ import (
 	"github.com/backstay/backstay/server/servertest"
 )
 
-// bin is the folder of the client: BACKSTAY_BIN when it is set, else one that
-// it is built into.
+// bin is the folder of the client.
 var bin string
 
-func TestMain(m *testing.M) {
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	if bin = os.Getenv("BACKSTAY_BIN"); bin != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "backstay-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", "../../cmd/backstay")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the client: %v\n%s", err, out)
-		return 1
-	}
-	bin = dir
-	return m.Run()
-}
+func TestMain(m *testing.M) { os.Exit(programtest.Main(m, &bin, "backstay")) }
 
 // hostile is a name that would be a script if anybody let it.
 const hostile = `"><svg onload=document.title='pwned'>` + "\u202egnp.exe"

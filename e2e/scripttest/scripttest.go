@@ -14,7 +14,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,41 +21,16 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/backstay/backstay/e2e/programtest"
 	"github.com/backstay/backstay/server/mail/mailtest"
 	"github.com/backstay/backstay/wire/proxytest"
 )
 
-// bin is the folder of the two programs: BACKSTAY_BIN when it is set, else one
-// that they are built into.
+// bin is the folder of the two programs.
 var bin string
 
 // Main is the TestMain of a package with scripts.
-func Main(m *testing.M) int {
-	bin = os.Getenv("BACKSTAY_BIN")
-	if bin != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "backstay-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	// Other users run them as well: a script drops its rights.
-	if err := os.Chmod(dir, 0o755); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	const programs = "github.com/backstay/backstay/cmd/"
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", programs+"backstay", programs+"backstay-server")
-	build.Stdout, build.Stderr = os.Stdout, os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building the programs:", err)
-		return 1
-	}
-	bin = dir
-	return m.Run()
-}
+func Main(m *testing.M) int { return programtest.Main(m, &bin, "backstay", "backstay-server") }
 
 // Run runs the scripts beside the test. Each has the database whose address dsn
 // returns; nil leaves it to the servers. The words that scripts have beside
