@@ -36,7 +36,6 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"capture":       capture,
 	"tmpfs":         tmpfs,
 	"asuser":        asUser,
-	"deactivate":    deactivate,
 	"token":         tokenCommand,
 	"approve":       approveCommand,
 	"reset":         resetCommand,

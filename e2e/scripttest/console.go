@@ -3,27 +3,16 @@
 package scripttest
 
 import (
-	"crypto/tls"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
-
-// deactivate does what an administrator does in the console: deactivate DEVICE
-func deactivate(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) != 1 {
-		ts.Fatalf("usage: deactivate DEVICE")
-	}
-	c := newConsole(ts)
-	c.post(c.deviceAt(args[0])+"/deactivate", url.Values{"confirm": {args[0]}})
-}
 
 // deviceCommand does something to a device in the console, or undoes it:
 // device DEVICE ACT [REASON]
@@ -45,15 +34,20 @@ func consoleCommand(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("usage: console PATH [FIELD=VALUE]...")
 	}
 	form := url.Values{}
-	for _, arg := range args[1:] {
-		name, value, _ := strings.Cut(arg, "=")
-		form.Set(name, value)
-	}
+	fill(form, args[1:])
 	newConsole(ts).post(args[0], form)
 }
 
+// fill puts into a form what a script says as FIELD=VALUE.
+func fill(form url.Values, args []string) {
+	for _, arg := range args {
+		name, value, _ := strings.Cut(arg, "=")
+		form.Set(name, value)
+	}
+}
+
 // deviceAt is the page of a device, by its name.
-func (c *console) deviceAt(name string) string {
+func (c *browser) deviceAt(name string) string {
 	is := regexp.MustCompile(`/admin/devices/([0-9a-f-]{36})"[^>]*>(?:<bdi>)?` + regexp.QuoteMeta(name))
 	for _, state := range []string{"", "?state=deleted"} {
 		if m := is.FindStringSubmatch(c.get("/admin/devices" + state)); m != nil {
@@ -64,54 +58,58 @@ func (c *console) deviceAt(name string) string {
 	return ""
 }
 
-// console is a browser in which the administrator is logged in.
-type console struct {
+// newConsole is a browser in which the administrator is logged in.
+func newConsole(ts *testscript.TestScript) *browser { return newConsoleOf(ts, "admin") }
+
+func newConsoleOf(ts *testscript.TestScript, username string) *browser {
+	c := newBrowser(ts, ts.Getenv("SERVER"))
+	c.get("/admin/login") // which gives the cookie that shows that there are cookies
+	c.post("/admin/login", url.Values{"username": {username}, "password": {oneLine(ts.ReadFile("password"))}})
+	return c
+}
+
+// browser is somebody's at a server.
+type browser struct {
 	ts     *testscript.TestScript
 	base   string
 	client *http.Client
 }
 
-func newConsole(ts *testscript.TestScript) *console { return newConsoleOf(ts, "admin") }
-
-func newConsoleOf(ts *testscript.TestScript, username string) *console {
+func newBrowser(ts *testscript.TestScript, base string) *browser {
 	jar, err := cookiejar.New(nil)
 	ts.Check(err)
-	password, err := os.ReadFile(ts.MkAbs("password"))
-	ts.Check(err)
-	c := &console{ts: ts, base: ts.Getenv("SERVER"), client: &http.Client{
-		Jar: jar, Timeout: 10 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
-	}}
-	c.get("/admin/login") // which gives the cookie that shows that there are cookies
-	c.post("/admin/login", url.Values{"username": {username}, "password": {oneLine(string(password))}})
-	return c
+	return &browser{ts, base, &http.Client{Jar: jar, Timeout: 10 * time.Second, Transport: insecure.Transport}}
 }
 
-func (c *console) get(path string) string {
-	r, err := c.client.Get(c.base + path)
-	c.ts.Check(err)
-	return c.read(r)
+func (b *browser) get(path string) string { return b.good(http.MethodGet, path, nil) }
+
+func (b *browser) post(path string, form url.Values) string {
+	return b.good(http.MethodPost, path, form)
 }
 
-func (c *console) post(path string, form url.Values) { c.postRead(path, form) }
-
-func (c *console) postRead(path string, form url.Values) string {
-	r, err := http.NewRequest(http.MethodPost, c.base+path, strings.NewReader(form.Encode()))
-	c.ts.Check(err)
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Origin", c.base)
-	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	answer, err := c.client.Do(r)
-	c.ts.Check(err)
-	return c.read(answer)
-}
-
-func (c *console) read(r *http.Response) string {
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
-	c.ts.Check(err)
-	if r.StatusCode != http.StatusOK && r.StatusCode != http.StatusCreated {
-		c.ts.Fatalf("%s: %s\n%s", r.Request.URL, r.Status, body)
+// good is send where it has to go well.
+func (b *browser) good(method, path string, form url.Values) string {
+	status, page := b.send(method, path, form)
+	if status != http.StatusOK && status != http.StatusCreated {
+		b.ts.Fatalf("%s %s: %d\n%s", method, path, status, page)
 	}
-	return string(body)
+	return page
+}
+
+// send asks for a page, by a form where there is one to POST, and follows where
+// that leads.
+func (b *browser) send(method, path string, form url.Values) (status int, page string) {
+	r, err := http.NewRequest(method, b.base+path, strings.NewReader(form.Encode()))
+	b.ts.Check(err)
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Origin", b.base)
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	answer, err := b.client.Do(r)
+	b.ts.Check(err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	b.ts.Check(err)
+	return answer.StatusCode, string(body)
 }

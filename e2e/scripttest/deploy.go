@@ -27,7 +27,7 @@ func tokenCommand(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	c := newConsole(ts)
-	page := c.postRead("/admin/deployment/new", form)
+	page := c.post("/admin/deployment/new", form)
 	m := regexp.MustCompile(`(?s)<code id="line-toml">(.*?)</code>`).FindStringSubmatch(page)
 	if m == nil {
 		ts.Fatalf("the console shows no file:\n%s", page)

@@ -5,10 +5,7 @@ package scripttest
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"os"
 	"strings"
@@ -102,27 +99,14 @@ func setPassword(ts *testscript.TestScript, neg bool, args []string) {
 	password := oneLine(ts.ReadFile(args[1]))
 	link, err := url.Parse(args[0])
 	ts.Check(err)
-	jar, err := cookiejar.New(nil)
-	ts.Check(err)
-	browser := &http.Client{Jar: jar, Timeout: 10 * time.Second, Transport: insecure.Transport}
+	b := newBrowser(ts, link.Scheme+"://"+link.Host)
 	form := url.Values{"token": {link.Query().Get("token")}, "password": {password}, "again": {password}}
-	for _, r := range []func() (*http.Response, error){
-		func() (*http.Response, error) { return browser.Get(args[0]) },
-		func() (*http.Response, error) {
-			post, err := http.NewRequest(http.MethodPost, link.Scheme+"://"+link.Host+link.Path, strings.NewReader(form.Encode()))
-			ts.Check(err)
-			post.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			post.Header.Set("Origin", link.Scheme+"://"+link.Host)
-			post.Header.Set("Sec-Fetch-Site", "same-origin")
-			return browser.Do(post)
-		},
-	} {
-		answer, err := r()
-		ts.Check(err)
-		body, err := io.ReadAll(answer.Body)
-		ts.Check(errors.Join(err, answer.Body.Close()))
-		if good := answer.StatusCode == http.StatusOK; good == neg {
-			ts.Fatalf("%s: %s\n%s", link.Path, answer.Status, body)
+	for _, r := range []struct {
+		method, path string
+		form         url.Values
+	}{{http.MethodGet, link.RequestURI(), nil}, {http.MethodPost, link.Path, form}} {
+		if status, page := b.send(r.method, r.path, r.form); (status == http.StatusOK) == neg {
+			ts.Fatalf("%s %s: %d\n%s", r.method, link.Path, status, page)
 		}
 	}
 }

@@ -16,10 +16,7 @@ import (
 // The page of the reset is $RESET.
 func resetCommand(ts *testscript.TestScript, _ bool, args []string) {
 	form := url.Values{"name": {"Reset"}, "reason": {"the old server was broken into"}}
-	for _, arg := range args {
-		name, value, _ := strings.Cut(arg, "=")
-		form.Set(name, value)
-	}
+	fill(form, args)
 	first, second := newConsole(ts), newConsoleOf(ts, "second")
 	field := func(is, page string) string {
 		m := regexp.MustCompile(is).FindStringSubmatch(page)
@@ -28,8 +25,8 @@ func resetCommand(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		return m[1]
 	}
-	form.Set("expect", field(`name="expect" value="(\d+)"`, first.postRead("/admin/resets/new", form)))
-	page := first.postRead("/admin/resets/new/ask", form)
+	form.Set("expect", field(`name="expect" value="(\d+)"`, first.post("/admin/resets/new", form)))
+	page := first.post("/admin/resets/new/ask", form)
 	ask := field(`href="(/admin/approvals/[0-9a-f-]{36})"`, page)
 	second.post(ask+"/approve", nil)
 	at := field(`href="(/admin/resets/[0-9a-f-]{36})"`, second.get(ask))
@@ -45,7 +42,7 @@ func resetIsCommand(ts *testscript.TestScript, _ bool, args []string) {
 	resetIs(ts, newConsole(ts), ts.Getenv("RESET"), args[0])
 }
 
-func resetIs(ts *testscript.TestScript, c *console, at, text string) {
+func resetIs(ts *testscript.TestScript, c *browser, at, text string) {
 	page := ""
 	if !within(30*time.Second, func() bool {
 		page = c.get(at)
