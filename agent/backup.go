@@ -58,7 +58,7 @@ func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, pr
 	switch {
 	case err == nil && result.Waiting > 0:
 		// All else is safe; this device is not, until there is room.
-		run.State, run.Waiting, run.Note = state.RunFailed, result.Waiting, errs.NoteOf(result.Quota.Err())
+		run.State, run.Waiting, run.Note = state.RunFailed, result.Waiting, result.Quota.Note
 	case err == nil:
 		run.State, run.LastDone = state.RunDone, run.Ended
 	case ctx.Err() != nil:
