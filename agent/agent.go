@@ -64,6 +64,10 @@ type Agent struct {
 	wake      chan struct{} // something changed that decides about the next backup
 	retry     chan struct{} // the server may be reached now by other ways
 
+	// gap carries a poll's offer to send a heartbeat before the next one, by the
+	// connection that the poll leaves free: closed when that is done.
+	gap chan chan struct{}
+
 	back     comingBack // what comes back beside the backups
 	adopting sync.Mutex
 
@@ -110,7 +114,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, state: cfg.State, client: client,
 		say:  locale.For(locale.FromEnv(os.Getenv)),
-		slot: make(chan struct{}, 1), wake: make(chan struct{}, 1), retry: make(chan struct{}, 1),
+		slot: make(chan struct{}, 1), wake: make(chan struct{}, 1), retry: make(chan struct{}, 1), gap: make(chan chan struct{}),
 	}
 	a.device.Store(device)
 	if a.back.r, err = cfg.State.Restore(); err != nil {

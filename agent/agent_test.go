@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -43,6 +44,10 @@ type fake struct {
 	asking  int    // times that the server is too busy to tell the profile
 	opening func() // is called when one wants to
 	left    int    // times that one gave its turn back
+
+	polls  time.Duration // how long a poll takes, 200 ms when 0
+	polled string        // the connection by which the last one came
+	along  int           // heartbeats that came by it, too
 }
 
 func newFake(t *testing.T) *fake {
@@ -66,6 +71,9 @@ func newFake(t *testing.T) *fake {
 		var s wire.Status
 		json.NewDecoder(r.Body).Decode(&s)
 		f.statuses = append(f.statuses, s)
+		if f.polled == r.RemoteAddr {
+			f.along++
+		}
 		answer(w, wire.StatusAnswer{ProfileVersion: f.profile.Version, ServerTime: time.Now()})
 	}))
 	mux.HandleFunc("POST /agent/v1/requests/{n}", f.known(func(w http.ResponseWriter, r *http.Request) {
@@ -126,6 +134,9 @@ func (f *fake) known(h http.HandlerFunc) http.HandlerFunc {
 
 func (f *fake) next(w http.ResponseWriter, r *http.Request) {
 	after, _ := strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
+	f.mu.Lock()
+	f.polled = r.RemoteAddr
+	f.mu.Unlock()
 	for {
 		f.mu.Lock()
 		var out wire.Next
@@ -143,7 +154,7 @@ func (f *fake) next(w http.ResponseWriter, r *http.Request) {
 		}
 		select {
 		case <-changed:
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(cmp.Or(f.polls, 200*time.Millisecond)):
 			answer(w, out)
 			return
 		case <-r.Context().Done():
@@ -420,6 +431,26 @@ func TestStoppedBackupLeavesItsTurn(t *testing.T) {
 		}
 		f.mu.Unlock()
 	}
+}
+
+// A device that does nothing needs one connection: its heartbeats go between two
+// polls.
+func TestHeartbeatsGoWithThePolls(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.polls = 500 * time.Millisecond // 50 s of the agent's
+	st, r := device(t, f), &runs{}
+	if err := st.SetChoices(profile.Choices{}); err != nil {
+		t.Fatal(err)
+	}
+	a := newAgent(t, st, r)
+	a.cfg.pace = 100
+	start(t, a)
+	eventually(t, "two heartbeats came by the connection of the polls", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.along >= 2
+	})
 }
 
 func TestCommandsHandTheirWorkOver(t *testing.T) {

@@ -16,6 +16,8 @@ import (
 // The agent's rhythm.
 const (
 	heartbeat        = time.Minute
+	ripe             = heartbeat / 2     // from when on a heartbeat goes with a poll
+	alone            = heartbeat * 5 / 4 // when it goes without one
 	runningHeartbeat = 5 * time.Second
 	lastWord         = 5 * time.Second  // for what whoever ends still has to tell the server
 	pollWait         = 55 * time.Second // under what proxies and load balancers cut
@@ -72,6 +74,7 @@ func (a *Agent) after(d time.Duration) <-chan time.Time {
 // beat sends heartbeats until ctx ends, oftener while a backup runs. One that is
 // on its way then ends with sending.
 func (a *Agent) beat(ctx, sending context.Context) {
+	sent := make(chan struct{})
 	for {
 		status := a.status()
 		said, err := a.client.PutStatus(sending, status)
@@ -86,18 +89,50 @@ func (a *Agent) beat(ctx, sending context.Context) {
 			a.live.Quota = said.Quota
 			a.mu.Unlock()
 		}
-		var passed time.Duration
-		for wait := wire.About(heartbeat); passed < wait; passed += runningHeartbeat {
-			if !a.pause(ctx, runningHeartbeat) {
-				return
-			}
-			if a.news() {
-				break
-			}
-		}
-		if !a.rest(ctx, deactivatedPause) { // poll asks meanwhile
+		close(sent)
+		if sent = a.ripen(ctx); sent == nil || !a.rest(ctx, deactivatedPause) { // poll asks meanwhile
 			return
 		}
+	}
+}
+
+// ripen returns when it is time for a heartbeat, with what to close when it is
+// sent, or nil when ctx ends. One without news goes between two polls, by their
+// connection: one of its own would have to be opened for it each time, or cost the
+// server as much as the poll's for as long as it is kept.
+func (a *Agent) ripen(ctx context.Context) (sent chan struct{}) {
+	var gap chan chan struct{}
+	for passed, last := time.Duration(0), wire.About(alone); passed < last; {
+		select {
+		case sent = <-gap:
+			return sent
+		case <-a.after(runningHeartbeat):
+		case <-ctx.Done():
+			return nil
+		}
+		if a.news() {
+			break
+		}
+		if passed += runningHeartbeat; passed >= ripe {
+			gap = a.gap
+		}
+	}
+	return make(chan struct{})
+}
+
+// letBeat has a heartbeat that is ripe go before the next poll. It waits for its
+// answer, but not for long: requests must not wait for it.
+func (a *Agent) letBeat(ctx context.Context) {
+	sent := make(chan struct{})
+	select {
+	case a.gap <- sent:
+	default:
+		return
+	}
+	select {
+	case <-sent:
+	case <-a.after(lastWord):
+	case <-ctx.Done():
 	}
 }
 
@@ -145,6 +180,7 @@ func (a *Agent) poll(ctx context.Context) {
 				return
 			}
 		}
+		a.letBeat(ctx)
 	}
 }
 
