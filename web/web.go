@@ -149,6 +149,7 @@ func functions(assets *Assets, p *locale.Printer) template.FuncMap {
 		"bytes":   p.Bytes,
 		"number":  p.Number,
 		"visible": Visible,
+		"system":  func(os string) string { return System(os, "", "") },
 		"args":    args,
 		"asset":   assets.URL,
 		"icon": func(name string) (template.HTML, error) {
