@@ -151,7 +151,7 @@ func (l letter) data() map[string]string {
 
 // lists are the values that have a line for each of their entries. No other
 // value begins a line.
-var lists = []string{"usernames", "users"}
+var lists = []string{"usernames", "users", "devices"}
 
 func tidy(name, value string) string {
 	if !slices.Contains(lists, name) {

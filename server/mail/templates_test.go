@@ -223,3 +223,18 @@ func TestHostileValues(t *testing.T) {
 		}
 	}
 }
+
+// What a mail lists has a line for each, in text and on the page.
+func TestLists(t *testing.T) {
+	t.Parallel()
+	for _, template := range []mail.Template{mail.Usernames, mail.PreservedExpiring, mail.InactiveExpiring} {
+		m := mail.Mail{Template: template, Language: "en", Values: alternatives(template)[0]}
+		_, text, page, err := mail.Render(m, "Backup of Éole", "https://backup.example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if on, in := strings.Count(page, "<li "), strings.Count(text, "\n- "); on != 2 || in != 2 {
+			t.Errorf("%s lists %d on the page and %d in the text, want 2:\n%s", template, on, in, text)
+		}
+	}
+}
