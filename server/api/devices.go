@@ -231,7 +231,7 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by access.Caller) e
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	if err := devices.Report(r.Context(), a.DB, by, in); err != nil {
+	if err := devices.Report(r.Context(), a.DB, a.Keys, by, in); err != nil {
 		return err
 	}
 	out := wire.StatusAnswer{ServerTime: a.DB.Now().UTC().Truncate(time.Millisecond)}

@@ -22,7 +22,7 @@ func (w *world) report(d devices.Device, host, ip string) {
 	w.Helper()
 	by := access.Caller{Kind: access.DeviceKind, User: d.User, Org: d.Org, Device: d.ID, IP: ip}
 	s := wire.Status{State: wire.StateIdle, Hardware: wire.Hardware{Hostname: host}}
-	if err := devices.Report(w.Context(), w.DB, by, s); err != nil {
+	if err := devices.Report(w.Context(), w.DB, w.Ring, by, s); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -149,6 +149,43 @@ func TestLock(t *testing.T) {
 	w.Write(func(tx *db.Tx) error { return devices.Unlock(t.Context(), tx, boss, d.ID) })
 	if err := allowed(); err != nil {
 		t.Errorf("unlocked: %v", err)
+	}
+}
+
+// C-09: a disk that was copied after it was activated. Both computers have the
+// key, and report in turn; administrators hear of it once, and the device keeps
+// its name. Who renames a computer, and is not in two minds, is no clone.
+func TestCopiedWithItsKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	move := w.clock()
+	w.Made(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
+	d, _ := w.device(w.una, "gold")
+	told := func() (hosts []string) {
+		for _, m := range w.Mails() {
+			if m.Template == mail.DeviceCloned {
+				hosts = append(hosts, m.Values["hostname"])
+			}
+		}
+		return hosts
+	}
+	for _, host := range []string{"silver", "gold", "silver", "gold", "silver"} {
+		move(time.Minute)
+		w.report(d, host, "192.0.2.1")
+	}
+	if got := w.find(d.ID); got.CloneAt.IsZero() || got.Name != "silver" {
+		t.Errorf("the device is %q, two computers since %v", got.Name, got.CloneAt)
+	}
+	if got := told(); !slices.Equal(got, []string{"silver"}) {
+		t.Errorf("told of %q, want one mail about silver", got)
+	}
+	other, _ := w.device(w.una, "bronze")
+	for _, host := range []string{"copper", "bronze"} {
+		move(25 * time.Hour)
+		w.report(other, host, "192.0.2.1")
+	}
+	if got := w.find(other.ID); !got.CloneAt.IsZero() || got.Name != "bronze" {
+		t.Errorf("renamed there and back, it is %q, two computers since %v", got.Name, got.CloneAt)
 	}
 }
 

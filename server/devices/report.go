@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/wire"
 )
@@ -33,7 +34,7 @@ const (
 )
 
 // Report notes what a device says about itself. by is the device.
-func Report(ctx context.Context, d *db.DB, by access.Caller, s wire.Status) error {
+func Report(ctx context.Context, d *db.DB, ring *keys.Ring, by access.Caller, s wire.Status) error {
 	if err := audit.See(by, access.Report, by.Org, by.User, object(by.Device)); err != nil {
 		return err
 	}
@@ -68,7 +69,7 @@ func Report(ctx context.Context, d *db.DB, by access.Caller, s wire.Status) erro
 	}
 	err = d.Write(ctx, func(tx *db.Tx) error {
 		now := updated
-		if err := now.follow(ctx, tx, by, old.Hardware); err != nil {
+		if err := now.follow(ctx, tx, ring, by, old.Hardware); err != nil {
 			return err
 		}
 		if err := now.sighted(ctx, tx, by, old.LastIP); err != nil {

@@ -19,6 +19,7 @@ ALTER TABLE devices ADD COLUMN state_before TEXT NOT NULL DEFAULT '';     -- wha
 ALTER TABLE devices ADD COLUMN purge_at BIGINT NOT NULL DEFAULT 0;        -- of a deleted device
 ALTER TABLE devices ADD COLUMN complete_at BIGINT NOT NULL DEFAULT 0;     -- its newest complete snapshot
 ALTER TABLE devices ADD COLUMN clone_at BIGINT NOT NULL DEFAULT 0;        -- two computers claimed to be this one
+ALTER TABLE devices ADD COLUMN host_at BIGINT NOT NULL DEFAULT 0;         -- its computer was last called otherwise
 ALTER TABLE devices ADD COLUMN reset_at BIGINT NOT NULL DEFAULT 0;        -- a security reset took its key
 ALTER TABLE devices ADD COLUMN distrusted_at BIGINT NOT NULL DEFAULT 0;   -- keys of before do not let a computer back by themselves
 UPDATE devices SET complete_at = last_backup_at WHERE last_status = 'complete';
