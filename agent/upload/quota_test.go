@@ -4,6 +4,7 @@ package upload_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/backstay/backstay/agent/upload"
 	"github.com/backstay/backstay/backup/catalog"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/wire"
 )
 
 // content says of files what the newest snapshot has of them: their size, with a
@@ -113,14 +115,38 @@ func TestQuotaAndDeletions(t *testing.T) {
 }
 
 // Others may take the room while a backup runs. Then it goes on with what there
-// is left, and sends nothing twice.
+// is left, and sends nothing twice. What was sent before counts.
 func TestQuotaTakenByOthers(t *testing.T) {
 	t.Parallel()
 	f := newServer(t)
 	d := newDevice(t, f)
 	d.fill()
 	f.quota, f.silent = 3_000_000, true
-	r := d.back()
+	// Each pack is on its way until that was told.
+	told := make(chan int64, 1)
+	f.refuse = func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/packs/") {
+			<-told
+		}
+		return false
+	}
+	var sent int64
+	r := d.back(func(c *upload.Config) {
+		c.Progress = func(p wire.Progress) {
+			if p.Sent < sent {
+				t.Errorf("%d bytes were sent, and then %d", sent, p.Sent)
+			}
+			sent = p.Sent
+			select {
+			case told <- sent:
+			default:
+			}
+		}
+	})
+	f.set(func() { f.refuse = nil })
+	if sent != r.Sent {
+		t.Errorf("%d bytes were sent, and the last that was told are %d", r.Sent, sent)
+	}
 	if r.Waiting == 0 || r.Totals.Bytes > 3_000_000 || r.Totals.Bytes < 2_000_000 {
 		t.Errorf("%d files wait, %d bytes are backed up", r.Waiting, r.Totals.Bytes)
 	}

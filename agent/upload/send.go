@@ -9,7 +9,6 @@ import (
 	"io"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
@@ -30,7 +29,6 @@ type sender struct {
 	r      *run
 	ctx    context.Context // ends when sending fails
 	cancel context.CancelCauseFunc
-	sent   atomic.Int64 // bytes of sealed objects that were acknowledged
 	room   *semaphore.Weighted
 	packs  chan *load
 	done   sync.WaitGroup
@@ -259,7 +257,7 @@ func (s *sender) send(l *load) error {
 		return errs.Of(errs.Mismatch).Because(fmt.Errorf("the server refused %d objects, %s for its %s", len(answer.Rejected), bad.ID, bad.Reason))
 	}
 	for _, o := range lacking {
-		s.sent.Add(int64(len(o.Sealed)))
+		s.r.sent.Add(int64(len(o.Sealed)))
 	}
 	return nil
 }

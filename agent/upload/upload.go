@@ -121,7 +121,7 @@ type run struct {
 	base     string       // the snapshot that hints are believed for, empty for none
 	room     *int64       // bytes that the snapshot may have, nil for any number
 	before   int64        // bytes that the catalog has which is compared with
-	sent     int64        // bytes, by senders before this one
+	sent     atomic.Int64 // bytes of sealed objects that were acknowledged
 	full     error        // what is to be said when files wait
 	refused  bool         // the server had no room for what was sent
 	waiting  atomic.Int64 // calls that wait for a busy server
@@ -320,7 +320,6 @@ func (r *run) lessRoom(ctx context.Context, err error) bool {
 	r.Log.Info("the quota is used up: what does not fit waits", "room", room)
 	r.room, r.full, r.refused, r.session.Known, r.base = &room, e, true, true, ""
 	r.sender.close()
-	r.sent += r.sender.sent.Load()
 	r.sender = newSender(ctx, r)
 	return true
 }
@@ -448,7 +447,7 @@ func (r *run) report(ctx context.Context, now func() wire.Progress) (stop func()
 func (r *run) progressNow() wire.Progress {
 	p := wire.Progress{
 		Files: r.progress.Files.Load(), Bytes: r.progress.Bytes.Load(), Errors: r.progress.Errors.Load(),
-		Sent: r.sent + r.sender.sent.Load(), Waits: r.waits(),
+		Sent: r.sent.Load(), Waits: r.waits(),
 	}
 	p.Folder, _ = r.progress.Folder.Load().(string)
 	return p
@@ -464,7 +463,7 @@ func (r *run) result(a *archive.Result) *Result {
 	return &Result{
 		Snapshot: hash.Short(), Hash: hash.String(), Seq: m.Seq, Status: m.Status,
 		Totals: a.Totals, New: a.New, Changed: a.Changed, Read: a.Read,
-		Sent: r.sent + r.sender.sent.Load(), Unreadable: m.Unreadable - a.Waiting, Problems: a.Problems,
+		Sent: r.sent.Load(), Unreadable: m.Unreadable - a.Waiting, Problems: a.Problems,
 		Deferred: a.Deferred, Waiting: a.Waiting, Quota: quota,
 		Rediscovered: r.prev.Damaged,
 	}
