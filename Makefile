@@ -54,10 +54,18 @@ packages: build ## bin/*.deb and bin/*.rpm, for VERSION
 	done; done
 
 .PHONY: clients
-clients: packages ## bin/backstay_SYSTEM_ARCH, the client for Windows and macOS, beside the packages
-	@for to in windows_amd64.exe darwin_arm64 darwin_amd64; do \
-		file=$${to%.exe}; GOOS=$${file%_*} GOARCH=$${file#*_} $(GOBUILD) -o bin/backstay_$$to ./cmd/backstay || exit; \
+clients: packages msi ## all clients: the packages, and bin/backstay_darwin_ARCH for macOS
+	@for arch in arm64 amd64; do \
+		GOOS=darwin GOARCH=$$arch $(GOBUILD) -o bin/backstay_darwin_$$arch ./cmd/backstay || exit; \
 	done
+
+# A program that opens no window of its own still gets a black one, unless it says so.
+.PHONY: msi
+msi: assets ## bin/*.msi, the client's package for Windows, for VERSION
+	@scripts/need msi
+	@GOOS=windows GOARCH=amd64 $(GOBUILD) -o bin/windows/ ./cmd/backstay
+	@GOOS=windows GOARCH=amd64 $(subst "-buildid=,"-H=windowsgui -buildid=,$(GOBUILD)) -o bin/windows/ ./cmd/backstay-tray
+	@packaging/msi.sh $(VERSION) bin/windows bin/backstay_$(VERSION)_amd64.msi
 
 .PHONY: test
 test: ## run every test, on SQLite and on PostgreSQL; PKGS=./server/... for some packages only

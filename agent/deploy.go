@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
@@ -109,6 +110,30 @@ func (f DeployFile) Config() (wire.Config, error) {
 	cfg := connection.With(p)
 	cfg.Server, cfg.Fingerprint = f.Server, f.CASHA256
 	return cfg, nil
+}
+
+// WriteDeployFile leaves the file at path, for the service to find, in a folder
+// that it makes when it is missing. What cannot be right is refused, and nothing
+// written.
+func WriteDeployFile(path string, f DeployFile, getenv func(string) string) error {
+	written := f
+	if err := f.normalise(path, getenv); err != nil {
+		return err
+	}
+	if f.Token == "" {
+		return errs.New(errs.Local, "deploy.file.missing", "path", path, "name", "token")
+	}
+	if _, err := f.Config(); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := toml.NewEncoder(&text).Encode(written); err != nil {
+		return fmt.Errorf("encoding %s: %w", path, err)
+	}
+	if err := makeDeployDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return durable.WriteFile(path, text.Bytes(), 0o600)
 }
 
 // ForgetToken takes the token out of the file: it did its work. The lines that

@@ -106,3 +106,45 @@ func TestForgetToken(t *testing.T) {
 		}
 	}
 }
+
+// What an installer is told stands in a file that is the owner's alone, and reads
+// back as it was; what cannot be right changes nothing.
+func TestWriteDeployFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "etc", "deploy.toml")
+	none := func(string) string { return "" }
+	said := DeployFile{Server: "https://b.example", CASHA256: strings.Repeat("0f", 32), Token: "bsd1.a.b.c", Proxy: "proxy.example:3128", Identity: "email:\"ann\"@b.example"}
+	if err := WriteDeployFile(path, said, none); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := ReadDeployFile(path, none); err != nil || got != said {
+		t.Errorf("ReadDeployFile = %+v, %v", got, err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil || strings.Contains(string(before), "edition") {
+		t.Errorf("the file says what nobody said: %v\n%s", err, before)
+	}
+	for name, change := range map[string]func(*DeployFile){
+		"no server":          func(f *DeployFile) { f.Server = "" },
+		"a server that's no": func(f *DeployFile) { f.Server = "ftp://b.example" },
+		"an unknown edition": func(f *DeployFile) { f.Server, f.Edition = "", "Elsewhere" },
+		"half a fingerprint": func(f *DeployFile) { f.CASHA256 = "0f0f" },
+		"no token":           func(f *DeployFile) { f.Token = " " },
+		"a proxy that's no":  func(f *DeployFile) { f.Proxy = "ftp://proxy.example" },
+	} {
+		f := said
+		change(&f)
+		if err := WriteDeployFile(path, f, none); errs.Find(err) == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if now, err := os.ReadFile(path); err != nil || string(now) != string(before) {
+			t.Errorf("%s: the file changed: %v\n%s", name, err, now)
+		}
+	}
+	if err := ForgetToken(path); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := os.ReadFile(path); err != nil || strings.Contains(string(now), "bsd1") || !strings.Contains(string(now), "b.example") {
+		t.Errorf("after ForgetToken: %v\n%s", err, now)
+	}
+}

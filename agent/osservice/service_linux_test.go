@@ -83,6 +83,7 @@ func (u someone) sh(t *testing.T, script string) string {
 // place is where a service of a test keeps its things.
 type place struct {
 	dir, run, program string
+	deploy            string // Config.Deploy
 	log               *logged
 }
 
@@ -137,7 +138,7 @@ func (p place) serve(t *testing.T) (stop func() time.Duration) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Run(ctx, Config{Program: p.program, Getenv: p.getenv, Log: slog.New(slog.NewTextHandler(p.log, nil)), pace: 20})
+		ended <- Run(ctx, Config{Program: p.program, Deploy: p.deploy, Getenv: p.getenv, Log: slog.New(slog.NewTextHandler(p.log, nil)), pace: 20})
 	}()
 	stop = sync.OnceValue(func() time.Duration {
 		began := time.Now()
@@ -317,7 +318,7 @@ func TestRemembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := p.running(t, ann).PID
-	if err := Run(context.Background(), Config{Program: p.program, Getenv: p.getenv, Log: slog.New(slog.DiscardHandler)}); errs.Find(err) == nil || errs.Find(err).Key != "service.already" {
+	if err := Run(context.Background(), Config{Program: p.program, Deploy: p.deploy, Getenv: p.getenv, Log: slog.New(slog.DiscardHandler)}); errs.Find(err) == nil || errs.Find(err).Key != "service.already" {
 		t.Errorf("a second service = %v", err)
 	}
 	stop()
@@ -370,7 +371,7 @@ func TestEnrol(t *testing.T) {
 func TestKilledServiceTakesItsAgentsAlong(t *testing.T) {
 	if dir := os.Getenv("BACKSTAY_TEST_SERVICE"); dir != "" {
 		p := place{dir: dir + "/lib", run: dir + "/run", program: dir + "/backstay"}
-		Run(context.Background(), Config{Program: p.program, Getenv: p.getenv, Log: slog.New(slog.DiscardHandler)})
+		Run(context.Background(), Config{Program: p.program, Deploy: p.deploy, Getenv: p.getenv, Log: slog.New(slog.DiscardHandler)})
 		return
 	}
 	ann := addUser(t)
@@ -511,7 +512,7 @@ func TestForeignEnrolments(t *testing.T) {
 		if err := spoil(); err != nil {
 			t.Fatal(err)
 		}
-		err := Run(context.Background(), Config{Program: p.program, Getenv: p.getenv, Log: slog.New(slog.DiscardHandler)})
+		err := Run(context.Background(), Config{Program: p.program, Deploy: p.deploy, Getenv: p.getenv, Log: slog.New(slog.DiscardHandler)})
 		if !errs.Is(err, errs.ForeignState) {
 			t.Errorf("Run = %v, want E1503", err)
 		}

@@ -21,6 +21,9 @@ type Config struct {
 	Program string // backstay itself
 	Log     *slog.Logger
 	Getenv  func(string) string
+	// Deploy is the file by which the service enrols the computer, "" where another
+	// service does.
+	Deploy string
 
 	// pace shortens every pause by this factor in tests.
 	pace int
@@ -74,6 +77,9 @@ func supervise(ctx context.Context, cfg Config) error {
 	}
 	for _, e := range all {
 		s.keep(e)
+	}
+	if cfg.Deploy != "" {
+		s.wg.Go(func() { s.deploy(ctx, cfg.Deploy) })
 	}
 	cfg.Log.Info("the service runs", "enrolments", len(all))
 	if err := tellReady(cfg.Getenv("NOTIFY_SOCKET")); err != nil {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/registry"
 
+	"github.com/backstay/backstay/agent/acl"
 	"github.com/backstay/backstay/agent/door"
 	"github.com/backstay/backstay/errs"
 )
@@ -28,8 +29,16 @@ func usualState(getenv func(string) string) string {
 
 func usualRuntime(getenv func(string) string) string { return usualState(getenv) }
 
-// packaged reports whether the service came with a package. There is none yet.
-func packaged() bool { return false }
+// packaged reports whether the service came with a package, which says so here.
+func packaged() bool {
+	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Backstay`, registry.QUERY_VALUE)
+	if err != nil {
+		return false
+	}
+	defer key.Close()
+	_, _, err = key.GetStringValue("Package")
+	return err == nil
+}
 
 func definition(program string) (*service.Config, error) { return windowsDefinition(program), nil }
 
@@ -156,55 +165,20 @@ func checkFolder(a account, dir, own string) error {
 // ownedBy refuses what is not a user's. What is the administrators' is the
 // system's.
 func ownedBy(path, id string) error {
-	d, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
-	if err != nil {
-		return err
+	owner, err := acl.Owner(path)
+	if err == nil && owner != id && (id != door.Root || owner != door.Administrators) {
+		err = fmt.Errorf("%s belongs to %s", path, owner)
 	}
-	sid, _, err := d.Owner()
-	if err != nil {
-		return err
-	}
-	if owner := sid.String(); owner != id && (id != door.Root || owner != door.Administrators) {
-		return fmt.Errorf("%s belongs to %s", path, owner)
-	}
-	return nil
+	return err
 }
 
-// closedFolder is who may do what in the service's folder on Windows: the system
-// and administrators all, nobody else anything, whatever the folders above say. It
-// belongs to the administrators.
-const closedFolder = "O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
-
 // makeClosed makes a folder that is the system's and the administrators' alone,
-// and so the service's folder above it: everybody may make folders where that one
-// lies, so that one who came first is found out by being its owner.
+// and so the service's folder above it.
 func makeClosed(dir string) error {
-	for _, dir := range []string{filepath.Dir(dir), dir} {
-		d, err := windows.SecurityDescriptorFromString(closedFolder)
-		if err != nil {
-			return err
-		}
-		name, err := windows.UTF16PtrFromString(dir)
-		if err != nil {
-			return err
-		}
-		err = windows.CreateDirectory(name, &windows.SecurityAttributes{Length: uint32(unsafe.Sizeof(windows.SecurityAttributes{})), SecurityDescriptor: d})
-		if err != nil && !errors.Is(err, windows.ERROR_ALREADY_EXISTS) {
-			return fmt.Errorf("making %s: %w", dir, err)
-		}
-		if err := ownedBy(dir, door.Root); err != nil {
-			return errs.Of(errs.ForeignState, "dir", dir).Because(err)
-		}
-		dacl, _, err := d.DACL()
-		if err != nil {
-			return err
-		}
-		const change = windows.DACL_SECURITY_INFORMATION | windows.PROTECTED_DACL_SECURITY_INFORMATION
-		if err := windows.SetNamedSecurityInfo(dir, windows.SE_FILE_OBJECT, change, nil, nil, dacl, nil); err != nil {
-			return fmt.Errorf("closing %s to others: %w", dir, err)
-		}
+	if err := acl.Make(filepath.Dir(dir)); err != nil {
+		return err
 	}
-	return nil
+	return acl.Make(dir)
 }
 
 // lockFile opens a file that nobody else opens until it is closed.

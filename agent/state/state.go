@@ -70,7 +70,7 @@ func Open(dir string) (*State, error) {
 		return nil, fmt.Errorf("finding the state folder: %w", err)
 	}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		if err := durable.MkdirAll(dir, 0o700); err != nil {
+		if err := makeDir(dir); err != nil {
 			return nil, foreign(dir, err)
 		}
 	}

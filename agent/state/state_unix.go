@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/errs"
 )
 
@@ -23,6 +24,8 @@ func userDir(getenv func(string) string) (string, error) {
 	}
 	return filepath.Join(home, ".local", "state", "backstay"), nil
 }
+
+func makeDir(dir string) error { return durable.MkdirAll(dir, 0o700) }
 
 // checkOwner refuses a folder that is not ours alone. An empty one that is
 // ours is closed to others instead: nobody can have put anything into it.

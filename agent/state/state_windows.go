@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/sys/windows"
 
+	"github.com/backstay/backstay/agent/acl"
+	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/errs"
 )
 
@@ -22,7 +24,16 @@ func userDir(getenv func(string) string) (string, error) {
 	return filepath.Join(dir, "Backstay"), nil
 }
 
-// BUG: on Windows the folder's access list is not checked yet.
+// makeDir makes the folder closed to others, whatever the one above it says.
+func makeDir(dir string) error {
+	if err := durable.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return err
+	}
+	return acl.Make(dir)
+}
+
+// checkOwner refuses a folder that is not ours alone. An empty one that is ours is
+// closed to others instead.
 func checkOwner(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -31,7 +42,10 @@ func checkOwner(dir string) error {
 	if !info.IsDir() {
 		return errs.New(errs.Local, "state.dir.notfolder", "path", dir)
 	}
-	return nil
+	if names, err := os.ReadDir(dir); err == nil && len(names) == 0 {
+		return acl.Make(dir)
+	}
+	return acl.Check(dir)
 }
 
 var errLocked = errors.New("locked by another process")

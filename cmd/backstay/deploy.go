@@ -36,6 +36,29 @@ func (a *app) deployCommand() *cobra.Command {
 	cmd.Args = maxArgs(0)
 	cmd.Flags().StringVar(&file, "config", "", a.say.T("cli.deploy.flag.config"))
 	cmd.Flags().BoolVar(&once, "once", false, a.say.T("cli.deploy.flag.once"))
+	cmd.AddCommand(a.deployWriteCommand())
+	return cmd
+}
+
+// deployWriteCommand leaves the file for the service: installers run it with what
+// they were told.
+func (a *app) deployWriteCommand() *cobra.Command {
+	var f agent.DeployFile
+	path := agent.DeployPath(a.getenv)
+	cmd := a.command("write --server URL --token TOKEN", "cli.deploy.write.", func(*cobra.Command, []string) error {
+		if err := agent.WriteDeployFile(path, f, a.getenv); err != nil {
+			return err
+		}
+		fmt.Fprintln(a.out, a.say.T("cli.deploy.write.done", "path", path))
+		return nil
+	})
+	cmd.Args = maxArgs(0)
+	for _, flag := range []struct {
+		name string
+		to   *string
+	}{{"server", &f.Server}, {"ca-sha256", &f.CASHA256}, {"token", &f.Token}, {"proxy", &f.Proxy}, {"edition", &f.Edition}, {"identity", &f.Identity}, {"config", &path}} {
+		cmd.Flags().StringVar(flag.to, flag.name, *flag.to, a.say.T("cli.deploy.write.flag."+flag.name))
+	}
 	return cmd
 }
 

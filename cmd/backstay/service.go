@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,11 @@ func (a *app) serviceRunCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return osservice.Run(cmd.Context(), osservice.Config{Program: program, Log: a.logger(slog.LevelInfo), Getenv: a.getenv})
+		cfg := osservice.Config{Program: program, Log: a.logger(slog.LevelInfo), Getenv: a.getenv}
+		if runtime.GOOS != "linux" { // there backstay-deploy.service does it, which may less
+			cfg.Deploy = agent.DeployPath(a.getenv)
+		}
+		return osservice.Run(cmd.Context(), cfg)
 	})
 	cmd.Args = maxArgs(0)
 	return cmd

@@ -166,10 +166,15 @@ func (c *console) createDeployToken(w http.ResponseWriter, r *http.Request, v *v
 	}
 	made.deployFrame = c.deployFrame(w, r, v, "deploy.made", "name", web.Visible(made.Token.Name))
 	made.Frame = made.Frame.Secret()
-	made.Lines, made.Folder = readyLines(c.source(made.Secret)), c.Clients.Dir
-	if made.Installers, err = c.Clients.Installers(); err != nil {
+	made.Folder = c.Clients.Dir
+	made.Clients, err = c.Clients.List()
+	if err == nil {
+		made.Installers, err = c.Clients.Installers()
+	}
+	if err != nil {
 		c.Log.Error("the folder of clients cannot be read", "err", err)
 	}
+	made.Lines = readyLines(c.source(made.Secret), made.Clients)
 	c.site.Render(w, r, http.StatusCreated, "deploy-made", made)
 }
 

@@ -52,6 +52,7 @@ type madeTokenPage struct {
 	Secret     string
 	Installers []string // that can be made
 	Folder     string   // of the clients
+	Clients    []deploy.Client
 	Lines      []readyLine
 }
 
@@ -153,43 +154,41 @@ type mapCheckedPage struct {
 	Rows              []mapRow // the first that are bad
 }
 
-// readyLine is what an administrator pastes into a tool.
-type readyLine struct{ ID, Name, Text string }
+// readyLine is what an administrator pastes into a tool. Hint is the key of what to
+// know about it, "" for nothing.
+type readyLine struct{ ID, Name, Hint, Text string }
 
-// msi are the properties of the Windows installer.
-func msi(s deploy.Source) string {
-	text := "SERVER=" + s.Server + " TOKEN=" + s.Token
+// msi installs the package for Windows where it lies.
+func msi(s deploy.Source, file string) string {
+	text := "msiexec /i " + file + " /qn /norestart SERVER=" + s.Server + " TOKEN=" + s.Token
 	if s.Fingerprint != "" {
 		text += " CA_SHA256=" + s.Fingerprint
 	}
 	return text + " IDENTITY=auto"
 }
 
-// readyLines are the ways to bring a token to computers.
-func readyLines(s deploy.Source) []readyLine {
+// readyLines are the ways to bring a token to computers, with the clients that the
+// server has.
+func readyLines(s deploy.Source, clients []deploy.Client) []readyLine {
 	const file = "/etc/backstay/deploy.toml"
 	indent := func(n int) string {
 		return strings.Repeat(" ", n) + strings.ReplaceAll(strings.TrimSpace(s.TOML()), "\n", "\n"+strings.Repeat(" ", n))
 	}
 	write := "install -d -m 0755 /etc/backstay\n(umask 077; cat > " + file + " <<'END'\n" + s.TOML() + "END\n)\n"
-	plist := "/Library/Preferences/org.backstay.deploy.plist"
-	jamf := "#!/bin/sh\n(umask 077; defaults write " + plist + " SERVER " + s.Server + "\n defaults write " + plist + " TOKEN " + s.Token + "\n"
-	if s.Fingerprint != "" {
-		jamf += " defaults write " + plist + " CA_SHA256 " + s.Fingerprint + "\n"
-	}
-	jamf += " defaults write " + plist + " IDENTITY auto)\ninstaller -pkg /Library/Application\\ Support/JAMF/Waiting\\ Room/backstay.pkg -target /"
-	// The packages start backstay-deploy.service, which tries until it succeeds.
+	deb, rpm, windows := deploy.Name(clients, "deb"), deploy.Name(clients, "rpm"), deploy.Name(clients, "msi")
+	// The packages start what tries until it succeeds.
 	return []readyLine{
-		{"toml", "deploy.toml", s.TOML()},
-		{"command", "backstay deploy", write + "backstay deploy --config " + file},
-		{"deb", ".deb", write + "apt-get install -y ./backstay.deb"},
-		{"rpm", ".rpm", write + "dnf install -y ./backstay.rpm"},
-		{"ansible", "Ansible", "- name: Backstay, the folder of its settings\n  ansible.builtin.file:\n    path: " + path.Dir(file) + "\n    state: directory\n    mode: \"0755\"\n" +
+		{"toml", "deploy.toml", "deploy.line.toml", s.TOML()},
+		{"command", "backstay deploy", "", write + "backstay deploy --config " + file},
+		{"deb", ".deb", "", write + "apt-get install -y ./" + deb},
+		{"rpm", ".rpm", "", write + "dnf install -y ./" + rpm},
+		{"ansible", "Ansible", "", "- name: Backstay, the folder of its settings\n  ansible.builtin.file:\n    path: " + path.Dir(file) + "\n    state: directory\n    mode: \"0755\"\n" +
 			"- name: Backstay, what it needs to know\n  ansible.builtin.copy:\n    dest: " + file + "\n    mode: \"0600\"\n    force: false\n    content: |\n" + indent(6) +
-			"\n  no_log: true\n- name: Backstay\n  ansible.builtin.apt:\n    deb: /tmp/backstay.deb"},
-		{"intune", "Intune", "msiexec /i backstay.msi /qn " + msi(s)},
-		{"sccm", "SCCM", "msiexec /i \"backstay.msi\" /qn /norestart /l*v \"%TEMP%\\backstay.log\" " + msi(s)},
-		{"gpo", "GPO", "msiexec /i \\\\SERVER\\SHARE\\backstay.msi /qn " + msi(s)},
-		{"jamf", "Jamf", jamf},
+			"\n  no_log: true\n- name: Backstay, the package\n  ansible.builtin.copy:\n    src: " + deb + "\n    dest: /root/" + deb +
+			"\n- name: Backstay\n  ansible.builtin.apt:\n    deb: /root/" + deb},
+		{"intune", "Intune", "deploy.line.intune", msi(s, windows)},
+		{"sccm", "SCCM", "", msi(s, windows)},
+		{"gpo", "GPO", "deploy.line.gpo", "if not exist \"%ProgramFiles%\\Backstay\\backstay.exe\" " + msi(s, `\\SERVER\SHARE\`+windows)},
+		{"jamf", "Jamf", "deploy.line.jamf", ""},
 	}
 }

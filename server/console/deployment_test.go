@@ -54,7 +54,8 @@ func TestDeployment(t *testing.T) {
 	admin.post("/admin/deployment/new", "name", "x", "days", "8761", "unit", "hours").want(t, http.StatusBadRequest, "365", `value="hours" selected`)
 	admin.post("/admin/deployment/new", "name", "x", "days", "0", "unit", "hours").want(t, http.StatusBadRequest, "one hour")
 	made := admin.post("/admin/deployment/new", "name", "Lab", "days", "30", "uses", "3", "approve", "on", "create_users", "on", "domains", "example.org\r\n", "systems", "linux").
-		want(t, http.StatusCreated, "backstay deploy --config", "Ansible", "path: /etc/backstay\n    state: directory", "msiexec", "ca_sha256")
+		want(t, http.StatusCreated, "backstay deploy --config", "Ansible", "path: /etc/backstay\n    state: directory", "msiexec /i backstay_0.1.0_amd64.msi /qn", "./backstay-0.1.0-1.x86_64.rpm", "ca_sha256").
+		lacks(t, "backstay.msi", "backstay.pkg", "defaults write")
 	token := html.UnescapeString(made.copied(t, "token"))
 	if err := os.Mkdir(filepath.Join(w.Config.Data, "clients"), 0o755); err != nil {
 		t.Fatal(err)

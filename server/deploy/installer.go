@@ -23,6 +23,7 @@ import (
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/orgs"
+	"github.com/backstay/backstay/version"
 )
 
 // Source is what a computer needs to know to be deployed.
@@ -55,13 +56,13 @@ type Clients struct{ Dir string }
 // Client is one of them.
 type Client struct {
 	Name   string
-	Kind   string // deb, rpm, darwin or windows
+	Kind   string // deb, rpm, msi or darwin
 	Arch   string // amd64 or arm64
 	SHA256 string
 }
 
 var (
-	clientName = regexp.MustCompile(`^backstay(?:_\d[\w.~+-]*_(amd64|arm64)\.(deb)|-\d[\w.~+-]*\.(x86_64|aarch64)\.(rpm)|_(darwin)_(amd64|arm64)|_(windows)_(amd64|arm64)\.exe)$`)
+	clientName = regexp.MustCompile(`^backstay(?:_\d[\w.~+-]*_(amd64|arm64)\.(deb|msi)|-\d[\w.~+-]*\.(x86_64|aarch64)\.(rpm)|_(darwin)_(amd64|arm64))$`)
 	archs      = map[string]string{"x86_64": "amd64", "aarch64": "arm64"}
 )
 
@@ -75,7 +76,7 @@ func clientOf(name string) (c Client, ok bool) {
 	for _, part := range parts[1:] {
 		switch part {
 		case "":
-		case "deb", "rpm", "darwin", "windows":
+		case "deb", "rpm", "msi", "darwin":
 			c.Kind = part
 		case "amd64", "arm64":
 			c.Arch = part
@@ -101,11 +102,28 @@ func (c Client) Uname() string {
 // Processor is what Windows calls the processor that it is for.
 func (c Client) Processor() string { return strings.ToUpper(c.Arch) }
 
+// Path is where the server offers it.
+func (c Client) Path() string { return ClientsPath + c.Name }
+
 // Needs is the program that installs it, "" when it needs none.
 func (c Client) Needs() string { return map[string]string{"deb": "dpkg", "rpm": "rpm"}[c.Kind] }
 
-// list returns the newest file of each kind and processor.
-func (c Clients) list() ([]Client, error) {
+// Name is the client of a kind for most computers, as the server has it, or else as
+// make clients would name it.
+func Name(list []Client, kind string) string {
+	for _, c := range list {
+		if c.Kind == kind && c.Arch == "amd64" {
+			return c.Name
+		}
+	}
+	if kind == "rpm" {
+		return fmt.Sprintf("backstay-%s.0-1.x86_64.rpm", version.Number())
+	}
+	return fmt.Sprintf("backstay_%s.0_amd64.%s", version.Number(), kind)
+}
+
+// List returns the newest file of each kind and processor.
+func (c Clients) List() ([]Client, error) {
 	files, err := os.ReadDir(c.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -178,7 +196,7 @@ var scripts = template.Must(template.New("").Funcs(template.FuncMap{
 
 // Installers names the scripts that can be made of the clients that are there.
 func (c Clients) Installers() ([]string, error) {
-	list, err := c.list()
+	list, err := c.List()
 	var names []string
 	for _, name := range []string{InstallUnix, InstallWindows} {
 		if slices.ContainsFunc(list, func(f Client) bool { return f.installer() == name }) {
@@ -189,7 +207,7 @@ func (c Clients) Installers() ([]string, error) {
 }
 
 func (c Client) installer() string {
-	if c.Kind == "windows" {
+	if c.Kind == "msi" {
 		return InstallWindows
 	}
 	return InstallUnix
@@ -198,7 +216,7 @@ func (c Client) installer() string {
 // Installer makes the script of that name. It holds the sums of the clients as
 // they are now, and the token.
 func (c Clients) Installer(name string, s Source) (string, error) {
-	list, err := c.list()
+	list, err := c.List()
 	if err != nil {
 		return "", err
 	}

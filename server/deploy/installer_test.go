@@ -35,8 +35,8 @@ func clients(t *testing.T, names ...string) deploy.Clients {
 }
 
 var everyClient = []string{
-	"backstay_0.9.0_amd64.deb", "backstay_0.10.0_amd64.deb", "backstay-0.1.0-1.x86_64.rpm", "backstay_windows_amd64.exe", "backstay_darwin_arm64",
-	"backstay-server_0.1.0_amd64.deb", "backstay_0.1.0_mips.deb", "secret", "backstay_windows_amd64.exe.old",
+	"backstay_0.9.0_amd64.deb", "backstay_0.10.0_amd64.deb", "backstay-0.1.0-1.x86_64.rpm", "backstay_0.1.0_amd64.msi", "backstay_darwin_arm64",
+	"backstay-server_0.1.0_amd64.deb", "backstay_0.1.0_mips.deb", "secret", "backstay_0.1.0_amd64.msi.old", "backstay_windows_amd64.exe",
 }
 
 func TestInstaller(t *testing.T) {
@@ -50,7 +50,8 @@ func TestInstaller(t *testing.T) {
 	for name, want := range map[string][]string{
 		deploy.InstallUnix: {`'https://it'\''s.example.org'`, `token = "bsd1.a.b.c"`, "'Linux x86_64'", "'Darwin arm64'",
 			"'backstay_0.10.0_amd64.deb' " + sum("backstay_0.10.0_amd64.deb"), sum("backstay-0.1.0-1.x86_64.rpm"), "'Dw8P"},
-		deploy.InstallWindows: {"'https://it''s.example.org'", `token = "bsd1.a.b.c"`, "'AMD64' = @('backstay_windows_amd64.exe', '" + sum("backstay_windows_amd64.exe") + "')\r\n"},
+		deploy.InstallWindows: {"'https://it''s.example.org'", "'TOKEN=bsd1.a.b.c', 'CA_SHA256=" + source.Fingerprint + "', 'IDENTITY=auto')\r\n",
+			"'AMD64' = @('backstay_0.1.0_amd64.msi', '" + sum("backstay_0.1.0_amd64.msi") + "')\r\n"},
 	} {
 		text, err := c.Installer(name, source)
 		if err != nil {
@@ -74,7 +75,7 @@ func TestInstaller(t *testing.T) {
 			}
 		}
 	}
-	none := clients(t, "backstay_windows_amd64.exe")
+	none := clients(t, "backstay_0.1.0_amd64.msi")
 	if _, err := none.Installer(deploy.InstallUnix, source); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("an installer of nothing: %v", err)
 	}
@@ -83,12 +84,30 @@ func TestInstaller(t *testing.T) {
 	}
 }
 
+// The lines of the console name the files that are there, else those to come.
+func TestName(t *testing.T) {
+	t.Parallel()
+	list, err := clients(t, everyClient...).List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, want := range map[string][2]string{
+		"deb": {"backstay_0.10.0_amd64.deb", "backstay_0.1.0_amd64.deb"},
+		"rpm": {"backstay-0.1.0-1.x86_64.rpm", "backstay-0.1.0-1.x86_64.rpm"},
+		"msi": {"backstay_0.1.0_amd64.msi", "backstay_0.1.0_amd64.msi"},
+	} {
+		if got := [2]string{deploy.Name(list, kind), deploy.Name(nil, kind)}; got != want {
+			t.Errorf("the names of %s are %q, want %q", kind, got, want)
+		}
+	}
+}
+
 // Only clients leave the folder.
 func TestServesClients(t *testing.T) {
 	t.Parallel()
 	c := clients(t, everyClient...)
 	for path, want := range map[string]int{
-		"backstay_0.10.0_amd64.deb": 200, "backstay_windows_amd64.exe": 200, "backstay_0.2.0_amd64.deb": 404, "secret": 404, "": 404, ".": 404,
+		"backstay_0.10.0_amd64.deb": 200, "backstay_0.1.0_amd64.msi": 200, "backstay_windows_amd64.exe": 404, "backstay_0.2.0_amd64.deb": 404, "secret": 404, "": 404, ".": 404,
 		"../" + filepath.Base(c.Dir) + "/secret": 404, "backstay-server_0.1.0_amd64.deb": 404,
 	} {
 		w := httptest.NewRecorder()

@@ -68,9 +68,10 @@ fi
 {{- end}}
 [ -n "$installed" ] || fail "the server had no client for $this when this script was made"
 
-# The packages' own unit enrols the computer, where systemd runs.
-if [ -d /run/systemd/system ]; then
+# What enrols the computer by the file is the packages' own unit where systemd
+# runs, and on macOS the service.
+if [ -d /run/systemd/system ] || [ "$(uname -s)" = Darwin ]; then
 	echo 'Installed. This computer enrols by itself; how far it is: backstay status'
 else
-	PATH=$PATH:/usr/local/bin backstay deploy --config "$file"
+	backstay deploy --config "$file"
 fi
