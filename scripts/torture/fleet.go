@@ -45,14 +45,16 @@ type device struct {
 	name    string
 	signing ed25519.PrivateKey
 	from    net.Addr
+	next    time.Time // when its next backup is due
 
 	conn    net.Conn
 	in      *bufio.Reader
 	token   wire.Token
 	renew   time.Time // when it fetches another token
 	after   int64
-	stopped bool // an administrator disabled it, and it knows
-	waits   bool // it is counted among those who wait
+	beat    time.Time // when it sends its next heartbeat
+	stopped bool      // an administrator disabled it, and it knows
+	waits   bool      // it is counted among those who wait
 }
 
 // The agent's rhythm.
@@ -62,12 +64,14 @@ const (
 	firstPause   = 5 * time.Second
 	lastPause    = 5 * time.Minute
 	stoppedPause = 2 * time.Second
+	ripe         = 30 * time.Second // between two heartbeats, which go with polls
 )
 
 func newFleet(s *server, w *world) *fleet {
 	f := &fleet{address: s.address, roots: &tls.Config{RootCAs: s.roots, ServerName: "127.0.0.1"}, store: w.Vault.StoreID(), expects: map[string]chan time.Time{}}
 	for i, d := range w.devices {
 		// Loopback has as many addresses as are needed for the ports.
+		d.next = time.Now().Add(rand.N(4 * time.Hour))
 		d.from = &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/1000))}
 		f.devices = append(f.devices, d)
 	}
@@ -136,6 +140,12 @@ func (f *fleet) poll(ctx context.Context, d *device) error {
 		}
 		d.renew = time.Now().Add(life)
 	}
+	if time.Now().After(d.beat) {
+		if err := f.call(ctx, d, "PUT", "status", d.status(), &wire.StatusAnswer{}); err != nil {
+			return err
+		}
+		d.beat = time.Now().Add(ripe)
+	}
 	var next wire.Next
 	f.waits(d)
 	if err := f.call(ctx, d, "GET", fmt.Sprintf("next?wait=%d&after=%d", pollWait, d.after), nil, &next); err != nil {
@@ -146,6 +156,16 @@ func (f *fleet) poll(ctx context.Context, d *device) error {
 		f.arrived(d)
 	}
 	return nil
+}
+
+// status is the heartbeat of a device whose backup was made and whose next one is
+// hours away.
+func (d *device) status() wire.Status {
+	return wire.Status{
+		State: wire.StateIdle, ClientVersion: version.Number(), NextRun: &d.next,
+		Folders:  []string{"/home/ann/Desktop", "/home/ann/Documents", "/home/ann/Music", "/home/ann/Pictures", "/home/ann/Videos"},
+		Hardware: wire.Hardware{MachineID: d.name, Hostname: d.name, OS: "linux", OSVersion: "Debian GNU/Linux 12", Arch: "amd64", OSUser: "ann"},
+	}
 }
 
 // readmitted waits for the end of a stop.
@@ -227,7 +247,7 @@ func (f *fleet) call(ctx context.Context, d *device, method, path string, in, ou
 	}
 	r.Header.Set(wire.HeaderVersion, version.Number())
 	r.Header.Set("Content-Type", "application/json")
-	if d.token.Token != "" && in == nil {
+	if d.token.Token != "" {
 		r.Header.Set("Authorization", "Bearer "+d.token.Token)
 	}
 	if err := r.Write(d.conn); err != nil {

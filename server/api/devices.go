@@ -25,7 +25,7 @@ import (
 // device makes a call of a device out of one that shows its token.
 func (a *API) device(c call) call {
 	return func(w http.ResponseWriter, r *http.Request, by access.Caller) error {
-		err := a.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
+		err := a.DB.Peek(r.Context(), func(tx *db.Tx) (err error) {
 			by, err = devices.Verify(r.Context(), tx, bearer(r), by)
 			return err
 		})

@@ -16,8 +16,7 @@ import (
 // next is the long poll: it answers as soon as there is something to tell, at
 // the latest after as long as the device wants to wait. A device that waits
 // costs nothing but its connection; Run wakes it. It looks at the token itself,
-// in the transaction that looks for news: for idle devices that is most of what
-// a server does.
+// with the look for news: for idle devices that is most of what a server does.
 func (a *API) next(w http.ResponseWriter, r *http.Request, by access.Caller) error {
 	wait, err := number(r, "wait")
 	if err != nil {
@@ -55,7 +54,7 @@ type poll struct {
 // ask looks whose token a poll shows, and whether there is news for that device.
 func (a *API) ask(p *poll) error {
 	ctx := p.r.Context()
-	err := a.DB.Read(ctx, func(tx *db.Tx) (err error) {
+	err := a.DB.Peek(ctx, func(tx *db.Tx) (err error) {
 		if p.by, err = devices.Verify(ctx, tx, bearer(p.r), p.by); err == nil {
 			p.next, p.news, err = devices.Next(ctx, tx, p.by, p.known)
 		}

@@ -25,7 +25,7 @@ func TestAway(t *testing.T) {
 	defer stopped.Close()
 	nothing := func(*db.Tx) error { return nil }
 	for name, d := range map[string]*db.DB{"closed": closed, "stopped": stopped} {
-		for _, err := range []error{d.Read(t.Context(), nothing), d.Write(t.Context(), nothing)} {
+		for _, err := range []error{d.Read(t.Context(), nothing), d.Peek(t.Context(), nothing), d.Write(t.Context(), nothing)} {
 			if errs.KindOf(err) != errs.Unavailable || errs.RetryAfter(err) == 0 {
 				t.Errorf("%s: %v", name, err)
 			}

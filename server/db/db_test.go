@@ -123,6 +123,30 @@ func TestReadIsOneSnapshot(t *testing.T) {
 	}
 }
 
+// Peek has no transaction: each of its queries sees what is there.
+func TestPeek(t *testing.T) {
+	t.Parallel()
+	d := dbtest.New(t)
+	put(t, d, "a", "1")
+	var before, after string
+	err := d.Peek(t.Context(), func(tx *db.Tx) error {
+		if err := tx.QueryRow(t.Context(), `SELECT value FROM meta WHERE name = $1`, "a").Scan(&before); err != nil {
+			return err
+		}
+		put(t, d, "a", "2")
+		return tx.QueryRow(t.Context(), `SELECT value FROM meta WHERE name = $1`, "a").Scan(&after)
+	})
+	if err != nil || before != "1" || after != "2" {
+		t.Errorf("a was %q and then %q, %v; want 1 and 2", before, after, err)
+	}
+	err = d.Peek(t.Context(), func(tx *db.Tx) error {
+		return tx.QueryRow(t.Context(), `SELECT value FROM meta WHERE name = $1`, "b").Scan(new(string))
+	})
+	if !errors.Is(err, sql.ErrNoRows) {
+		t.Errorf("what is not there: %v", err)
+	}
+}
+
 // Read-modify-write from many goroutines and two handles, as two servers would:
 // no update is lost, and none gives up.
 func TestWritesAreSerializable(t *testing.T) {

@@ -3,8 +3,11 @@ package db
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -64,6 +67,14 @@ func postgresRetry(err error) bool {
 func postgresGone(err error) bool {
 	code := postgresCode(err)
 	return strings.HasPrefix(code, "57P0") || strings.HasPrefix(code, "08")
+}
+
+// postgresUnreached reports whether a query did not come through to the server, or
+// its answer back.
+func postgresUnreached(err error) bool {
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
 }
 
 func postgresFull(err error) bool { return postgresCode(err) == "53100" }

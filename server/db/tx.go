@@ -15,9 +15,17 @@ import (
 // closure that was given it returns. Rows of a query must be closed before the
 // next statement.
 type Tx struct {
-	tx      *sql.Tx
+	tx      querier
 	now     time.Time
 	dialect dialect
+}
+
+// querier is a transaction of the database, or a connection where Peek does
+// without one.
+type querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // Now is the time of the transaction, the same in all of it, in UTC and whole
@@ -95,6 +103,30 @@ func (d *DB) Read(ctx context.Context, f func(*Tx) error) error {
 	return d.run(ctx, d.read, opts, f)
 }
 
+// Peek runs f, which only reads, without a transaction: each of its queries sees
+// the database as it is when it is asked. It is for what is asked all the time by
+// queries that each stand for themselves; BEGIN and COMMIT are questions of their
+// own to PostgreSQL.
+func (d *DB) Peek(ctx context.Context, f func(*Tx) error) error {
+	conn, err := d.read.Conn(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return away(err)
+	}
+	defer conn.Close()
+	err = f(d.begun(conn))
+	if err != nil && ctx.Err() == nil && (postgresGone(err) || postgresUnreached(err)) {
+		return away(err)
+	}
+	return err
+}
+
+func (d *DB) begun(q querier) *Tx {
+	return &Tx{tx: q, now: d.Now().UTC().Truncate(time.Microsecond), dialect: d.dialect}
+}
+
 const (
 	attempts  = 20
 	firstWait = 2 * time.Millisecond
@@ -151,7 +183,7 @@ func (d *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, f func(
 	}
 	// After a commit this does nothing; after an error or a panic it undoes all.
 	defer tx.Rollback()
-	if err := f(&Tx{tx: tx, now: d.Now().UTC().Truncate(time.Microsecond), dialect: d.dialect}); err != nil {
+	if err := f(d.begun(tx)); err != nil {
 		if ctx.Err() == nil && postgresGone(err) {
 			return away(err)
 		}

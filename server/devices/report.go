@@ -47,7 +47,7 @@ func Report(ctx context.Context, d *db.DB, ring *keys.Ring, by access.Caller, s 
 	}
 	var old Device
 	var now time.Time
-	err = d.Read(ctx, func(tx *db.Tx) (err error) {
+	err = d.Peek(ctx, func(tx *db.Tx) (err error) {
 		now = tx.Now()
 		old, err = Find(ctx, tx, by.Device)
 		return err
