@@ -60,7 +60,7 @@ func (c *console) deployTokens(w http.ResponseWriter, r *http.Request, v *visit)
 	ctx := r.Context()
 	page := deployPage{deployFrame: c.deployFrame(w, r, v, "console.deployment")}
 	err := c.DB.Read(ctx, func(tx *db.Tx) (err error) {
-		page.Tokens, page.Blocked = nil, 0
+		page.Tokens = nil
 		list, err := deploy.List(ctx, tx, v.caller, v.org())
 		if err != nil {
 			return err
@@ -71,12 +71,7 @@ func (c *console) deployTokens(w http.ResponseWriter, r *http.Request, v *visit)
 		if page.FirstOnly, err = deploy.FirstDeviceOnly(ctx, tx, v.org()); err != nil {
 			return err
 		}
-		knocks, err := deploy.Knocks(ctx, tx, v.caller, v.org())
-		for _, k := range knocks {
-			if k.Code == string(errs.FirstDeviceOnly) {
-				page.Blocked++
-			}
-		}
+		page.Blocked, err = deploy.KeptOut(ctx, tx, v.caller, v.org())
 		return err
 	})
 	if err != nil {

@@ -479,3 +479,33 @@ func TestUses(t *testing.T) {
 		}
 	}
 }
+
+// E-10: the option says how many computers it keeps out, all of the week and
+// each once, however many others knock.
+func TestKeptOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, _ := w.create(deploy.Rules{Name: "one"})
+	two, _ := w.create(deploy.Rules{Name: "two"})
+	knock := func(token, machine string, code errs.Code, ago time.Duration) {
+		w.Write(func(tx *db.Tx) error {
+			_, err := tx.Exec(t.Context(), `INSERT INTO deploy_knocks (token, machine, hostname, os, os_user, ip, code, times, first_at, last_at)
+				VALUES ($1, $2, '', 'linux', '', '', $3, 1, $4, $4)`, token, machine, string(code), db.Micros(tx.Now().Add(-ago)))
+			return err
+		})
+	}
+	knock(one.ID, "twice", errs.FirstDeviceOnly, 6*24*time.Hour)
+	knock(two.ID, "twice", errs.FirstDeviceOnly, 0)
+	knock(one.ID, "gone", errs.FirstDeviceOnly, 8*24*time.Hour)
+	knock(one.ID, "early", errs.FirstDeviceOnly, 24*time.Hour)
+	for n := range 500 {
+		knock(one.ID, fmt.Sprint("other-", n), errs.NoDeviceMapping, time.Hour)
+	}
+	w.Write(func(tx *db.Tx) error {
+		n, err := deploy.KeptOut(t.Context(), tx, w.admin, w.Org.ID)
+		if n != 2 {
+			t.Errorf("%d computers are kept out, want 2", n)
+		}
+		return err
+	})
+}

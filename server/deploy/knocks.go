@@ -135,6 +135,20 @@ func Knocks(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID) ([]Kn
 	return list, nil
 }
 
+// KeptOut is how many computers of the last week the option of one device for
+// each user keeps out.
+func KeptOut(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID) (n int64, err error) {
+	if err := audit.See(by, access.Deploy, org, "", "deploy-knocks"); err != nil {
+		return 0, err
+	}
+	err = tx.QueryRow(ctx, `SELECT count(DISTINCT k.machine) FROM deploy_knocks k JOIN deploy_tokens t ON t.id = k.token
+		WHERE t.org = $1 AND k.last_at > $2 AND k.code = $3`, org, db.Micros(tx.Now().Add(-keepKnocks)), string(errs.FirstDeviceOnly)).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("counting who knocked: %w", err)
+	}
+	return n, nil
+}
+
 // Expire forgets who knocked more than a week ago, and rows of the device map
 // that are over; it returns how many.
 func Expire(ctx context.Context, tx *db.Tx) (int64, error) {
