@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -16,12 +17,17 @@ import (
 	"github.com/backstay/backstay/wire"
 )
 
+// idempotencyKey is the header in which scripts may say the number of a request
+// that is repeated, in place of request_id.
+const idempotencyKey = "Idempotency-Key"
+
 // beginActivation proves who a computer is to be activated for.
 func (a *API) beginActivation(w http.ResponseWriter, r *http.Request, by access.Caller) error {
 	var in wire.BeginActivation
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
+	in.RequestID = cmp.Or(in.RequestID, r.Header.Get(idempotencyKey))
 	if in.Token != "" {
 		return a.beginDeployed(w, r, by, in)
 	}

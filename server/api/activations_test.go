@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -235,6 +237,37 @@ func TestUndoEnds(t *testing.T) {
 	})
 	if errs.KindOf(err) != errs.Conflict {
 		t.Errorf("after 14 days: %v, want Conflict", err)
+	}
+}
+
+// C-14: a script may name its request by the usual header. Sent again, also with
+// the number in the body, it is the same activation.
+func TestIdempotencyKey(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.newUser("ann")
+	c, request := wiretest.NewComputer(t), uuid.NewString()
+	for _, inBody := range []string{"", "", request} {
+		in := wire.BeginActivation{Username: "ann", Password: password, RequestID: inBody, ClientVersion: version.Number(), SigningKey: c.SigningKey(),
+			Hardware: wire.Hardware{MachineID: "m", Hostname: "laptop", OS: "linux", Arch: "amd64"}}
+		body, err := json.Marshal(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, p := h.raw("POST", "activations", "application/json", bytes.NewReader(body), "Idempotency-Key", request); r.StatusCode != http.StatusCreated {
+			t.Fatalf("%s: %+v", r.Status, p)
+		}
+	}
+	err := h.DB.Read(t.Context(), func(tx *db.Tx) error {
+		var n int
+		err := tx.QueryRow(t.Context(), "SELECT count(*) FROM activations WHERE request_id = $1", request).Scan(&n)
+		if n != 1 {
+			t.Errorf("there are %d activations, want 1", n)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

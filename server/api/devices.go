@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -91,6 +92,7 @@ func (a *API) activate(w http.ResponseWriter, r *http.Request, by access.Caller)
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
+	in.RequestID = cmp.Or(in.RequestID, r.Header.Get(idempotencyKey))
 	u, err := a.Gate.Login(r.Context(), by, signin.Attempt{Portal: accounts.ToClient, Identifier: in.Username, Password: in.Password, Code: in.SecondFactor})
 	if err != nil {
 		return err
