@@ -380,8 +380,9 @@ func (x *scene) pages(b *webtest.Browser, lang locale.Lang, guard access.Guard, 
 			continue
 		}
 		x.seen[r.Pattern] = true
-		look(x.T, b, lang, pictureOf(path))
+		see(x.T, b, lang, pictureOf(path))
 	}
+	atDesk(b)
 }
 
 // confirm proves once more who is logged in, where a log-in is too long ago for

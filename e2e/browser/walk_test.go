@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,14 +42,29 @@ func languages() []locale.Lang {
 	return locale.Langs()
 }
 
+// waysTo are those to look at a page in a language: all, and one where the
+// pages were looked at before, on the other database. The first is the one in
+// which the browser shows the page already.
+func waysTo(b *webtest.Browser, lang locale.Lang) []way {
+	list := slices.Clone(ways[lang])
+	if again() {
+		return list[:1]
+	}
+	if b.Width() == list[len(list)-1].width {
+		slices.Reverse(list)
+	}
+	return list
+}
+
 // walk opens pages, by the names of their pictures, in the browser's language
 // and looks at each.
 func walk(t *testing.T, b *webtest.Browser, lang locale.Lang, addresses map[string]string) {
 	t.Helper()
 	for name, address := range addresses {
 		b.Go(address)
-		look(t, b, lang, name)
+		see(t, b, lang, name)
 	}
+	atDesk(b)
 }
 
 // inBoth walks in one language after the other, and leaves the browser in
@@ -62,9 +78,23 @@ func inBoth(t *testing.T, b *webtest.Browser, addresses map[string]string) {
 	language(b, "en")
 }
 
-// look looks at the page that the browser shows, in every way: it has caused no
-// complaint, is not wider than its window, and says everything in its language.
+// look looks at the page that the browser shows, and leaves it on a desk.
 func look(t *testing.T, b *webtest.Browser, lang locale.Lang, name string) {
+	t.Helper()
+	see(t, b, lang, name)
+	atDesk(b)
+}
+
+// atDesk shows the page as Open does.
+func atDesk(b *webtest.Browser) {
+	b.Size(webtest.Desk, 860)
+	b.Dark(false)
+}
+
+// see looks at the page that the browser shows, in every way, and leaves it in
+// the last: it has caused no complaint, is not wider than its window, and says
+// everything in its language.
+func see(t *testing.T, b *webtest.Browser, lang locale.Lang, name string) {
 	t.Helper()
 	for _, complaint := range b.Problems() {
 		t.Errorf("%s (%s) at %s: the browser complains: %s", name, lang, b.URL(), complaint)
@@ -74,7 +104,7 @@ func look(t *testing.T, b *webtest.Browser, lang locale.Lang, name string) {
 	if lang != locale.English {
 		suffix = "-" + string(lang)
 	}
-	for _, w := range ways[lang] {
+	for _, w := range waysTo(b, lang) {
 		b.Size(w.width, 860)
 		b.Dark(w.dark)
 		if wide := webtest.Eval[int64](b, "document.documentElement.scrollWidth"); wide > w.width {
@@ -82,8 +112,6 @@ func look(t *testing.T, b *webtest.Browser, lang locale.Lang, name string) {
 		}
 		b.Shot(pictures, name+suffix+"-"+w.name)
 	}
-	b.Size(webtest.Desk, 860)
-	b.Dark(false)
 }
 
 // refusedBy forgives the browser's complaints about a page whose status is an

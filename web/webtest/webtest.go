@@ -38,6 +38,10 @@ type Browser struct {
 	t   testing.TB
 	ctx context.Context
 
+	// How the page is shown. To change that costs more than a picture of it.
+	width, height int64
+	dark          bool
+
 	mu       sync.Mutex
 	problems []string
 }
@@ -76,6 +80,7 @@ func Open(t testing.TB) *Browser {
 	b.must(chromedp.Do(ctx, chromedp.Navigate("about:blank")))
 	b.must(chromedp.Listen(ctx, b.listen))
 	b.Size(Desk, 900)
+	b.prefer("light")
 	return b
 }
 
@@ -133,23 +138,34 @@ func (b *Browser) must(err error) {
 // Size sets the window's width and height.
 func (b *Browser) Size(width, height int64) {
 	b.t.Helper()
+	if b.width == width && b.height == height {
+		return
+	}
 	var options []chromedp.EmulateViewportOption
 	if width < 600 {
 		options = append(options, chromedp.EmulateMobile)
 	}
 	b.must(chromedp.Do(b.ctx, chromedp.EmulateViewport(width, height, options...)))
+	b.width, b.height = width, height
 }
+
+// Width is the window's.
+func (b *Browser) Width() int64 { return b.width }
 
 // Dark makes the system prefer dark colours, or light ones.
 func (b *Browser) Dark(dark bool) {
 	b.t.Helper()
-	value := "light"
-	if dark {
-		value = "dark"
+	if b.dark != dark {
+		b.prefer(map[bool]string{false: "light", true: "dark"}[dark])
+		b.dark = dark
 	}
+}
+
+func (b *Browser) prefer(colours string) {
+	b.t.Helper()
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 		// A picture is not to be taken in the middle of a change of colours.
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}, {Name: "prefers-reduced-motion", Value: "reduce"}},
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: colours}, {Name: "prefers-reduced-motion", Value: "reduce"}},
 	})
 	b.must(err)
 }
