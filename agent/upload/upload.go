@@ -318,8 +318,8 @@ func (r *run) lessRoom(ctx context.Context, err error) bool {
 		room = 0
 	}
 	r.Log.Info("the quota is used up: what does not fit waits", "room", room)
+	r.sender.close() // it asks the session whether anything is known
 	r.room, r.full, r.refused, r.session.Known, r.base = &room, e, true, true, ""
-	r.sender.close()
 	r.sender = newSender(ctx, r)
 	return true
 }
