@@ -49,6 +49,7 @@ type device struct {
 
 	conn    net.Conn
 	in      *bufio.Reader
+	stay    func() bool // lets conn outlive the context that it was made under
 	token   wire.Token
 	renew   time.Time // when it fetches another token
 	after   int64
@@ -97,12 +98,6 @@ func (f *fleet) start(ctx context.Context, within time.Duration) {
 
 // live is a device until a call fails, and reports whether one had not.
 func (f *fleet) live(ctx context.Context, d *device) (lived bool) {
-	stop := context.AfterFunc(ctx, func() {
-		if c := d.conn; c != nil {
-			c.Close()
-		}
-	})
-	defer stop()
 	for ctx.Err() == nil {
 		if err := f.poll(ctx, d); err != nil && ctx.Err() == nil {
 			f.failures.Add(1)
@@ -115,6 +110,7 @@ func (f *fleet) live(ctx context.Context, d *device) (lived bool) {
 		f.waiting.Add(-1)
 	}
 	if d.conn != nil {
+		d.stay()
 		d.conn.Close()
 		d.conn = nil
 	}
@@ -218,17 +214,19 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.text }
 
-// dial connects a device that is not connected.
+// dial connects a device that is not connected, until ctx ends.
 func (f *fleet) dial(ctx context.Context, d *device) error {
 	if d.conn != nil {
 		return nil
 	}
 	dialer := &tls.Dialer{NetDialer: &net.Dialer{LocalAddr: d.from}, Config: f.roots}
 	conn, err := dialer.DialContext(ctx, "tcp", f.address)
-	if err == nil {
-		d.conn, d.in = conn, bufio.NewReaderSize(conn, 1024)
+	if err != nil {
+		return err
 	}
-	return err
+	d.conn, d.in = conn, bufio.NewReaderSize(conn, 1024)
+	d.stay = context.AfterFunc(ctx, func() { conn.Close() })
+	return nil
 }
 
 // call makes one call over the device's connection. It is plainer than net/http's
