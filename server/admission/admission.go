@@ -45,25 +45,43 @@ func New(d *db.DB, places int) *Line {
 // Enter gives a device a place, or keeps the one it has. When there is none the
 // failure is E1402 with the time after which the device shall ask again.
 func (l *Line) Enter(ctx context.Context, by access.Caller) error {
-	var v verdict
-	err := l.db.Write(ctx, func(tx *db.Tx) (err error) {
-		if v.admitted, err = renew(ctx, tx, by.Device); err != nil || v.admitted {
-			return err
-		}
-		me, others, err := read(ctx, tx, by)
+	for {
+		v, holds, err := l.ask(ctx, by)
 		if err != nil {
+			return fmt.Errorf("asking for a place for device %s: %w", by.Device, err)
+		}
+		if !holds {
+			continue // another was quicker
+		}
+		if !v.admitted {
+			return errs.Of(errs.ServerBusy, "n", up(v.delay, time.Minute), "seconds", up(v.delay, time.Second))
+		}
+		return nil
+	}
+}
+
+// ask decides about a device, and reports whether that still holds when it is
+// written down. The line may be of ten thousand, so it is read apart: nobody else
+// could write meanwhile.
+func (l *Line) ask(ctx context.Context, by access.Caller) (v verdict, holds bool, err error) {
+	var me turn
+	places := l.free()
+	err = l.db.Read(ctx, func(tx *db.Tx) error {
+		var others []turn
+		if me, others, err = read(ctx, tx, by); err != nil {
 			return err
 		}
-		v = decide(tx.Now(), l.free(), me, others)
-		return v.write(ctx, tx, me)
+		v = decide(tx.Now(), places, me, others)
+		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("asking for a place for device %s: %w", by.Device, err)
+	if err != nil || v.early {
+		return v, true, err
 	}
-	if !v.admitted {
-		return errs.Of(errs.ServerBusy, "n", up(v.delay, time.Minute), "seconds", up(v.delay, time.Second))
-	}
-	return nil
+	err = l.db.Write(ctx, func(tx *db.Tx) (err error) {
+		holds, err = v.write(ctx, tx, me, places)
+		return err
+	})
+	return v, holds, err
 }
 
 // up is how many of unit make d, rounded up.
@@ -72,7 +90,10 @@ func up(d, unit time.Duration) int { return int((d + unit - 1) / unit) }
 // Leave gives back the place of a device whose backup has ended, or its turn when
 // it waits no longer.
 func (l *Line) Leave(ctx context.Context, device access.DeviceID) error {
-	err := l.db.Write(ctx, func(tx *db.Tx) error { return remove(ctx, tx, device) })
+	err := l.db.Write(ctx, func(tx *db.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM turns WHERE device = $1`, string(device))
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("giving back the place of device %s: %w", device, err)
 	}

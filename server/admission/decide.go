@@ -48,12 +48,15 @@ type verdict struct {
 	early    bool            // it came before it was told to, and nothing changes
 }
 
-// decide says whether a device gets one of the places now. A free place is kept
+// decide says whether a device gets one of the places now, or has one. A free place is kept
 // for those before it in line who are expected at any moment, but not for those
 // who were sent away for longer: it would lie idle. Whoever comes before their
 // time passes nobody by that. The first for whom no place is free gets that of a
 // device whose turn is over.
 func decide(now time.Time, places int, me turn, others []turn) verdict {
+	if me.sending {
+		return verdict{admitted: true}
+	}
 	held := map[access.UserID]int{}
 	var sending []turn
 	line := []turn{me}
