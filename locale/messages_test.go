@@ -351,6 +351,18 @@ func TestKeysAreUsedAndPresent(t *testing.T) {
 }
 
 // One word for one thing: what is sent, and where to, is an e-mail.
+// Apostrophes are those of print. Commands are as they are typed.
+func TestEnglishApostrophes(t *testing.T) {
+	t.Parallel()
+	for key, forms := range readMessages(t, English) {
+		for _, text := range forms {
+			if strings.Contains(text, "'") && !strings.HasSuffix(key, ".example") {
+				t.Errorf("%s has a straight apostrophe: %s", key, text)
+			}
+		}
+	}
+}
+
 func TestFrenchSaysEmail(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("fr.json")

@@ -130,7 +130,7 @@ func TestConsole(t *testing.T) {
 	want(t, b, "user", "user@example.org", "ATELIER-07", "Can log in, back up and restore.")
 	b.Follow(`a[href^="/admin/devices/"].fw-medium`)
 	device := b.URL()
-	want(t, b, "device", "ATELIER-07", "Complete", "Names and contents are the user's own")
+	want(t, b, "device", "ATELIER-07", "Complete", "Names and contents are the user’s own")
 	if page := b.Text(); strings.Contains(page, "notes.txt") {
 		t.Error("the console shows a name out of a backup")
 	}
