@@ -167,7 +167,7 @@ func (c *console) createDeployToken(w http.ResponseWriter, r *http.Request, v *v
 		made.Installers, err = c.Clients.Installers()
 	}
 	if err != nil {
-		c.Log.Error("the folder of clients cannot be read", "err", err)
+		c.Log.Error("the folder of clients cannot be read", "error", err)
 	}
 	made.Lines = readyLines(c.source(made.Secret), made.Clients)
 	c.site.Render(w, r, http.StatusCreated, "deploy-made", made)
@@ -193,9 +193,7 @@ func (c *console) installer(w http.ResponseWriter, r *http.Request, v *visit) {
 		c.fail(w, r, v.caller, err)
 		return
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Type", "application/octet-stream")
-	w.Header().Set("Content-Disposition", web.Attachment(name))
+	web.SetDownloadHeaders(w.Header(), name)
 	io.WriteString(w, text)
 }
 

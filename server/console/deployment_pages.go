@@ -106,9 +106,10 @@ type stageItem struct {
 	Bar   []bar
 }
 
+// funnel is how far some computers are.
 type funnel struct {
 	Name     string
-	Counts   []int64
+	Counts   []int64 // at each stage or further
 	Laggards int64
 	Export   string // where they are had as a file
 }

@@ -87,21 +87,14 @@ func (page *rolloutPage) fill(list []deploy.Enrolment) {
 		name := groupOf(e, page.By)
 		g := groups[name]
 		if g == nil {
-			g = &funnel{Name: name, Counts: make([]int64, len(page.Stages)), Export: export(name)}
+			g = newFunnel(name, export(name))
 			groups[name] = g
 		}
-		for n := 0; n <= slices.Index(deploy.Stages(), e.Stage); n++ {
-			g.Counts[n]++
-		}
-		if e.Stage != deploy.StageProtected {
-			g.Laggards++
-		}
+		g.add(e)
 	}
-	page.Groups = nil
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
 		page.Groups = append(page.Groups, *groups[name])
 	}
-	page.Bys = nil
 	for _, by := range []string{"token", "os", "version"} {
 		q := url.Values{"by": {by}}
 		if page.Token != "" {
@@ -114,21 +107,30 @@ func (page *rolloutPage) fill(list []deploy.Enrolment) {
 
 // stagesOf counts how far computers are, and those that are not protected yet.
 func stagesOf(p *locale.Printer, list []deploy.Enrolment) (stages []stageItem, laggards int64) {
-	counts := make([]int64, len(deploy.Stages()))
+	all := newFunnel("", "")
 	for _, e := range list {
-		for n := 0; n <= slices.Index(deploy.Stages(), e.Stage); n++ {
-			counts[n]++
-		}
-		if e.Stage != deploy.StageProtected {
-			laggards++
-		}
+		all.add(e)
 	}
 	for n, s := range deploy.Stages() {
-		x := stageItem{Text: p.T("deploy.stage." + string(s)), Count: counts[n]}
-		if counts[0] > 0 {
-			x.Bar = spread([]bar{{Class: "good", Width: x.Count}, {Class: "rest", Width: counts[0] - x.Count}})
+		x := stageItem{Text: p.T("deploy.stage." + string(s)), Count: all.Counts[n]}
+		if all.Counts[0] > 0 {
+			x.Bar = spread([]bar{{Class: "good", Width: x.Count}, {Class: "rest", Width: all.Counts[0] - x.Count}})
 		}
 		stages = append(stages, x)
 	}
-	return stages, laggards
+	return stages, all.Laggards
+}
+
+func newFunnel(name, export string) *funnel {
+	return &funnel{Name: name, Export: export, Counts: make([]int64, len(deploy.Stages()))}
+}
+
+// add counts a computer at its stage and at those before.
+func (f *funnel) add(e deploy.Enrolment) {
+	for n := 0; n <= slices.Index(deploy.Stages(), e.Stage); n++ {
+		f.Counts[n]++
+	}
+	if e.Stage != deploy.StageProtected {
+		f.Laggards++
+	}
 }

@@ -61,7 +61,7 @@ type userPage struct {
 	web.Frame
 	Form        web.Form
 	Home        string // its address
-	Explain     string // where it is said why the user cannot sign in, "" for nowhere
+	Explain     string // address of the page about why the user cannot sign in, "" for administrators
 	User        user
 	StateText   string
 	Reason      string // of the state
