@@ -237,7 +237,7 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by access.Caller) e
 		return err
 	}
 	out := wire.StatusAnswer{ServerTime: a.DB.Now().UTC().Truncate(time.Millisecond)}
-	err := a.DB.Read(r.Context(), func(tx *db.Tx) error {
+	err := a.DB.Peek(r.Context(), func(tx *db.Tx) error {
 		u, err := accounts.Find(r.Context(), tx, by.User)
 		if err != nil {
 			return err
@@ -272,8 +272,11 @@ func (a *API) beginRestore(w http.ResponseWriter, r *http.Request, by access.Cal
 
 // quotaOf is a user's quota as devices show it, nil when there is none.
 func quotaOf(ctx context.Context, tx *db.Tx, u accounts.User, p profiles.Effective) (*wire.Quota, error) {
+	if !devices.Limited(u, p) {
+		return nil, nil
+	}
 	q, err := devices.QuotaUnder(ctx, tx, u, p)
-	if err != nil || q.Limit == 0 {
+	if err != nil {
 		return nil, err
 	}
 	return &wire.Quota{LimitBytes: q.Limit, UsedBytes: q.Used}, nil

@@ -99,11 +99,25 @@ func QuotaOf(ctx context.Context, tx *db.Tx, u accounts.User) (q Quota, err erro
 	return QuotaUnder(ctx, tx, u, p)
 }
 
+// limitOf is how many bytes a user may have under a profile, 0 for any number, and
+// whether that is the user's own.
+func limitOf(u accounts.User, p profiles.Effective) (bytes int64, own bool) {
+	if u.Quota != nil {
+		return *u.Quota, true
+	}
+	return p.Settings.QuotaBytes, false
+}
+
+// Limited reports whether a user has a quota under a profile. To add up what is
+// used of one costs more.
+func Limited(u accounts.User, p profiles.Effective) bool {
+	limit, _ := limitOf(u, p)
+	return limit != 0
+}
+
 // QuotaUnder is QuotaOf where the profile in force for the user is known.
 func QuotaUnder(ctx context.Context, tx *db.Tx, u accounts.User, p profiles.Effective) (q Quota, err error) {
-	if q.Limit = p.Settings.QuotaBytes; u.Quota != nil {
-		q.Limit, q.Own = *u.Quota, true
-	}
+	q.Limit, q.Own = limitOf(u, p)
 	q.Used, err = usedBy(ctx, tx, "d.user_id = $1", u.ID)
 	return q, err
 }
