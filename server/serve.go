@@ -36,7 +36,7 @@ func (s *Server) ServeApart(ctx context.Context, l, console net.Listener) error 
 	}
 
 	done := make(chan error, 2)
-	servers := []*http.Server{s.answer(l, s.handler, done)}
+	servers := []*http.Server{s.answer(bound(l, maxConnections(openFiles()), s.cfg.Log), s.handler, done)}
 	s.cfg.Log.Info("serving", "url", s.cfg.URL(l.Addr()), "listen", l.Addr().String(), "version", version.String())
 	if console != nil {
 		servers = append(servers, s.answer(console, s.console, done))
