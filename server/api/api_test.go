@@ -136,7 +136,7 @@ func TestBackupTellsOfQuota(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.activate("alice").backup("the content") // 1000 bytes, it says
-	if m := box.Wait("alice@example.org", mail.QuotaFilling); !strings.Contains(m.Subject, "83 %") {
+	if m := box.Wait("alice@example.org", mail.QuotaFilling); !strings.Contains(m.Subject, "83%") {
 		t.Errorf("the subject is %q", m.Subject)
 	}
 }
