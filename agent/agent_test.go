@@ -210,7 +210,11 @@ func (r *runs) upload(ctx context.Context, _ *Agent, j job, progress func(wire.P
 			return nil, err
 		}
 	}
-	return &control.Result{Snapshot: fmt.Sprint("snapshot ", n), Files: int64(n)}, nil
+	result := &control.Result{Snapshot: fmt.Sprint("snapshot ", n), Files: int64(n)}
+	if len(j.walk) > 0 {
+		result.Carried = int64(len(j.folders) - len(j.walk))
+	}
+	return result, nil
 }
 
 func (r *runs) count() int {
@@ -322,6 +326,35 @@ func TestFirstFolderIsBackedUpOnce(t *testing.T) {
 	eventually(t, "the next backup is one of the interval", func() bool { return a.Live().Reason == string(schedule.Interval) })
 	if n := r.count(); n != 1 {
 		t.Errorf("%d backups, want 1", n)
+	}
+}
+
+// Who backs up one folder again and again does not put the others off.
+func TestOneFolderDoesNotPutOthersOff(t *testing.T) {
+	t.Parallel()
+	st, one := device(t, newFake(t)), t.TempDir()
+	a := newAgent(t, st, &runs{})
+	now := a.now()
+	a.cfg.Now = func() time.Time { return now }
+	back := func(folders ...string) (state.Run, time.Time) {
+		t.Helper()
+		if _, err := a.Backup(t.Context(), folders, nil); err != nil {
+			t.Fatal(err)
+		}
+		run, _, err := st.LastRun()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return run, a.decide(t.Context()).At
+	}
+	back(one) // which puts it on the list
+	all, next := back()
+	now = now.Add(time.Hour)
+	if run, at := back(one); !run.LastDone.Equal(all.Ended) || run.State != state.RunDone || !at.Equal(next) {
+		t.Errorf("after a backup of one folder of two: %+v, the next is due %v; want the last complete one to be %v, and the next due %v", run, at, all.Ended, next)
+	}
+	if run, at := back(); !run.LastDone.Equal(now) || !at.After(next) {
+		t.Errorf("after one of all: %+v, the next is due %v", run, at)
 	}
 }
 

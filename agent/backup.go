@@ -60,7 +60,10 @@ func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, pr
 		// All else is safe; this device is not, until there is room.
 		run.State, run.Waiting, run.Note = state.RunFailed, result.Waiting, result.Quota.Note
 	case err == nil:
-		run.State, run.LastDone = state.RunDone, run.Ended
+		run.State = state.RunDone
+		if result.Carried == 0 { // else the other folders wait for their backup as before
+			run.LastDone = run.Ended
+		}
 	case ctx.Err() != nil:
 		run.State = state.RunCancelled
 	default:
@@ -144,7 +147,10 @@ func (a *Agent) end(run state.Run, err error) {
 		a.facts.LastDone, a.facts.Failures = run.Ended, 0 // nothing is gained by coming sooner
 		a.failure = errs.Find(err)
 	case run.State == state.RunDone:
-		a.facts.LastDone, a.facts.Failures = run.LastDone, 0
+		a.facts.Failures = 0
+		if !run.LastDone.IsZero() {
+			a.facts.LastDone = run.LastDone
+		}
 	case run.State == state.RunFailed:
 		a.facts.Failures++
 		a.failure = errs.Find(err)

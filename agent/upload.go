@@ -56,7 +56,7 @@ func send(ctx context.Context, a *Agent, j job, progress func(wire.Progress)) (*
 	result := &control.Result{
 		Snapshot: r.Snapshot, Hash: r.Hash, Seq: r.Seq, Status: r.Status.String(),
 		Entries: int64(r.Totals.Entries), Files: int64(r.Totals.Files), Bytes: int64(r.Totals.Bytes),
-		Read: int64(r.Read), Sent: r.Sent, Unreadable: int64(r.Unreadable), Deferred: int64(r.Deferred),
+		Read: int64(r.Read), Sent: r.Sent, Unreadable: int64(r.Unreadable), Deferred: int64(r.Deferred), Carried: int64(r.Carried),
 	}
 	problems := slices.DeleteFunc(r.Problems, func(p archive.Problem) bool { return errors.Is(p.Err, archive.ErrWaits) })
 	for _, p := range problems[:min(len(problems), maxProblems)] {

@@ -85,6 +85,7 @@ type Result struct {
 	Sent       int64         `json:"sent"`
 	Unreadable int64         `json:"unreadable"`
 	Deferred   int64         `json:"deferred,omitempty"` // large files that a later backup reads
+	Carried    int64         `json:"carried,omitempty"`  // folders that were not read, and are as the backup before had them
 	Problems   []Problem     `json:"problems,omitempty"` // the first of them
 	Waiting    int64         `json:"waiting,omitempty"`  // files that wait for room on the quota
 	Quota      *Failure      `json:"quota,omitempty"`    // what to say of it

@@ -97,6 +97,7 @@ type Result struct {
 	Waiting        uint64 // files that wait for room on the quota
 	Quota          error  // E1401 when there are such
 	Deferred       uint64 // large files that a later backup reads
+	Carried        int    // folders that it did not walk: they are as the snapshot before has them
 	Problems       []archive.Problem
 	// Rediscovered says why what was remembered of the last backup could not
 	// be used, so that every file was read; nil when it could.
@@ -117,6 +118,7 @@ type run struct {
 	renew    map[backup.ID]bool // objects that are to be made again
 	last     *snapshot.Manifest // the last one committed
 	large    *large
+	carried  int          // folders that the walk leaves as they were
 	watched  bool         // the walk took hints, and says what the next one may take
 	base     string       // the snapshot that hints are believed for, empty for none
 	room     *int64       // bytes that the snapshot may have, nil for any number
@@ -383,6 +385,7 @@ func (r *run) archive(previous *catalog.Reader, since time.Time, walk []string) 
 			carried = append(carried, root)
 		}
 	}
+	r.carried = len(carried)
 	r.resetProgress()
 	result, err := archive.Run(r.sender.ctx, archive.Config{
 		Source: w, Hints: w, Sink: r.sender, Sealer: r.sealer, Secret: r.Device.ChunkerSecret,
@@ -464,7 +467,7 @@ func (r *run) result(a *archive.Result) *Result {
 		Snapshot: hash.Short(), Hash: hash.String(), Seq: m.Seq, Status: m.Status,
 		Totals: a.Totals, New: a.New, Changed: a.Changed, Read: a.Read,
 		Sent: r.sent.Load(), Unreadable: m.Unreadable - a.Waiting, Problems: a.Problems,
-		Deferred: a.Deferred, Waiting: a.Waiting, Quota: quota,
+		Deferred: a.Deferred, Carried: r.carried, Waiting: a.Waiting, Quota: quota,
 		Rediscovered: r.prev.Damaged,
 	}
 }
