@@ -34,6 +34,7 @@ type fleet struct {
 	wait     sync.WaitGroup
 	waiting  atomic.Int64
 	failures atomic.Int64
+	beats    atomic.Bool // devices send heartbeats
 
 	mu      sync.Mutex
 	expects map[string]chan time.Time // by device: what was asked has come
@@ -136,7 +137,7 @@ func (f *fleet) poll(ctx context.Context, d *device) error {
 		}
 		d.renew = time.Now().Add(life)
 	}
-	if time.Now().After(d.beat) {
+	if f.beats.Load() && time.Now().After(d.beat) {
 		if err := f.call(ctx, d, "PUT", "status", d.status(), &wire.StatusAnswer{}); err != nil {
 			return err
 		}
