@@ -270,7 +270,7 @@ const (
 )
 
 // Run makes one backup: it returns when the catalog is finished and everything
-// was given to the Sink.
+// was given to the Sink. Also when it fails, the Sink gets nothing after it.
 func Run(ctx context.Context, cfg Config) (*Result, error) {
 	cfg.setDefaults()
 	r := &run{
@@ -298,12 +298,15 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 	for range cfg.Workers {
 		g.Go(func() error { return r.sealChunks(ctx) })
 	}
+	c := newCollector(r)
 	g.Go(func() (err error) {
 		defer close(r.finished)
-		result, err = newCollector(r).collect(ctx)
+		result, err = c.collect(ctx)
 		return err
 	})
-	if err := g.Wait(); err != nil {
+	err := g.Wait()
+	c.catalog.Wait() // or pages go to a Sink that is closed
+	if err != nil {
 		return nil, fmt.Errorf("backing up: %w", err)
 	}
 	return result, nil

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -349,5 +350,41 @@ func TestHoles(t *testing.T) {
 	r := back(t, d, v, nil)
 	if e := v.entries(t, r.Root)["/full of holes"]; len(e.Holes) != backup.MaxHoles || !bytes.Equal(v.content(t, e), i.whole()) {
 		t.Errorf("a file with many holes came back with %d of them", len(e.Holes))
+	}
+}
+
+// slow is a vault that takes its time with pages, whatever becomes of the run.
+type slow struct {
+	*vault
+	page func()       // when the first one comes
+	open atomic.Int64 // pages under way
+}
+
+func (s *slow) Put(ctx context.Context, o backup.Object) error {
+	if o.Kind != backup.Page {
+		return s.vault.Put(ctx, o)
+	}
+	s.open.Add(1)
+	defer s.open.Add(-1)
+	s.page()
+	time.Sleep(50 * time.Millisecond)
+	return s.vault.Put(ctx, o)
+}
+
+// A run that was given up leaves nobody behind who writes into its Sink.
+func TestNothingIsStoredAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	d := newDisk()
+	for i := range 5000 {
+		d.file(fmt.Sprintf("/home/a file with quite a long name, so that pages fill %d", i), nil)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := &slow{vault: newVault(), page: cancel}
+	cfg := config(d, s.vault)
+	cfg.Sink = s
+	_, err := Run(ctx, cfg)
+	if n := s.open.Load(); n != 0 || !errors.Is(err, context.Canceled) || len(s.objects) == 0 {
+		t.Errorf("Run = %v, and %d pages are still being stored, %d objects are", err, n, len(s.objects))
 	}
 }

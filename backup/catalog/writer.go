@@ -67,6 +67,7 @@ type written struct {
 // sealer seals pages on a few goroutines and keeps the first failure.
 type sealer struct {
 	slots chan struct{}
+	runs  sync.WaitGroup
 	mu    sync.Mutex
 	err   error
 }
@@ -177,13 +178,13 @@ func (w *Writer) cutLeaf() error {
 	w.leaf.reset()
 
 	w.sealer.slots <- struct{}{}
-	go func() {
+	w.sealer.runs.Go(func() {
 		defer close(p.done)
 		defer func() { <-w.sealer.slots }()
 		w.seal(p, plain)
 		*buf = plain
 		pageBuffers.Put(buf)
-	}()
+	})
 	if err := w.sealer.failed(); err != nil {
 		return err
 	}
@@ -277,6 +278,10 @@ func (w *Writer) wait(p *written) error {
 	w.ids[p.ref.ID] = struct{}{}
 	return nil
 }
+
+// Wait returns when no page is being sealed any more, of this Writer and of its
+// forks. It is for whoever gives up: after Close there is nothing to wait for.
+func (w *Writer) Wait() { w.sealer.runs.Wait() }
 
 // Close ends the catalog and returns the ref of its root, when every page is
 // sealed.
