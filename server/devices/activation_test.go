@@ -13,7 +13,6 @@ import (
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/profile"
-	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
@@ -177,7 +176,7 @@ func TestReactivate(t *testing.T) {
 func TestReactivationChanges(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.Made(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
+	w.Boss()
 	chosen := profile.Choices{IntervalMinutes: 30, UpKbps: 500, CPU: profile.CPUNormal, Unlinked: []string{"~/Music", "~/Documents"}, Folders: []string{"/srv/own"}}
 	for _, c := range []struct {
 		name       string

@@ -159,7 +159,7 @@ func TestCopiedWithItsKey(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	w.Made(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
+	w.Boss()
 	d, _ := w.device(w.una, "gold")
 	told := func() (hosts []string) {
 		for _, m := range w.Mails() {
@@ -244,7 +244,7 @@ func TestInactive(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	w.Made(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
+	w.Boss()
 	d, _ := w.device(w.una, "one")
 	busy, _ := w.device(w.una, "busy")
 	disabled, _ := w.device(w.una, "disabled")
@@ -323,7 +323,7 @@ func TestInactiveIsWarnedOfAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
-	w.Made(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
+	w.Boss()
 	d, _ := w.device(w.una, "one")
 	w.settings(func(s *profile.Settings) { s.AutoDeleteInactiveDays = 30 })
 	move(30 * day)

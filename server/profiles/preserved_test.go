@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/profile"
-	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/mail"
@@ -23,11 +22,6 @@ func (w *world) preserved(name string) accounts.User {
 	u := w.Made(accounts.New{Username: name, PasswordHash: "x"})
 	w.Put(u.ID, accounts.Preserved)
 	return u
-}
-
-func (w *world) boss() {
-	w.Helper()
-	w.Made(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
 }
 
 // job runs the timer twice, since it must do nothing twice, and returns the
@@ -68,7 +62,7 @@ func TestDeletePreserved(t *testing.T) {
 	w := newWorld(t)
 	now := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
 	w.DB.Now = func() time.Time { return now }
-	w.boss()
+	w.Boss()
 	una, vic, held := w.preserved("una"), w.preserved("vic"), w.preserved("held")
 	w.Write(func(tx *db.Tx) error { return accounts.SetHold(t.Context(), tx, system, held.ID, true) })
 	now = now.Add(1000 * day)

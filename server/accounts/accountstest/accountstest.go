@@ -130,6 +130,12 @@ func (w *World) Made(n accounts.New) accounts.User {
 	return u
 }
 
+// Boss makes an administrator of the organisation whom mail reaches.
+func (w *World) Boss() accounts.User {
+	w.Helper()
+	return w.Made(accounts.New{Kind: access.AdminKind, Role: access.OrgAdmin, Username: "boss", Email: "boss@example.org", PasswordHash: "x"})
+}
+
 // User makes an active user with an address made of the name.
 func (w *World) User(username string) accounts.User {
 	w.Helper()
