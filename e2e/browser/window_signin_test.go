@@ -77,12 +77,7 @@ func TestWindowSignsIn(t *testing.T) {
 	want(t, b, "by a key", "Ready for Backup", "user’s device")
 
 	t.Run("several accounts and a second factor", func(t *testing.T) {
-		c := newClient(t, s)
-		b.Enter(c.window().link)
-		b.Arrive("/activate")
-		c.reaches(b, s.URL, s.Fingerprint, "twins@example.org", "/password")
-		b.Type(servertest.UserPassword)
-		b.Submit("\r")
+		newClient(t, s).logsIn(b, s, "twins@example.org")
 		want(t, b, "several accounts", "Which account?", "Your password is right for several accounts. Choose one.", "twin-one", "twin-two")
 		if page := b.Text(); strings.Contains(page, "twin-three") {
 			t.Errorf("an account whose password it is not is named:\n%s", page)
@@ -105,12 +100,7 @@ func TestWindowSignsIn(t *testing.T) {
 	})
 
 	t.Run("too many codes", func(t *testing.T) {
-		c := newClient(t, s)
-		b.Enter(c.window().link)
-		b.Arrive("/activate")
-		c.reaches(b, s.URL, s.Fingerprint, "twin-two", "/password")
-		b.Type(servertest.UserPassword)
-		b.Submit("\r")
+		newClient(t, s).logsIn(b, s, "twin-two")
 		for range 3 {
 			want(t, b, "the second factor", "One more proof that it is you.")
 			b.Type("000000")

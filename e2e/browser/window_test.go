@@ -71,6 +71,17 @@ func (c *client) window(env ...string) *window {
 	return nil
 }
 
+// logsIn opens the window and goes as a user as far as the password of all tests,
+// which is sent.
+func (c *client) logsIn(b *webtest.Browser, s *servertest.Server, user string) {
+	c.t.Helper()
+	b.Enter(c.window().link)
+	b.Arrive("/activate")
+	c.reaches(b, s.URL, s.Fingerprint, user, "/password")
+	b.Type(servertest.UserPassword)
+	b.Submit("\r")
+}
+
 // close ends the window as a computer that is switched off would.
 func (w *window) close() {
 	w.cmd.Process.Kill()
