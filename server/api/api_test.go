@@ -223,8 +223,11 @@ func TestActivateAgain(t *testing.T) {
 	taken := request(t, "alice")
 	taken.RenameIfTaken = false
 	_, err = c.Activate(t.Context(), taken)
-	if !errs.Is(err, errs.SameDeviceName) || errs.Find(err).Args["device"] == nil {
-		t.Errorf("with the same name, Activate = %v, want E1201", err)
+	if !errs.Is(err, errs.SameDeviceName) {
+		t.Fatalf("with the same name, Activate = %v, want E1201", err)
+	}
+	if card, _ := errs.Find(err).Args["device"].(map[string]any); card["device_id"] != first.DeviceID {
+		t.Errorf("the device in the way is %v, want %s", card, first.DeviceID)
 	}
 }
 

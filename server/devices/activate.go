@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -176,37 +175,15 @@ func refusal(s profile.Settings, have []Device) *errs.Error {
 	if len(have) < s.MaxDevices {
 		return nil
 	}
-	candidates := make([]Candidate, len(have))
+	cards := make([]wire.DeviceCard, len(have))
 	for i, d := range have {
-		candidates[i] = candidate(d)
+		cards[i] = card(d)
 	}
-	return errs.Of(errs.TooManyDevices, "n", s.MaxDevices, "devices", candidates)
-}
-
-// Candidate is what a refused activation tells of a device that is in its way.
-type Candidate struct {
-	ID         ID         `json:"id"`
-	Name       string     `json:"name"`
-	OS         string     `json:"os"`
-	State      State      `json:"state"`
-	LastSeen   *time.Time `json:"last_seen,omitempty"`
-	LastBackup *time.Time `json:"last_backup,omitempty"`
-	Bytes      int64      `json:"bytes"`
-}
-
-func candidate(d Device) Candidate {
-	c := Candidate{ID: d.ID, Name: d.Name, OS: d.Hardware.OS, State: d.State, Bytes: d.StoredBytes}
-	if !d.LastSeenAt.IsZero() {
-		c.LastSeen = &d.LastSeenAt
-	}
-	if !d.LastBackupAt.IsZero() {
-		c.LastBackup = &d.LastBackupAt
-	}
-	return c
+	return errs.Of(errs.TooManyDevices, "n", s.MaxDevices, "devices", cards)
 }
 
 func sameName(d Device) error {
-	return errs.Of(errs.SameDeviceName, "device", candidate(d))
+	return errs.Of(errs.SameDeviceName, "device", card(d))
 }
 
 // freeName returns name, or name-2, name-3 and so on when it is taken and that

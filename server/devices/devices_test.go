@@ -278,7 +278,7 @@ func TestLimits(t *testing.T) {
 	w.settings(func(s *profile.Settings) { s.MaxDevices = 2 })
 	w.device(w.una, "two")
 	_, err := w.activate(w.una, w.computer("three"))
-	if !errs.Is(err, errs.TooManyDevices) || errs.Find(err).Args["n"] != 2 || len(errs.Find(err).Args["devices"].([]devices.Candidate)) != 2 {
+	if !errs.Is(err, errs.TooManyDevices) || errs.Find(err).Args["n"] != 2 || len(errs.Find(err).Args["devices"].([]wire.DeviceCard)) != 2 {
 		t.Errorf("a third: %v, want E1203 with two candidates", err)
 	}
 	// A repeated activation is no new device; a disabled one counts, a deleted does not.

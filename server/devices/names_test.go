@@ -21,7 +21,7 @@ func TestNames(t *testing.T) {
 	if !errs.Is(err, errs.SameDeviceName) {
 		t.Fatalf("a taken name: %v, want E1201", err)
 	}
-	if c, ok := errs.Find(err).Args["device"].(devices.Candidate); !ok || c.ID != first.ID || c.Name != "Laptop" {
+	if c, ok := errs.Find(err).Args["device"].(wire.DeviceCard); !ok || c.DeviceID != string(first.ID) || c.Name != "Laptop" {
 		t.Errorf("the candidate is %+v", errs.Find(err).Args["device"])
 	}
 	for _, want := range []string{"laptop-2", "laptop-3"} {
