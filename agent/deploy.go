@@ -172,12 +172,13 @@ func ForgetToken(path string) error {
 // While an administrator has to approve it the error is device.waiting; called
 // again it goes on. The caller holds the state folder's lock.
 func Deploy(ctx context.Context, st *state.State, client *wire.Client, in Activation) (*state.Device, error) {
-	p, err := Begun(st, time.Now())
+	p, err := st.Pending()
 	if err != nil {
 		return nil, err
 	}
-	// What was chosen is not begun again while it waits.
-	if p != nil && p.Choice != nil && p.Root == rootOf(in.Token) && p.Root != "" && p.Server == in.Server {
+	// What was chosen is not begun again while it waits. The server says for how
+	// long: an administrator may take days.
+	if p != nil && p.Begun != nil && p.Choice != nil && p.Root == rootOf(in.Token) && p.Root != "" && p.Server == in.Server {
 		d, err := Finish(ctx, st, client, Choice{Choice: p.Choice.Choice, DeviceID: p.Choice.DeviceID, Rename: p.Choice.RenameIfTaken, Overflows: p.Choice.Overflows})
 		if errs.KindOf(err) != errs.Gone {
 			return d, err

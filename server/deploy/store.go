@@ -56,11 +56,13 @@ func insert(ctx context.Context, tx *db.Tx, t Token) error {
 	return nil
 }
 
-// use notes that a computer used the token, unless it was used up meanwhile.
+// use notes that a computer used the token, unless it was used up meanwhile. What
+// a computer begins again is the same use.
 func (t Token) use(ctx context.Context, tx *db.Tx, u use) (bool, error) {
 	n, err := tx.Changed(ctx, `INSERT INTO deploy_uses (token, request_id, ip, hostname, os, how, used_at)
 		SELECT t.id, $2, $3, $4, $5, $6, CAST($7 AS BIGINT) FROM deploy_tokens t
-		WHERE t.id = $1 AND (t.max_uses = 0 OR t.max_uses > (SELECT count(*) FROM deploy_uses x WHERE x.token = t.id))`,
+		WHERE t.id = $1 AND (t.max_uses = 0 OR t.max_uses > (SELECT count(*) FROM deploy_uses x WHERE x.token = t.id AND x.request_id <> $2))
+		ON CONFLICT (token, request_id) DO UPDATE SET ip = excluded.ip, how = excluded.how`,
 		t.ID, u.request, u.ip, u.hostname, u.os, u.how, db.Micros(tx.Now()))
 	if err == nil && n > 0 {
 		_, err = tx.Exec(ctx, "UPDATE deploy_tokens SET last_used_at = $2 WHERE id = $1", t.ID, db.Micros(tx.Now()))

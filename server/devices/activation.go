@@ -32,6 +32,9 @@ const (
 	ActivationPrefix = "bsx_"
 
 	activationLife = 24 * time.Hour
+	// waitingLife is for how long a computer may be off that waits for an
+	// administrator, and get in all the same when it is back.
+	waitingLife = 30 * 24 * time.Hour
 )
 
 // Proof is what proved who a computer is to be activated for.
@@ -293,11 +296,14 @@ func (a *activation) write(ctx context.Context, tx *db.Tx, token []byte) error {
 			return fmt.Errorf("naming an activation: %w", err)
 		}
 		a.id = id.String()
+		if a.device, err = a.made(ctx, tx); err != nil {
+			return err
+		}
 		_, err = tx.Exec(ctx, `INSERT INTO activations (id, token, org, user_id, request_id, signing_key, hardware, is_system, client_version, previous,
 				proof, credential, choice, target, waits, brings, device, created_at, expires_at, ended_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, '', $17, $18, 0)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 0)`,
 			a.id, token, a.org, a.user, a.requestID, a.signingKey, string(hardware), a.system, a.version, a.previous,
-			a.proof, a.credential, a.choice, a.target, a.waits, a.brings, db.Micros(tx.Now()), db.Micros(a.expires))
+			a.proof, a.credential, a.choice, a.target, a.waits, a.brings, a.device, db.Micros(tx.Now()), db.Micros(a.expires))
 		if err != nil {
 			return fmt.Errorf("beginning an activation: %w", err)
 		}
@@ -315,6 +321,21 @@ func (a *activation) write(ctx context.Context, tx *db.Tx, token []byte) error {
 		return fmt.Errorf("beginning activation %s again: %w", a.id, err)
 	}
 	return nil
+}
+
+// made is the device that came of the same request before, by an activation that
+// is forgotten since, "" when none did: its computer has lost the answer.
+func (a activation) made(ctx context.Context, tx *db.Tx) (ID, error) {
+	d, err := findWhere(ctx, tx, "d.user_id = $1 AND d.request_id = $2 AND d.state IN ('active', 'awaiting_approval')", a.user, a.requestID)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("looking for the device of activation %s: %w", a.requestID, err)
+	case !bytes.Equal(d.SigningKey, a.signingKey):
+		return "", errs.New(errs.Conflict, "device.request.used")
+	}
+	return d.ID, nil
 }
 
 func findActivation(ctx context.Context, tx *db.Tx, where string, args ...any) (a activation, err error) {
@@ -429,6 +450,9 @@ func Finish(ctx context.Context, tx *db.Tx, from access.Caller, ring *keys.Ring,
 		if err == nil {
 			done.Restore, err = a.regrant(ctx, tx, by, done.Device)
 		}
+		if err == nil {
+			err = a.end(ctx, tx, done.Device)
+		}
 		return done, err
 	}
 	if a.proof == ByKey {
@@ -443,9 +467,8 @@ func Finish(ctx context.Context, tx *db.Tx, from access.Caller, ring *keys.Ring,
 	if done.Restore, err = a.bring(ctx, tx, by, done, in.Restore); err != nil {
 		return Activated{}, err
 	}
-	_, err = tx.Exec(ctx, "UPDATE activations SET device = $2, ended_at = $3 WHERE id = $1", a.id, done.Device.ID, db.Micros(tx.Now()))
-	if err != nil {
-		return Activated{}, fmt.Errorf("ending activation %s: %w", a.id, err)
+	if err := a.end(ctx, tx, done.Device); err != nil {
+		return Activated{}, err
 	}
 	if a.proof == ByToken {
 		if _, err := tx.Exec(ctx, "UPDATE devices SET token = $2 WHERE id = $1", done.Device.ID, a.credential); err != nil {
@@ -453,6 +476,20 @@ func Finish(ctx context.Context, tx *db.Tx, from access.Caller, ring *keys.Ring,
 		}
 	}
 	return done, nil
+}
+
+// end notes what came of an activation. While that waits for an administrator,
+// who may take days, the computer asks again and again.
+func (a activation) end(ctx context.Context, tx *db.Tx, d Device) error {
+	until := a.expires
+	if d.State == Waiting {
+		until = tx.Now().Add(waitingLife)
+	}
+	_, err := tx.Exec(ctx, "UPDATE activations SET device = $2, ended_at = $3, expires_at = $4 WHERE id = $1", a.id, d.ID, db.Micros(tx.Now()), db.Micros(until))
+	if err != nil {
+		return fmt.Errorf("ending activation %s: %w", a.id, err)
+	}
+	return nil
 }
 
 func (a activation) finish(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u accounts.User, c Activation, in wire.FinishActivation) (Activated, error) {

@@ -478,3 +478,29 @@ func TestOrderedChoices(t *testing.T) {
 		t.Errorf("an ordered device: %v", err)
 	}
 }
+
+// C-14: a computer that lost the last answer and begins again days later is the
+// device that it became.
+func TestBegunAgainAfterDays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := w.computer("laptop")
+	first, err := w.become(w.una, c, wire.Add, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Move(48 * time.Hour)
+	w.Write(func(tx *db.Tx) error {
+		_, err := devices.Expire(t.Context(), tx)
+		return err
+	})
+	done, err := w.become(w.una, c, wire.Add, "")
+	if err != nil || done.Device.ID != first.Device.ID || len(done.Secrets) == 0 {
+		t.Errorf("begun again it is %s, want %s: %v", done.Device.ID, first.Device.ID, err)
+	}
+	thief := w.computer("laptop")
+	thief.activation.RequestID = c.activation.RequestID
+	if _, err := w.beginWith(w.una, thief, nil); errs.KindOf(err) != errs.Conflict {
+		t.Errorf("another key with the same request: %v, want Conflict", err)
+	}
+}

@@ -47,22 +47,28 @@ func Had(ctx context.Context, tx *db.Tx, user accounts.ID) (had bool, err error)
 }
 
 // Begun is what a credential left for an activation that it began before, and
-// for whom, false when there is none.
+// for whom, false when there is none. Of one that is forgotten since, the device
+// is left that came of it.
 func Begun(ctx context.Context, tx *db.Tx, p Proof, credential, requestID string) (accounts.ID, Beginning, bool, error) {
 	a, err := findActivation(ctx, tx, "proof = $1 AND credential = $2 AND request_id = $3", p, credential, requestID)
+	if errors.Is(err, sql.ErrNoRows) {
+		a = activation{proof: p, credential: credential, choice: wire.Add}
+		err = tx.QueryRow(ctx, "SELECT user_id, state = 'awaiting_approval' FROM devices WHERE token = $1 AND request_id = $2 AND state IN ('active', 'awaiting_approval')",
+			credential, requestID).Scan(&a.user, &a.waits)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", Beginning{}, false, nil
 	}
 	if err != nil {
 		return "", Beginning{}, false, fmt.Errorf("looking for activation %s: %w", requestID, err)
 	}
-	return a.user, Beginning{Proof: a.proof, Credential: a.credential, Choice: a.choice, Target: a.target, Waits: a.waits}, true, nil
+	return a.user, Beginning{Proof: a.proof, Credential: a.credential, Choice: a.choice, Target: a.target, Waits: a.waits, Brings: a.brings}, true, nil
 }
 
 // EndBegun ends the activations that a credential began and that came to
-// nothing yet: it was revoked.
+// nothing yet: it was revoked. Devices that wait for an administrator wait on.
 func EndBegun(ctx context.Context, tx *db.Tx, p Proof, credential string) error {
-	_, err := tx.Exec(ctx, "UPDATE activations SET expires_at = $3 WHERE proof = $1 AND credential = $2 AND expires_at > $3",
+	_, err := tx.Exec(ctx, "UPDATE activations SET expires_at = $3 WHERE proof = $1 AND credential = $2 AND device = '' AND expires_at > $3",
 		p, credential, db.Micros(tx.Now()))
 	if err != nil {
 		return fmt.Errorf("ending what %s began: %w", credential, err)
