@@ -273,6 +273,12 @@ func (f *fleet) call(ctx context.Context, d *device, method, path string, in, ou
 func (f *fleet) allWait(ctx context.Context) error   { return f.until(ctx, len(f.devices)) }
 func (f *fleet) noneWaits(ctx context.Context) error { return f.until(ctx, 0) }
 
+// allPolled returns when every device that waits has begun its next wait, false when
+// ctx has ended.
+func (f *fleet) allPolled(ctx context.Context) bool {
+	return wire.Pause(ctx, (pollWait+5)*time.Second)
+}
+
 func (f *fleet) until(ctx context.Context, waiting int) error {
 	for last := time.Now().Add(10 * time.Minute); f.waiting.Load() != int64(waiting); {
 		if !wire.Pause(ctx, 50*time.Millisecond) {

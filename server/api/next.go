@@ -150,7 +150,7 @@ func (a *API) Run(ctx context.Context) {
 // they were told already.
 func (a *API) look(ctx context.Context, since time.Time, told map[devices.ID]time.Time) error {
 	var changes []devices.Change
-	err := a.DB.Read(ctx, func(tx *db.Tx) (err error) {
+	err := a.DB.Peek(ctx, func(tx *db.Tx) (err error) {
 		changes, err = devices.Changed(ctx, tx, since)
 		return err
 	})

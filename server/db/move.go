@@ -166,7 +166,7 @@ func tables() []table {
 
 // copyAll copies and compares in one transaction of the new database.
 func copyAll(ctx context.Context, from source, to *DB, progress func(string, int64)) error {
-	return to.run(ctx, to.write, &sql.TxOptions{}, func(tx *Tx) error {
+	return to.run(ctx, to.write, to.writes, &sql.TxOptions{}, func(tx *Tx) error {
 		all := tables()
 		// A new database has some rows of its own.
 		for _, t := range slices.Backward(all) {

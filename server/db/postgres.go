@@ -17,8 +17,11 @@ import (
 )
 
 // postgresConns bounds a server's connections, so that several servers fit
-// into PostgreSQL's default of 100.
-const postgresConns = 16
+// into PostgreSQL's default of 100. postgresPeeks of them are for Peek.
+const (
+	postgresConns = 16
+	postgresPeeks = 4
+)
 
 func openPostgres(_ context.Context, dsn string) (*DB, error) {
 	config, err := pgx.ParseConfig(dsn)
@@ -29,10 +32,12 @@ func openPostgres(_ context.Context, dsn string) (*DB, error) {
 	}
 	pool := stdlib.OpenDB(*config)
 	pool.SetMaxOpenConns(postgresConns)
-	pool.SetMaxIdleConns(postgresConns / 2)
+	pool.SetMaxIdleConns(postgresConns)
 	pool.SetConnMaxIdleTime(time.Minute)
 	place := fmt.Sprintf("%s@%s:%d/%s", config.User, config.Host, config.Port, config.Database)
-	return &DB{Now: time.Now, write: pool, read: pool, dialect: postgres, place: place, again: make(chan struct{}, 1)}, nil
+	transactions := newLane(postgresConns - postgresPeeks)
+	return &DB{Now: time.Now, write: pool, read: pool, dialect: postgres, place: place, again: make(chan struct{}, 1),
+		writes: transactions, reads: transactions, peeks: newLane(postgresPeeks)}, nil
 }
 
 func versionPostgres(ctx context.Context, d *sql.DB) (int64, error) {

@@ -15,8 +15,12 @@ import (
 )
 
 // sqliteReaders bounds the connections that read. Each keeps its own page
-// cache, and the processor is the limit long before this.
-const sqliteReaders = 8
+// cache, and the processor is the limit long before this. sqlitePeeks of them are
+// for Peek.
+const (
+	sqliteReaders = 8
+	sqlitePeeks   = 4
+)
 
 func openSQLite(path string) (*DB, error) {
 	if path == "" {
@@ -53,7 +57,8 @@ func openSQLite(path string) (*DB, error) {
 	}
 	read.SetMaxOpenConns(sqliteReaders)
 	read.SetMaxIdleConns(sqliteReaders)
-	return &DB{Now: time.Now, write: write, read: read, dialect: sqlite, path: abs, place: abs, again: make(chan struct{}, 1)}, nil
+	return &DB{Now: time.Now, write: write, read: read, dialect: sqlite, path: abs, place: abs, again: make(chan struct{}, 1),
+		writes: newLane(1), reads: newLane(sqliteReaders - sqlitePeeks), peeks: newLane(sqlitePeeks)}, nil
 }
 
 func sqliteDSN(path string, query url.Values) string {

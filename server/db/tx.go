@@ -100,14 +100,18 @@ func (d *DB) Read(ctx context.Context, f func(*Tx) error) error {
 	if d.dialect == postgres {
 		opts.Isolation = sql.LevelRepeatableRead
 	}
-	return d.run(ctx, d.read, opts, f)
+	return d.run(ctx, d.read, d.reads, opts, f)
 }
 
 // Peek runs f, which only reads, without a transaction: each of its queries sees
 // the database as it is when it is asked. It is for what is asked all the time by
 // queries that each stand for themselves; BEGIN and COMMIT are questions of their
-// own to PostgreSQL.
+// own to PostgreSQL. It has connections that no transaction takes.
 func (d *DB) Peek(ctx context.Context, f func(*Tx) error) error {
+	if err := d.peeks.enter(ctx); err != nil {
+		return err
+	}
+	defer d.peeks.leave()
 	conn, err := d.read.Conn(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -146,7 +150,7 @@ func (d *DB) Write(ctx context.Context, f func(*Tx) error) error {
 	if d.dialect == postgres {
 		opts.Isolation = sql.LevelSerializable
 	}
-	err := d.run(ctx, d.write, opts, f)
+	err := d.run(ctx, d.write, d.writes, opts, f)
 	if err == nil || !d.retry(err) {
 		return d.explain(err)
 	}
@@ -163,7 +167,7 @@ func (d *DB) Write(ctx context.Context, f func(*Tx) error) error {
 			return ctx.Err()
 		case <-time.After(wait/2 + rand.N(wait)):
 		}
-		err = d.run(ctx, d.write, opts, f)
+		err = d.run(ctx, d.write, d.writes, opts, f)
 		if err == nil || !d.retry(err) {
 			return d.explain(err)
 		}
@@ -172,7 +176,11 @@ func (d *DB) Write(ctx context.Context, f func(*Tx) error) error {
 	return errs.Of(errs.ServerBusy, "n", 1).Because(err)
 }
 
-func (d *DB) run(ctx context.Context, pool *sql.DB, opts *sql.TxOptions, f func(*Tx) error) error {
+func (d *DB) run(ctx context.Context, pool *sql.DB, l lane, opts *sql.TxOptions, f func(*Tx) error) error {
+	if err := l.enter(ctx); err != nil {
+		return err
+	}
+	defer l.leave()
 	tx, err := pool.BeginTx(ctx, opts)
 	if err != nil {
 		err = fmt.Errorf("beginning a transaction: %w", err)

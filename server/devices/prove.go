@@ -130,7 +130,7 @@ func Held(ctx context.Context, d *db.DB, ring *keys.Ring, store backup.UUID, id 
 	if !ok || bad != nil {
 		return nil, nil
 	}
-	err = d.Read(ctx, func(tx *db.Tx) error {
+	err = d.Peek(ctx, func(tx *db.Tx) error {
 		device, err := Find(ctx, tx, id)
 		if errs.KindOf(err) == errs.NotFound {
 			return nil
