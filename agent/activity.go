@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,6 +21,9 @@ import (
 func (a *Agent) noteBackup(run state.Run, result *control.Result) {
 	x := state.Activity{Run: run, Kind: state.ActivityBackup}
 	if result != nil {
+		for _, h := range result.Hooks {
+			x.Problems = append(x.Problems, state.Fault{Path: []byte(h.Path), Note: h.Note})
+		}
 		for _, p := range result.Problems {
 			x.Problems = append(x.Problems, state.Fault{Path: p.Path, Reason: p.Reason})
 		}
@@ -96,6 +100,8 @@ func ActivitySentence(say *locale.Printer, a state.Activity) (text, advice strin
 		return say.N("activity.restore.partly", a.Failed), "", Warn
 	case a.Unreadable > 0:
 		return say.N("activity.backup.partly", a.Unreadable), "", Warn
+	case slices.ContainsFunc(a.Problems, OfHook):
+		return say.T("activity.backup.hooks"), "", Warn
 	}
 	return say.T("activity." + a.Kind + ".done"), "", Good
 }
@@ -117,8 +123,14 @@ func adviceOn(say *locale.Printer, e *errs.Error) string {
 	return say.T(whatToDo(e))
 }
 
+// OfHook reports whether a fault is a script around a backup.
+func OfHook(f state.Fault) bool { return strings.HasPrefix(f.Key, "hooks.") }
+
 // FaultSentence is what was wrong with a file, and what to do about it.
 func FaultSentence(say *locale.Printer, f state.Fault) string {
+	if OfHook(f) {
+		return say.Error(f.Failure())
+	}
 	class := faultClass(f)
 	text := say.T("activity.fault." + class)
 	if class != "other" {

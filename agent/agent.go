@@ -38,7 +38,7 @@ type Config struct {
 
 	// upload makes one backup. Tests replace it.
 	upload uploader
-	// hooks is the file of commands around backups. Tests have one of their own.
+	// hooks is the folder of scripts around backups. Tests have one of their own.
 	hooks string
 	// root is where the system's folders begin, / when empty. Tests replace it.
 	root string
@@ -97,7 +97,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg.upload = send
 	}
 	if cfg.hooks == "" {
-		cfg.hooks = hooks.Path
+		cfg.hooks = hooks.Folder
 	}
 	if cfg.root == "" {
 		cfg.root = "/"

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +25,7 @@ import (
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/errs"
+	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/wire"
 )
@@ -641,55 +644,78 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// The administrator's commands stand around the backup, and one that fails
-// before it leaves none to be made. A file that others can write stops it too.
-// While the server is busy none runs: what they stop would wait with them.
+// The scripts that the profile names stand around the backup, and one that fails
+// before it, or that is not the one that was approved, leaves none to be made.
+// What fails after it is remarked on. While the server is busy none runs: what
+// they stop would wait with them.
 func TestHooks(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("/var/lib", "backstay-hooks-")
+	dir, err := os.MkdirTemp("/var/lib", "backstay-hooks-") // root's alone, as no temporary folder is
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	file, ran := filepath.Join(dir, "hooks.toml"), filepath.Join(dir, "ran")
-	hook := func(when, script string) string {
-		return fmt.Sprintf("[[%s]]\ncommand = [\"/bin/sh\", \"-c\", %q]\ndevices = \"all\"\n", when, script)
-	}
-	after := hook("after", "echo $BACKSTAY_RESULT $BACKSTAY_SNAPSHOT >>"+ran)
-	for _, test := range []struct {
-		hooks     string
-		mode      os.FileMode
-		key, want string
-		backups   int
-	}{
-		{hook("before", "echo first >>"+ran) + after, 0o600, "", "first\ndone snapshot 1\n", 1},
-		{hook("before", "exit 1") + after, 0o600, "hooks.failed", "failed\n", 0},
-		{after, 0o602, "hooks.foreign", "", 0},
-	} {
-		os.Remove(ran)
-		if err := errors.Join(os.WriteFile(file, []byte(test.hooks), test.mode), os.Chmod(file, test.mode)); err != nil {
+	ran := filepath.Join(dir, "ran")
+	lay := func(when profile.HookTime, name, script string) profile.Hook {
+		text := "#!/bin/sh\n" + script + "\n"
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		return profile.Hook{When: when, Name: name, SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(text))), Users: true}
+	}
+	first := lay(profile.Before, "first", "echo first >>"+ran)
+	fails, after := lay(profile.Before, "fails", "exit 1"), lay(profile.After, "after", "echo $BACKSTAY_RESULT $BACKSTAY_SNAPSHOT >>"+ran)
+	changed, late, system := first, after, first
+	changed.SHA256, late.SHA256, system.Users = fails.SHA256, fails.SHA256, false
+	for _, test := range []struct {
+		name      string
+		hooks     []profile.Hook
+		key, want string
+		sentence  string // in the list of what was done
+		backups   int
+	}{
+		{"both", []profile.Hook{first, after}, "", "first\ndone snapshot 1\n", "Backed up.", 1},
+		{"one that fails", []profile.Hook{fails, after}, "hooks.failed", "failed\n", "The backup failed. The script " + dir + "/fails", 0},
+		{"another than was approved", []profile.Hook{changed, after}, "hooks.changed", "failed\n", "The backup failed. The script " + dir + "/first", 0},
+		{"another after the backup", []profile.Hook{first, late}, "", "first\n", "Backed up, but not all that the administrator has run around", 1},
+		{"one of whole computers", []profile.Hook{system}, "", "", "Backed up.", 1},
+	} {
+		os.Remove(ran)
 		r := &runs{}
 		f := newFake(t)
+		s := profile.Defaults()
+		s.Hooks = test.hooks
+		f.profile.Settings = s.Encode()
 		f.busy, f.opening = 3, func() {
 			if _, err := os.Stat(ran); err == nil {
-				t.Errorf("%q: a command ran before the server let the backup begin", test.hooks)
+				t.Errorf("%s: a script ran before the server let the backup begin", test.name)
 			}
 		}
-		a := newAgent(t, device(t, f), r)
-		a.cfg.hooks = file
+		st := device(t, f)
+		a := newAgent(t, st, r)
+		a.cfg.hooks = dir
 		_, err := a.Backup(context.Background(), nil, nil)
 		key := ""
 		if e := errs.Find(err); e != nil {
 			key = e.Key
 		}
 		got, _ := os.ReadFile(ran)
-		if key != test.key || string(got) != test.want || r.count() != test.backups || test.backups > 0 && f.busy != -1 {
-			t.Errorf("%q: %v, ran %q, %d backups", test.hooks, err, got, r.count())
+		waited := test.hooks[0].Users && test.backups > 0
+		if key != test.key || string(got) != test.want || r.count() != test.backups || waited && f.busy != -1 {
+			t.Errorf("%s: %v, ran %q, %d backups", test.name, err, got, r.count())
 		}
-		if want := map[string]int{"hooks.failed": 1}[test.key]; f.left != want {
-			t.Errorf("%q: the turn was given back %d times, want %d", test.hooks, f.left, want)
+		if f.left != map[bool]int{true: 1}[test.key != ""] {
+			t.Errorf("%s: the turn was given back %d times", test.name, f.left)
+		}
+		list, _, err := st.Activities("", 1)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("%s: %d activities, %v", test.name, len(list), err)
+		}
+		if text, _, _ := ActivitySentence(locale.For("en"), list[0]); !strings.HasPrefix(text, test.sentence) {
+			t.Errorf("%s: listed as %q", test.name, text)
+		}
+		if strings.HasPrefix(test.name, "another after") && !strings.Contains(FaultSentence(locale.For("en"), list[0].Problems[0]), "approved") {
+			t.Errorf("%s: %q", test.name, FaultSentence(locale.For("en"), list[0].Problems[0]))
 		}
 	}
 }

@@ -190,15 +190,13 @@ func (a *Agent) backup(ctx context.Context, walk []string, by schedule.Asker, pr
 	return result, nil
 }
 
-// hooked makes the backup between the administrator's commands. Those after it
+// hooked makes the backup between the administrator's scripts. Those after it
 // run also when it failed or was stopped: they may undo what those before did.
 func (a *Agent) hooked(ctx context.Context, j job, progress func(wire.Progress)) (result *control.Result, err error) {
-	commands, err := hooks.Read(a.cfg.hooks)
-	if err != nil {
-		return nil, err
-	}
-	b := hooks.Backup{System: a.device.Load().System, Device: a.device.Load().Name}
-	if err = a.prepare(ctx, commands, b, progress); err == nil {
+	scripts := hooks.Of(j.settings, a.cfg.hooks, a.device.Load().System)
+	b := hooks.Backup{Device: a.device.Load().Name}
+	remarks, err := a.prepare(ctx, scripts, b, progress)
+	if err == nil {
 		result, err = a.cfg.upload(ctx, a, j, progress)
 	}
 	if err != nil {
@@ -215,7 +213,12 @@ func (a *Agent) hooked(ctx context.Context, j job, progress func(wire.Progress))
 			b.Code = string(e.Code)
 		}
 	}
-	commands.RunAfter(context.WithoutCancel(ctx), b, a.cfg.Log)
+	remarks = append(remarks, scripts.RunAfter(context.WithoutCancel(ctx), b, a.cfg.Log)...)
+	for _, r := range remarks {
+		if result != nil {
+			result.Hooks = append(result.Hooks, control.Remark{Path: r.Path, Note: errs.NoteOf(r.Why)})
+		}
+	}
 	return result, err
 }
 
@@ -233,17 +236,16 @@ func (a *Agent) leave(ctx context.Context, err error) {
 	}
 }
 
-// prepare runs the commands that come before a backup when the server lets it
+// prepare runs the scripts that come before a backup when the server lets it
 // begin: what they stop does not stand still for as long as that is busy.
-func (a *Agent) prepare(ctx context.Context, commands hooks.Hooks, b hooks.Backup, progress func(wire.Progress)) error {
-	if !commands.Precede(b) {
-		return nil
+func (a *Agent) prepare(ctx context.Context, scripts hooks.Hooks, b hooks.Backup, progress func(wire.Progress)) ([]hooks.Remark, error) {
+	if len(scripts.Before) == 0 {
+		return nil, nil
 	}
-	err := upload.Await(ctx, a.asking(progress))
-	if err != nil {
-		return err
+	if err := upload.Await(ctx, a.asking(progress)); err != nil {
+		return nil, err
 	}
-	return commands.RunBefore(ctx, b, a.cfg.Log)
+	return scripts.RunBefore(ctx, b, a.cfg.Log)
 }
 
 // asking is what a call needs that comes before a backup.

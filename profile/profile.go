@@ -43,6 +43,9 @@ type Settings struct {
 	// QuotaBytes is how much each user may store, 0 for no limit.
 	QuotaBytes int64 `json:"quota_bytes"`
 
+	// Hooks are scripts around backups, in the order in which they run.
+	Hooks []Hook `json:"hooks"`
+
 	// Notifications is what users are told on their computers.
 	Notifications Notifications `json:"notifications"`
 
@@ -105,6 +108,7 @@ func Defaults() Settings {
 		Bandwidth:              Bandwidth{Table: []Rate{}, LANExempt: []string{}},
 		CPU:                    CPUNormal,
 		Networks:               Networks{Allow: []Network{}, Deny: []Network{}, Metered: MeteredPause, BatteryPercent: 30},
+		Hooks:                  []Hook{},
 		Notifications:          NotifyProblems,
 		WebRestore:             true,
 		SecondFactor:           Optional,

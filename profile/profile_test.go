@@ -262,3 +262,43 @@ func FuzzDecode(f *testing.F) {
 		Merge(s, Choices{}).ProtectedFor(time.Unix(0, 0))
 	})
 }
+
+func TestHookValidate(t *testing.T) {
+	t.Parallel()
+	sound := Hook{When: Before, Name: "dump-database", SHA256: strings.Repeat("AB", 32)}
+	for name, c := range map[string]struct {
+		change func(h *Hook)
+		key    string
+	}{
+		"sound":           {func(*Hook) {}, ""},
+		"no time":         {func(h *Hook) { h.When = "during" }, "profile.value.invalid"},
+		"no name":         {func(h *Hook) { h.Name = "" }, "profile.hooks.name"},
+		"a folder":        {func(h *Hook) { h.Name = "a/b" }, "profile.hooks.name"},
+		"the one above":   {func(h *Hook) { h.Name = ".." }, "profile.hooks.name"},
+		"two lines":       {func(h *Hook) { h.Name = "a\nb" }, "profile.hooks.name"},
+		"a hidden one":    {func(h *Hook) { h.Name = ".bashrc" }, "profile.hooks.name"},
+		"no hash":         {func(h *Hook) { h.SHA256 = "" }, "profile.hooks.sha256"},
+		"a shorter hash":  {func(h *Hook) { h.SHA256 = h.SHA256[1:] }, "profile.hooks.sha256"},
+		"less than none":  {func(h *Hook) { h.Minutes = -1 }, "profile.hooks.minutes"},
+		"more than a day": {func(h *Hook) { h.Minutes = 1441 }, "profile.hooks.minutes"},
+	} {
+		h, s := sound, Defaults()
+		c.change(&h)
+		s.Hooks = []Hook{sound, h}
+		key := ""
+		if e := errs.Find(s.Validate()); e != nil {
+			key = e.Key
+		}
+		if key != c.key {
+			t.Errorf("%s: refused as %q, want %q", name, key, c.key)
+		}
+	}
+	s := Defaults()
+	s.Hooks = []Hook{sound, {When: Before, Name: "all", Users: true}, {When: After, Name: "late"}}
+	if got := s.HooksAt(Before, false); len(got) != 1 || got[0].Name != "all" {
+		t.Errorf("before a user's backup: %v", got)
+	}
+	if got := s.HooksAt(Before, true); len(got) != 2 || got[0].SHA256 != strings.Repeat("ab", 32) {
+		t.Errorf("before a whole computer's: %v", got)
+	}
+}

@@ -56,6 +56,11 @@ func (s Settings) normal() Settings {
 	s.Schedule.Windows, s.Schedule.Blackouts = unique(s.Schedule.Windows), unique(s.Schedule.Blackouts)
 	s.Bandwidth.Table, s.Bandwidth.LANExempt = unique(s.Bandwidth.Table), trimmed(s.Bandwidth.LANExempt)
 	s.Networks.Allow, s.Networks.Deny = unique(s.Networks.Allow), unique(s.Networks.Deny)
+	hooks := []Hook{}
+	for _, h := range s.Hooks {
+		hooks = append(hooks, h.normal())
+	}
+	s.Hooks = unique(hooks)
 	d := Defaults()
 	orElse(&s.Schedule.OnWindowEnd, d.Schedule.OnWindowEnd)
 	orElse(&s.CPU, d.CPU)
@@ -96,7 +101,7 @@ func trimmed(list []string) []string {
 // Validate refuses settings that cannot be meant.
 func (s Settings) Validate() error {
 	s = s.normal()
-	for _, check := range []func() error{s.validateContent, s.Schedule.validate, s.Bandwidth.validate, s.Networks.validate, s.validateRest} {
+	for _, check := range []func() error{s.validateContent, s.Schedule.validate, s.Bandwidth.validate, s.Networks.validate, s.validateHooks, s.validateRest} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -72,6 +72,12 @@ type Problem struct {
 	Reason string `json:"reason"`
 }
 
+// Remark is a script around the backup that was not run, or that failed.
+type Remark struct {
+	Path string `json:"path"`
+	errs.Note
+}
+
 // Result is a backup that ended well.
 type Result struct {
 	Snapshot   string        `json:"snapshot"`
@@ -87,6 +93,7 @@ type Result struct {
 	Deferred   int64         `json:"deferred,omitempty"` // large files that a later backup reads
 	Carried    int64         `json:"carried,omitempty"`  // folders that were not read, and are as the backup before had them
 	Problems   []Problem     `json:"problems,omitempty"` // the first of them
+	Hooks      []Remark      `json:"hooks,omitempty"`    // scripts that did not do their work
 	Waiting    int64         `json:"waiting,omitempty"`  // files that wait for room on the quota
 	Quota      *Failure      `json:"quota,omitempty"`    // what to say of it
 	Took       time.Duration `json:"took"`

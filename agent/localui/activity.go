@@ -69,11 +69,15 @@ func (p page) done(x state.Activity) doneRow {
 	if tone == agent.Warn {
 		d.Sign.Icon = "alert-triangle"
 	}
+	files := x.Unreadable + x.Failed
 	for _, f := range x.Problems[:min(len(x.Problems), shownFaults)] {
 		d.Faults = append(d.Faults, faultRow{string(f.Path), agent.FaultSentence(say, f)})
+		if !agent.OfHook(f) {
+			files--
+		}
 	}
-	if all := x.Unreadable + x.Failed; len(d.Faults) > 0 {
-		d.More = max(0, all-int64(len(d.Faults)))
+	if len(d.Faults) > 0 {
+		d.More = max(0, files)
 	}
 	return d
 }

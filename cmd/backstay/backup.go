@@ -128,6 +128,9 @@ func (a *app) showBackup(r *control.Result) error {
 	}
 	fmt.Fprintln(a.out, a.say.T("cli.backup.done", "snapshot", r.Snapshot, "files", a.say.N("cli.count.files", r.Files),
 		"bytes", a.say.Bytes(r.Bytes), "read", a.say.Bytes(r.Read), "sent", a.say.Bytes(r.Sent), "time", r.Took))
+	for _, h := range r.Hooks {
+		fmt.Fprintln(a.errOut, safe(a.say.Error(h.Failure())))
+	}
 	if r.Waiting > 0 {
 		fmt.Fprintln(a.errOut, a.withCode(r.Quota.Failure()))
 		fmt.Fprintln(a.errOut, a.say.N("cli.backup.waiting", r.Waiting))

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"net/http"
@@ -25,6 +26,7 @@ type profileText struct {
 	Limit  string // none, kbps or percent
 
 	Windows, Blackouts, Rates []windowRow
+	Hooks                     []hookRow
 	Quota, BigFile            size
 }
 
@@ -38,6 +40,15 @@ type windowRow struct {
 	New            bool
 	Days           []dayBox
 	From, To, Kbps string
+}
+
+// hookRow is a row of the table of scripts.
+type hookRow struct {
+	Name    string // before its fields' names
+	Number  int
+	New     bool
+	Hook    profile.Hook
+	Minutes string
 }
 
 type dayBox struct {
@@ -54,6 +65,7 @@ var profileFields = map[string]string{
 	"profile.preserved.": "preserved_days", "profile.quota.": "quota",
 	"profile.up_kbps.": "up_kbps", "profile.percent.": "percent", "profile.rates.": "rates", "profile.restore_kbps.": "restore_kbps", "profile.lan_exempt.": "lan_exempt",
 	"profile.networks_allow.": "networks_allow", "profile.networks_deny.": "networks_deny", "profile.battery.": "battery",
+	"profile.hooks.":   "hooks",
 	"profile.devices.": "max_devices", "profile.inactive.": "inactive_days", "profile.inactive_delete.": "delete_inactive_days",
 	"profile.pause.": "pause_hours",
 }
@@ -97,6 +109,9 @@ func textOf(s profile.Settings) profileText {
 		row.Kbps = strconv.Itoa(r.Kbps)
 		t.Rates = append(t.Rates, row)
 	}
+	for _, h := range s.Hooks {
+		t.Hooks = append(t.Hooks, hookRow{Hook: h, Minutes: strconv.Itoa(cmp.Or(h.Minutes, profile.UsualHookMinutes))})
+	}
 	return t
 }
 
@@ -118,6 +133,7 @@ func dayBoxes(days profile.Days) (boxes []dayBox) {
 
 // ready names the rows and their days, and puts empty rows below them.
 func (t *profileText) ready(p *locale.Printer) {
+	t.readyHooks()
 	for name, rows := range map[string]*[]windowRow{"windows": &t.Windows, "blackouts": &t.Blackouts, "rates": &t.Rates} {
 		for range newRows {
 			*rows = append(*rows, windowRow{New: true, Days: dayBoxes(0)})
@@ -129,6 +145,14 @@ func (t *profileText) ready(p *locale.Printer) {
 				row.Days[d].Text = p.T("day." + row.Days[d].Value)
 			}
 		}
+	}
+}
+
+// readyHooks names the rows of scripts, and puts an empty one below them.
+func (t *profileText) readyHooks() {
+	t.Hooks = append(t.Hooks, hookRow{New: true, Hook: profile.Hook{When: profile.Before}, Minutes: strconv.Itoa(profile.UsualHookMinutes)})
+	for i := range t.Hooks {
+		t.Hooks[i].Name, t.Hooks[i].Number = "hooks_"+strconv.Itoa(i), i+1
 	}
 }
 
@@ -225,6 +249,7 @@ func readProfile(r *http.Request, page *profilePage, before profile.Settings) er
 	f.content()
 	f.schedule()
 	f.resources()
+	f.hooks()
 	f.devices()
 	f.access()
 	if f.text.Rhythm == "cron" && strings.TrimSpace(f.set.Schedule.Cron) == "" {
@@ -304,6 +329,26 @@ func (f profileForm) resources() {
 	}
 	word(f, "metered", &n.Metered)
 	f.number("battery", &n.BatteryPercent)
+}
+
+// hooks reads the table of scripts: the rows with a name or a hash that are not
+// to be removed.
+func (f profileForm) hooks() {
+	if !f.Has("hooks_0_name") {
+		return
+	}
+	f.set.Hooks, f.text.Hooks = nil, nil
+	for i := range profile.MaxHooks + 2 {
+		at := "hooks_" + strconv.Itoa(i)
+		h := profile.Hook{When: profile.HookTime(f.Get(at + "_when")), Name: f.Get(at + "_name"), SHA256: f.Get(at + "_sha256"),
+			Optional: !f.on(at + "_required"), Users: f.on(at + "_users")}
+		if h.Name+h.SHA256 == "" || f.on(at+"_remove") {
+			continue
+		}
+		f.number(at+"_minutes", &h.Minutes)
+		f.text.Hooks = append(f.text.Hooks, hookRow{Hook: h, Minutes: f.Get(at + "_minutes")})
+		f.set.Hooks = append(f.set.Hooks, h)
+	}
 }
 
 func networksOf(list []string) (out []profile.Network) {

@@ -81,7 +81,9 @@ func everySetting(t *testing.T) profile.Settings {
 		"bandwidth": {"up_kbps": 4000, "table": [{"days": ["mon"], "from": "08:00", "to": "18:00", "kbps": 1000}, {"days": [], "from": "22:00", "to": "24:00", "kbps": 0}],
 			"lan_exempt": ["10.0.0.0/8"], "restore_kbps": 20000},
 		"cpu": "adaptive", "networks": {"allow": [{"cidr": "10.0.0.0/8"}, {"ssid": "10.1.2.3"}], "deny": [{"gateway_mac": "00:11:22:aa:bb:cc"}], "metered": "allow", "battery_percent": 0},
-		"quota_bytes": 50123456789, "notifications": "all", "web_restore": false, "sharing": true, "user_can_edit_privacy": true, "second_factor": "required", "allow_add_devices": false, "max_devices": 3,
+		"quota_bytes": 50123456789,
+		"hooks": [{"when": "before", "name": "dump-database", "sha256": "` + strings.Repeat("ab", 32) + `", "minutes": 30, "users": true}, {"when": "after", "name": "tell", "sha256": "` + strings.Repeat("01", 32) + `", "optional": true}],
+		"notifications": "all", "web_restore": false, "sharing": true, "user_can_edit_privacy": true, "second_factor": "required", "allow_add_devices": false, "max_devices": 3,
 		"same_name": "replace", "inactive_days": 90, "auto_delete_inactive_days": 180, "reactivate_keep_unlinked": "ask", "auto_delete_preserved_days": 400}`))
 	if err == nil {
 		err = s.Validate()
@@ -191,6 +193,9 @@ func TestProfileFormChanges(t *testing.T) {
 		}},
 		{"what users may do", []string{"user_may", "cpu"}, func(s *profile.Settings) { s.UserMay = profile.UserMay{CPU: true, PauseMaxHours: 8} }},
 		{"inactive devices stay", []string{"delete_inactive", "-"}, func(s *profile.Settings) { s.AutoDeleteInactiveDays = 0 }},
+		{"a script less and one more", []string{"hooks_0_remove", "on", "hooks_2_name", "late.sh", "hooks_2_when", "after", "hooks_2_sha256", strings.Repeat("EF", 32), "hooks_2_required", "-", "hooks_1_required", "on"}, func(s *profile.Settings) {
+			s.Hooks = []profile.Hook{{When: profile.After, Name: "tell", SHA256: strings.Repeat("01", 32)}, {When: profile.After, Name: "late.sh", SHA256: strings.Repeat("ef", 32), Optional: true}}
+		}},
 		{"words", []string{"cpu", "low", "same_name", "allow", "keep_unlinked", "yes", "notifications", "off", "on_window_end", "finish"}, func(s *profile.Settings) {
 			s.CPU, s.SameName, s.ReactivateKeepUnlinked, s.Notifications, s.Schedule.OnWindowEnd = profile.CPULow, profile.SameAllow, profile.KeepYes, profile.NotifyOff, profile.Finish
 		}},
@@ -234,6 +239,9 @@ func TestProfileFormProblems(t *testing.T) {
 		{"lan_exempt", "office is no network.", []string{"lan_exempt", "office"}},
 		{"networks_allow", "names no network", []string{"networks_allow", strings.Repeat("long", 9)}},
 		{"networks_deny", "names no network", []string{"networks_deny", strings.Repeat("long", 9)}},
+		{"hooks", "“../dump” is not the name of a script", []string{"hooks_0_name", "../dump"}},
+		{"hooks", "needs the SHA-256 of its content", []string{"hooks_1_sha256", "abc"}},
+		{"hooks", "may take up to 1,440 minutes", []string{"hooks_0_minutes", "2000"}},
 		{"battery", "The battery", []string{"battery", "96"}},
 		{"max_devices", "A user has at most 100 devices.", []string{"max_devices", "101"}},
 		{"inactive_days", "A device counts as inactive after 1 to 365 days.", []string{"inactive_days", "0"}},
