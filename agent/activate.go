@@ -151,7 +151,11 @@ func PreviewChoice(ctx context.Context, st *state.State, client *wire.Client, ch
 	if err != nil {
 		return nil, err
 	}
-	out, err := client.PreviewActivation(ctx, wire.PreviewActivation{Activation: p.Begun.Activation, Choice: choice, DeviceID: device})
+	asked := wire.PreviewActivation{Activation: p.Begun.Activation, Choice: choice, DeviceID: device}
+	if asked.Choices, err = lastChosen(st, p, choice); err != nil {
+		return nil, err
+	}
+	out, err := client.PreviewActivation(ctx, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -182,6 +186,20 @@ func begun(st *state.State) (*state.Pending, error) {
 	return p, err
 }
 
+// lastChosen is what the user who activates this computer again chose on it last,
+// nil when it was not their device.
+func lastChosen(st *state.State, p *state.Pending, choice string) ([]byte, error) {
+	d, err := st.Device()
+	if choice != wire.Reactivate || errs.Is(err, errs.NotActivated) {
+		return nil, nil
+	}
+	if err != nil || d.Server != p.Server || d.User.String() != p.Begun.UserID {
+		return nil, err
+	}
+	c, err := st.Choices()
+	return c.Encode(), err
+}
+
 // Finish makes this computer the device that was chosen and remembers it. What
 // it remembers of its set stays, so that a reactivated device goes on with its
 // next incremental backup. While an administrator has to approve the device the
@@ -205,6 +223,9 @@ func Finish(ctx context.Context, st *state.State, client *wire.Client, choice Ch
 		return nil, err
 	}
 	asked := finish
+	if asked.Choices, err = lastChosen(st, p, choice.Choice); err != nil {
+		return nil, err
+	}
 	asked.EnrolmentKey, asked.Signature = public, wire.SignFinish(signing, p.Begun.Activation, public)
 	out, err := client.FinishActivation(ctx, asked)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -123,6 +124,9 @@ type PreviewActivation struct {
 	Activation string `json:"activation"`
 	Choice     string `json:"choice"`
 	DeviceID   string `json:"device_id,omitempty"`
+	// Choices are what the user chose on this computer last, as Status has them,
+	// with Reactivate: a computer that was stopped could not tell them.
+	Choices json.RawMessage `json:"choices,omitempty"`
 }
 
 // Preview is what replacing or reactivating a device changes.
@@ -188,8 +192,10 @@ type FinishActivation struct {
 	KeepUnlinked  bool   `json:"keep_unlinked,omitempty"` // when the profile leaves it to the user
 	Overflows     bool   `json:"overflows,omitempty"`     // what Reactivate brings back would not fit into the quota: it stays off
 	Restore       string `json:"restore,omitempty"`       // RestoreFiles or RestoreNothing, of Replace
-	EnrolmentKey  []byte `json:"enrolment_key"`           // X-Wing, for this call only
-	Signature     []byte `json:"signature"`               // SignFinish
+	// Choices are as in PreviewActivation.
+	Choices      json.RawMessage `json:"choices,omitempty"`
+	EnrolmentKey []byte          `json:"enrolment_key"` // X-Wing, for this call only
+	Signature    []byte          `json:"signature"`     // SignFinish
 }
 
 // SignPrevious proves with an old device's key that this computer was that

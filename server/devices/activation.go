@@ -413,7 +413,7 @@ func Preview(ctx context.Context, tx *db.Tx, from access.Caller, in wire.Preview
 		return out, fmt.Errorf("counting the snapshots of device %s: %w", d.ID, err)
 	}
 	if in.Choice == wire.Reactivate {
-		out.Returning, out.Settings = changes(p.Settings, d)
+		out.Returning, out.Settings = changes(p.Settings, lastChosen(d, in.Choices))
 		return out, nil
 	}
 	out.Restore, err = a.restorable(ctx, tx, d)
@@ -511,7 +511,20 @@ func (a activation) finish(ctx context.Context, tx *db.Tx, by access.Caller, rin
 	if err != nil {
 		return Activated{}, err
 	}
+	if in.Choice == wire.Reactivate {
+		d = lastChosen(d, in.Choices)
+	}
 	return takeOver(ctx, tx, by, ring, u, d, c, in.Choice, in.Name != "")
+}
+
+// lastChosen is the device with what its user chose on it last, which it may not
+// have been able to tell before. What cannot be meant is as if it were not said,
+// so that nobody's computer stays away for it.
+func lastChosen(d Device, said json.RawMessage) Device {
+	if c, err := checkChoices(said); err == nil && c != nil {
+		d.Choices = c
+	}
+	return d
 }
 
 // first refuses another device than the user's first where only that may come.

@@ -231,6 +231,51 @@ func TestReactivationChanges(t *testing.T) {
 	}
 }
 
+// D-09: what the user chose on a computer that was stopped comes with it.
+func TestReactivationBringsChoices(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.settings(func(s *profile.Settings) { s.Folders, s.IntervalMinutes = []profile.Folder{{Path: "~/Music"}}, 240 })
+	first, c := w.device(w.una, "laptop")
+	w.chose(first.ID, profile.Choices{IntervalMinutes: 30})
+	for _, tc := range []struct {
+		name       string
+		said       string
+		interval   string // of before, "" when it stays
+		returning  []string
+		goesOnWith []string // folders of the user's own
+	}{
+		{"what is meant", `{"interval_minutes": 60, "unlinked": ["~/Music"], "folders": ["/srv/own"]}`, "60", []string{"~/Music"}, []string{"/srv/own"}},
+		{"what cannot be meant", `{"interval_minutes": -1, "unlinked": ["~/Music"]}`, "", []string{}, []string{"/srv/own"}},
+		{"nothing chosen any more", `{}`, "", []string{}, nil},
+	} {
+		c = w.again(c)
+		a := w.begin(w.una, c)
+		var p wire.Preview
+		err := w.DB.Read(t.Context(), func(tx *db.Tx) (err error) {
+			p, err = devices.Preview(t.Context(), tx, from, wire.PreviewActivation{Activation: a.Activation, Choice: wire.Reactivate, DeviceID: string(first.ID), Choices: []byte(tc.said)})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var settings []wire.SettingChange
+		if tc.interval != "" {
+			settings = []wire.SettingChange{{Name: "interval", Old: tc.interval, New: "240"}}
+		}
+		if !slices.Equal(p.Returning, tc.returning) || !slices.Equal(p.Settings, settings) {
+			t.Errorf("%s: the preview is %+v", tc.name, p)
+		}
+		done, err := w.finish(c, wire.FinishActivation{Activation: a.Activation, Choice: wire.Reactivate, DeviceID: string(first.ID), Choices: []byte(tc.said)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.find(first.ID).Choices; !slices.Equal(got.Folders, tc.goesOnWith) || got.IntervalMinutes != 0 || !slices.Equal(done.Device.Choices.Folders, got.Folders) {
+			t.Errorf("%s: the device goes on with %+v", tc.name, got)
+		}
+	}
+}
+
 // D-02: another computer goes on with the device.
 func TestReplace(t *testing.T) {
 	t.Parallel()
