@@ -416,7 +416,7 @@ func (c *console) deployApprovals(w http.ResponseWriter, r *http.Request, v *vis
 			return err
 		}
 		names := map[string]string{}
-		for _, o := range page.Tokens {
+		for _, o := range page.Tokens[1:] {
 			names[o.Value] = o.Text
 		}
 		list, err := deploy.Waiting(ctx, tx, v.caller, v.org(), page.Filter)

@@ -120,7 +120,7 @@ func readReset(r *http.Request, f web.Frame) (page newResetPage, err error) {
 	n.Name, n.Reason, n.Distrust = page.Name, page.Reason, page.Distrust
 	n.Filter = resets.Filter{Profile: profiles.ID(page.Profile), OS: page.OS, Token: page.Token, Users: lines(page.Users)}
 	if page.Batch != "" {
-		n.Batch = number(r, "batch")
+		n.Batch = int64(number(r, "batch"))
 	}
 	if n.Filter.ActivatedBefore, err = dateOf(page.ActivatedBefore, f, "reset.date.activated"); err != nil {
 		return page, err

@@ -52,7 +52,7 @@ func TestReset(t *testing.T) {
 	viewer.get("/admin/resets").want(t, http.StatusOK).lacks(t, "/admin/resets/new")
 	viewer.get("/admin/resets/new").want(t, http.StatusForbidden)
 	admin.get("/admin/resets/new").want(t, http.StatusOK, "Reset of ")
-	form := []string{"name", "November", "reason", "the old server was broken into"}
+	form := []string{"name", "November", "reason", "the old server was broken into", "batch", "100"}
 	viewer.post("/admin/resets/new", form...).want(t, http.StatusForbidden)
 	viewer.post("/admin/resets/new/ask", append(form, "expect", "2")...).want(t, http.StatusForbidden)
 	admin.post("/admin/resets/new", append(form, "os", "plan9")...).want(t, http.StatusBadRequest, "No active device is chosen")
@@ -64,7 +64,7 @@ func TestReset(t *testing.T) {
 	admin.post("/admin/resets/new/ask", "name", "x", "reason", "short", "expect", "2").want(t, http.StatusBadRequest, "10")
 	p := admin.post("/admin/resets/new/ask", append(form, "expect", "2")...)
 	at := p.to
-	admin.done(p, "Waits for a second administrator", "the old server was broken into").lacks(t, at+"/pause", "/admin/devices/write?reset")
+	admin.done(p, "Waits for a second administrator", "the old server was broken into", "<dd>100</dd>").lacks(t, at+"/pause", "/admin/devices/write?reset")
 	if got := w.device(laptop.DeviceID).State; got != devices.Active {
 		t.Errorf("before it is approved the device is %s", got)
 	}

@@ -56,8 +56,8 @@ type Reset struct {
 	Name       string
 	Reason     string
 	Filter     Filter
-	Distrust   bool // old keys do not let a device back by themselves
-	Batch      int  // devices a minute, 0: all at once
+	Distrust   bool  // old keys do not let a device back by themselves
+	Batch      int64 // devices a minute, 0: all at once
 	State      State
 	Approval   string
 	CreatedBy  string
@@ -78,7 +78,7 @@ type New struct {
 	Reason   string
 	Filter   Filter
 	Distrust bool
-	Batch    int
+	Batch    int64
 	Expect   int // how many devices the preview had
 }
 

@@ -53,9 +53,9 @@ func revoke(ctx context.Context, tx *db.Tx, _ *keys.Ring, r Reset) (more bool, e
 	if r.State != Running {
 		return false, nil
 	}
-	most := atOnce
+	most := int64(atOnce)
 	if r.Batch > 0 {
-		var lately int
+		var lately int64
 		err := tx.QueryRow(ctx, "SELECT count(*) FROM reset_devices WHERE reset = $1 AND deactivated_at > $2", r.ID, db.Micros(tx.Now().Add(-time.Minute))).Scan(&lately)
 		if err != nil {
 			return false, err
