@@ -111,6 +111,9 @@ func see(t *testing.T, b *webtest.Browser, lang locale.Lang, name string) {
 			t.Errorf("%s%s is %d pixels wide on a window of %d", name, suffix, wide, w.width)
 		}
 		b.Shot(pictures, name+suffix+"-"+w.name)
+		if lang == locale.English && !again() {
+			open(t, b, name+"-"+w.name)
+		}
 	}
 }
 

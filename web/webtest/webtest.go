@@ -283,6 +283,16 @@ func Eval[T any](b *Browser, expression string) T {
 	return v
 }
 
+// Resolve evaluates a JavaScript expression in the page whose value comes later.
+func Resolve[T any](b *Browser, promise string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[T](promise, chromedp.EvalAwaitPromise))
+	b.must(err)
+	return v
+}
+
 // Text is what the page shows.
 func (b *Browser) Text() string {
 	b.t.Helper()

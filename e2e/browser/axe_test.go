@@ -1,0 +1,40 @@
+package browser_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/backstay/backstay/web/webtest"
+)
+
+// axe is the script that knows the rules of WCAG.
+var axe = sync.OnceValues(func() (string, error) {
+	script, err := os.ReadFile("../../web/node_modules/axe-core/axe.min.js")
+	return string(script), err
+})
+
+// barriers are the rules of WCAG 2.2, levels A and AA, that the page breaks so
+// that somebody cannot use it, each with where.
+const barriers = `axe.run({
+	runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'],
+	resultTypes: ['violations'],
+}).then((found) => found.violations
+	.filter((v) => v.impact === 'serious' || v.impact === 'critical')
+	.flatMap((v) => v.nodes.map((n) => v.id + ': ' + n.html.slice(0, 200) + ': ' + n.failureSummary.replaceAll('\n', ' '))))`
+
+// open sees that the page as it is shown now keeps nobody out who sees it badly,
+// hears it, or has only a keyboard.
+func open(t *testing.T, b *webtest.Browser, name string) {
+	t.Helper()
+	script, err := axe()
+	if err != nil {
+		t.Fatal(fmt.Errorf("make assets fetches it: %w", err))
+	}
+	webtest.Eval[bool](b, script+"\n;true")
+	if found := webtest.Resolve[[]string](b, barriers); len(found) > 0 {
+		t.Errorf("%s at %s:\n%s", name, b.URL(), strings.Join(found, "\n"))
+	}
+}
