@@ -121,12 +121,11 @@ func (v InForce) against() error {
 // Pause are the choices with a pause from now for as long as d, which the
 // settings have to allow.
 func (c Choices) Pause(s Settings, now time.Time, d time.Duration) (Choices, error) {
-	most := time.Duration(s.UserMay.PauseMaxHours) * time.Hour
 	switch {
 	case !s.UserMay.Pause:
 		return c, errs.New(errs.Forbidden, "choices.not_allowed.pause")
-	case d <= 0 || d > most:
-		return c, errs.New(errs.Invalid, "choices.pause.long", "most", most)
+	case d <= 0 || d > time.Duration(s.UserMay.PauseMaxHours)*time.Hour:
+		return c, errs.New(errs.Invalid, "choices.pause.long", "hours", s.UserMay.PauseMaxHours)
 	}
 	c.PausedAt, c.PausedUntil = now, now.Add(d)
 	return c.normal(), nil

@@ -136,7 +136,7 @@ type Failure struct {
 func Fail(err error) *Failure {
 	f := &Failure{Detail: err.Error()}
 	if e := errs.Find(err); e != nil {
-		f.Kind, f.Note = e.Kind, errs.NoteOf(e)
+		f.Kind, f.Note, f.Detail = e.Kind, errs.NoteOf(e), ""
 		if e.Err != nil {
 			f.Detail = e.Err.Error()
 		}
@@ -150,16 +150,19 @@ func Fail(err error) *Failure {
 
 // Err unpacks it.
 func (f *Failure) Err() error {
-	cause := errors.New(f.Detail)
-	if f.Refused != 0 {
+	var cause error
+	switch {
+	case f.Refused != 0:
 		cause = &wire.Refusal{Status: f.Refused, Detail: f.Detail}
+	case f.Detail != "":
+		cause = errors.New(f.Detail)
 	}
 	e := f.Failure()
 	if e == nil {
 		return cause
 	}
-	e.Kind = f.Kind
-	return e.Because(cause)
+	e.Kind, e.Err = f.Kind, cause
+	return e
 }
 
 func writeLine(w io.Writer, v any) error {

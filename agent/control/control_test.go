@@ -129,6 +129,9 @@ func TestFailuresKeepTheirMeaning(t *testing.T) {
 		if (g == nil) != (w == nil) || g != nil && (g.Code != w.Code || g.Key != w.Key || fmt.Sprint(g.Args) != fmt.Sprint(w.Args)) {
 			t.Errorf("Ask = %v, want %v", got, want)
 		}
+		if g != nil && fmt.Sprint(g.Err) != fmt.Sprint(w.Err) {
+			t.Errorf("Ask = %v, because of %v, want %v", got, g.Err, w.Err)
+		}
 		var gr, wr *wire.Refusal
 		if errors.As(got, &gr) != errors.As(want, &wr) {
 			t.Errorf("Ask = %v: refused by the server %v, want %v", got, gr, wr)
