@@ -30,14 +30,14 @@ func newLarge(l Large, read map[string]time.Time, now func() time.Time) *large {
 	return &large{l, now, read}
 }
 
-// wait reports whether a file that has changed is left for a later backup, and
-// notes that it is read now when it is not.
-func (l *large) wait(e *catalog.Entry) bool {
+// wait reports whether a file of which there is a version is left for a later
+// backup, and notes that it is read now when it is not.
+func (l *large) wait(e *catalog.Entry, had bool) bool {
 	if l.Every <= 0 || e.Size < uint64(l.Bytes) {
 		return false
 	}
 	now := l.now()
-	if at, ok := l.read[e.Path()]; ok && now.Sub(at) < l.Every && !l.All {
+	if at, ok := l.read[e.Path()]; had && ok && now.Sub(at) < l.Every && !l.All {
 		return true
 	}
 	l.read[e.Path()] = now

@@ -160,10 +160,11 @@ type Config struct {
 	// Hints, when the Source has them, tell which folders it need not look into.
 	Hints Hints
 
-	// Defer is asked about files that have changed since the previous catalog,
-	// which has them whole, by one goroutine. Those for which it says yes are not
-	// read: the earlier version stays, marked deferred. Nil defers nothing.
-	Defer func(e *catalog.Entry) bool
+	// Defer is asked about each file that is about to be read, by one goroutine.
+	// Those for which it says yes are not: the earlier version stays, marked
+	// deferred. One that the previous catalog does not have, and have whole, is
+	// read whatever it says. Nil defers nothing.
+	Defer func(e *catalog.Entry, had bool) bool
 
 	// Room, when set, is how many bytes of files the catalog may have, and Before
 	// how many the previous one has. A file that would go over it waits: it keeps its

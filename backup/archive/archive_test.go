@@ -421,7 +421,7 @@ func TestDeferred(t *testing.T) {
 	d.file("/home/document", document)
 	first := back(t, d, v, nil)
 	large := func(c *Config) {
-		c.Defer = func(e *catalog.Entry) bool { return e.Size > backup.MaxChunk }
+		c.Defer = func(e *catalog.Entry, _ bool) bool { return e.Size > backup.MaxChunk }
 	}
 
 	clear(d.opened)
@@ -459,7 +459,7 @@ func TestDeferredIsNotKeptFromRenewal(t *testing.T) {
 	id := v.entries(t, first.Root)["/mailbox"].Extents[0].Ref.ID
 	d.write("/mailbox", noise(2, 2*backup.MaxChunk))
 	second := back(t, d, v, first, func(c *Config) {
-		c.Defer = func(*catalog.Entry) bool { return true }
+		c.Defer = func(*catalog.Entry, bool) bool { return true }
 		c.Renew = map[backup.ID]bool{id: true}
 	})
 	same(t, d, v, second)

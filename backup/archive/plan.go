@@ -262,8 +262,11 @@ func (p *planner) unchanged(e, old *catalog.Entry) bool {
 // deferred reports whether a file is left for a later run, and the version that
 // the previous catalog has of it stands for it until then.
 func (p *planner) deferred(e, old *catalog.Entry) bool {
-	return p.Defer != nil && old != nil && e.Type == catalog.File && old.Type == catalog.File && old.Flags&^catalog.Deferred == 0 &&
-		!p.renewed(old) && p.Defer(e)
+	if p.Defer == nil || e.Type != catalog.File {
+		return false
+	}
+	had := old != nil && old.Type == catalog.File && old.Flags&^catalog.Deferred == 0 && !p.renewed(old)
+	return p.Defer(e, had) && had
 }
 
 // recent reports whether a file had changed so shortly before it was read that
