@@ -3,7 +3,9 @@ package mail_test
 import (
 	"context"
 	"crypto/x509"
+	"io"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +40,19 @@ func speaker(t *testing.T, speak func(net.Conn)) (port int) {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
+// refusing is a port at which nobody listens, nor can before the test ends: it is
+// taken by one end of a connection.
+func refusing(t *testing.T) int {
+	t.Helper()
+	port := speaker(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.LocalAddr().(*net.TCPAddr).Port
+}
+
 // way is how a test reaches a mail server.
 type way struct {
 	cfg      settings.Mail
@@ -49,14 +64,7 @@ type way struct {
 func TestTest(t *testing.T) {
 	t.Parallel()
 	const password = "Mail-Password-1"
-	closed := func() int {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		return l.Addr().(*net.TCPAddr).Port
-	}()
+	closed := refusing(t)
 	for _, c := range []struct {
 		key     string // "" for a mail that comes
 		options []mailtest.Option
