@@ -49,51 +49,28 @@ func (p *program) group(name string, commands ...*cobra.Command) *cobra.Command 
 	return cmd
 }
 
-// textWidth is where help breaks its lines.
-const textWidth = 100
-
 // help says what a command is for: examples first, since most people look for
 // the line to copy.
 func (p *program) help(cmd *cobra.Command) {
 	var b strings.Builder
+	width := cli.Width(p.out)
 	if cmd.Example != "" {
 		fmt.Fprintf(&b, "%s\n  %s\n\n", p.say.T("cli.help.examples"), strings.ReplaceAll(cmd.Example, "\n", "\n  "))
 	}
-	fmt.Fprintf(&b, "%s\n\n%s\n", wrap(cmd.Long, textWidth), p.say.T("cli.help.usage"))
+	fmt.Fprintf(&b, "%s\n\n%s\n", cli.Wrap(cmd.Long, width, 0), p.say.T("cli.help.usage"))
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(&b, "  %s %s\n\n%s\n", cmd.CommandPath(), p.say.T("server.cli.placeholder"), p.say.T("cli.help.commands"))
 		for _, c := range cmd.Commands() {
 			if c.IsAvailableCommand() {
-				fmt.Fprintf(&b, "  %-11s %s\n", c.Name(), c.Short)
+				fmt.Fprintf(&b, "  %-11s %s\n", c.Name(), cli.Wrap(c.Short, width, 14))
 			}
 		}
-		fmt.Fprintf(&b, "\n%s\n", wrap(p.say.T("server.cli.more", "command", cmd.CommandPath()), textWidth))
+		fmt.Fprintf(&b, "\n%s\n", cli.Wrap(p.say.T("server.cli.more", "command", cmd.CommandPath()), width, 0))
 	} else {
 		fmt.Fprintf(&b, "  %s\n", cmd.UseLine())
 		if flags := cmd.LocalFlags(); flags.HasAvailableFlags() {
-			fmt.Fprintf(&b, "\n%s\n%s", p.say.T("cli.help.flags"), flags.FlagUsages())
+			fmt.Fprintf(&b, "\n%s\n%s", p.say.T("cli.help.flags"), flags.FlagUsagesWrapped(width))
 		}
 	}
 	io.WriteString(p.out, b.String())
-}
-
-// wrap breaks text into lines of at most width characters.
-func wrap(text string, width int) string {
-	var b strings.Builder
-	column := 0
-	for _, word := range strings.Split(text, " ") {
-		n := len([]rune(word))
-		switch {
-		case column == 0:
-		case column+1+n > width:
-			b.WriteByte('\n')
-			column = 0
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += n
-	}
-	return b.String()
 }

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/backup/catalog"
@@ -94,23 +97,34 @@ func TestCommandLines(t *testing.T) {
 	}
 }
 
-// Every command says what it is for, in both languages, and its texts exist.
+// Every command says what it is for, in both languages, its texts exist, and
+// they go into the usual 80 columns: all but the examples, which are to be copied.
 func TestHelp(t *testing.T) {
+	all := (&app{say: locale.For("en")}).rootCommand()
 	for _, lang := range []string{"en_GB.UTF-8", "fr_FR.UTF-8"} {
-		for _, command := range []string{"", "activate", "register", "password", "password forgot", "password change", "agent", "proxy", "proxy show", "proxy set", "proxy test", "diagnose", "backup", "pause", "resume", "settings", "settings set", "settings reset", "folders", "folders add", "folders remove", "ls", "restore", "snapshots", "status", "version", "completion"} {
-			status, out, _ := run(t, "LANG="+lang, append(strings.Fields(command), "--help")...)
+		walk(all, func(cmd *cobra.Command) {
+			status, out, _ := run(t, "LANG="+lang, append(strings.Fields(cmd.CommandPath())[1:], "--help")...)
 			if status != 0 || len(out) < 200 {
-				t.Errorf("%s %s --help = %d, %q", lang, command, status, out)
+				t.Errorf("%s %s --help = %d, %q", lang, cmd.CommandPath(), status, out)
 			}
 			if strings.Contains(out, "cli.") || strings.Contains(out, "<no value>") {
-				t.Errorf("%s %s --help lacks a text:\n%s", lang, command, out)
+				t.Errorf("%s %s --help lacks a text:\n%s", lang, cmd.CommandPath(), out)
 			}
-			for line := range strings.Lines(out) {
-				if n := len([]rune(line)); n > 126 {
-					t.Errorf("%s %s --help has a line of %d signs: %s", lang, command, n, line)
+			_, below, _ := strings.Cut(out, "\n\n")
+			for line := range strings.Lines(below) {
+				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+					t.Errorf("%s %s --help has a line of %d signs: %s", lang, cmd.CommandPath(), n, line)
 				}
 			}
-		}
+		})
+	}
+}
+
+// walk visits a command and those below it.
+func walk(cmd *cobra.Command, visit func(*cobra.Command)) {
+	visit(cmd)
+	for _, c := range cmd.Commands() {
+		walk(c, visit)
 	}
 }
 

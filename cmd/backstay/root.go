@@ -72,7 +72,8 @@ func maxArgs(n int) cobra.PositionalArgs {
 // help writes what a command is for: examples first.
 func (a *app) help(cmd *cobra.Command) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n%s\n\n%s\n\n", a.say.T("cli.help.examples"), indent(cmd.Example), cmd.Long)
+	width := cli.Width(cmd.OutOrStdout())
+	fmt.Fprintf(&b, "%s\n%s\n\n%s\n\n", a.say.T("cli.help.examples"), indent(cmd.Example), cli.Wrap(cmd.Long, width, 0))
 	use := cmd.UseLine()
 	if cmd.HasAvailableSubCommands() {
 		use = a.say.T("cli.help.use", "command", cmd.CommandPath())
@@ -82,14 +83,14 @@ func (a *app) help(cmd *cobra.Command) {
 		fmt.Fprintf(&b, "\n%s\n", a.say.T("cli.help.commands"))
 		for _, c := range cmd.Commands() {
 			if c.IsAvailableCommand() {
-				fmt.Fprintf(&b, "  %-11s %s\n", c.Name(), c.Short)
+				fmt.Fprintf(&b, "  %-11s %s\n", c.Name(), cli.Wrap(c.Short, width, 14))
 			}
 		}
 	}
 	cmd.InheritedFlags() // puts them among the command's own
-	fmt.Fprintf(&b, "\n%s\n%s", a.say.T("cli.help.flags"), cmd.Flags().FlagUsages())
+	fmt.Fprintf(&b, "\n%s\n%s", a.say.T("cli.help.flags"), cmd.Flags().FlagUsagesWrapped(width))
 	if cmd.HasAvailableSubCommands() {
-		fmt.Fprintf(&b, "\n%s\n", a.say.T("cli.help.more"))
+		fmt.Fprintf(&b, "\n%s\n", cli.Wrap(a.say.T("cli.help.more"), width, 0))
 	}
 	io.WriteString(cmd.OutOrStdout(), b.String())
 }
