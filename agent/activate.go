@@ -84,7 +84,7 @@ func pending(st *state.State, in Activation) (*state.Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p != nil && p.Server == in.Server && p.Username == in.Username && p.System == in.System {
+	if p != nil && p.Server == in.Server && p.Username == in.Username && p.System == in.System && !ended(st, p) {
 		p.Fingerprint = in.Fingerprint
 		return p, nil
 	}
@@ -94,6 +94,13 @@ func pending(st *state.State, in Activation) (*state.Pending, error) {
 	}
 	rand.Read(p.SigningSeed)
 	return p, st.SetPending(p)
+}
+
+// ended reports whether the device that this computer is, or was, came of an
+// activation: it was switched off before it forgot that one.
+func ended(st *state.State, p *state.Pending) bool {
+	d, err := st.Device()
+	return err == nil && bytes.Equal(d.Signing.Seed(), p.SigningSeed)
 }
 
 func publicKey(p *state.Pending) ed25519.PublicKey {

@@ -238,6 +238,7 @@ func TestManual(t *testing.T) {
 		// The clock is put right, or wrong.
 		{name: "put back by years: the last backup lies in the future", now: "23 Nov 2026 10:00 CET", done: "23 Nov 2036 09:00 CET", want: "now, clock"},
 		{name: "put back by years, and the last try failed", now: "23 Nov 2026 10:00 CET", done: "20 Nov 2026 10:00 CET", tried: "23 Nov 2036 09:00 CET", failures: 2, want: "now, clock"},
+		{name: "put back by years, and the backup after that failed", now: "23 Nov 2026 10:00 CET", done: "23 Nov 2036 09:00 CET", tried: "23 Nov 2026 10:00 CET", failures: 1, want: "23 Nov 2026 10:02 CET, again"},
 		{name: "put back by years since the start", now: "23 Nov 2026 10:00 CET", up: "23 Nov 2036 09:00 CET", done: "23 Nov 2026 09:00 CET", want: "23 Nov 2026 13:00 CET, interval"},
 		{name: "put right by a minute", now: "23 Nov 2026 09:59 CET", done: "23 Nov 2026 10:00 CET", want: "23 Nov 2026 14:00 CET, interval"},
 		{name: "put on by years: due once", now: "23 Nov 2036 10:00 CET", up: "23 Nov 2026 09:00 CET", done: "23 Nov 2026 09:30 CET", want: "now, interval"},

@@ -157,7 +157,7 @@ func (f Facts) due() (time.Time, Reason) {
 		return f.Now, Asked
 	}
 	interval := f.interval()
-	if f.Failures > 0 && f.LastTry.After(f.LastDone) {
+	if f.Failures > 0 && (f.LastTry.After(f.LastDone) || f.ahead(f.LastDone)) {
 		if f.ahead(f.LastTry) {
 			return f.Now, Clock
 		}

@@ -168,6 +168,9 @@ func UndoEmail(ctx context.Context, tx *db.Tx, from access.Caller, token string)
 	if err := endAll(ctx, tx, u.ID, ""); err != nil {
 		return User{}, err
 	}
+	if err := endBegun(ctx, tx, u.ID); err != nil {
+		return User{}, err
+	}
 	if err := EndSecrets(ctx, tx, u.ID, ForEmail); err != nil {
 		return User{}, err
 	}

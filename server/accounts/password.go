@@ -23,7 +23,8 @@ func (u User) Knows(ctx context.Context, h *passwords.Hasher, password string) (
 
 // SetPassword gives an account a password, whose hash comes from Hasher.Hash:
 // its owner, or an administrator, who has it changed at the next login. All
-// other sessions, all tokens and all links for a password of the account end.
+// other sessions, all tokens, all links for a password of the account and all
+// activations of computers that were begun with the password before end.
 func SetPassword(ctx context.Context, tx *db.Tx, by access.Caller, id ID, hash string, mustChange bool) error {
 	u, err := Find(ctx, tx, id)
 	if err != nil {
@@ -45,6 +46,9 @@ func SetPassword(ctx context.Context, tx *db.Tx, by access.Caller, id ID, hash s
 		keep = by.Session
 	}
 	if err := endAll(ctx, tx, u.ID, keep); err != nil {
+		return err
+	}
+	if err := endBegun(ctx, tx, u.ID); err != nil {
 		return err
 	}
 	if err := EndSecrets(ctx, tx, u.ID, ForReset, ForActivation); err != nil {

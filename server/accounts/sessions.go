@@ -283,3 +283,13 @@ func endAll(ctx context.Context, tx *db.Tx, id ID, keep string) error {
 	}
 	return nil
 }
+
+// endBegun ends the activations that somebody began by signing in and that came
+// to nothing yet: who has another password now did not mean them.
+func endBegun(ctx context.Context, tx *db.Tx, id ID) error {
+	_, err := tx.Exec(ctx, "DELETE FROM activations WHERE user_id = $1 AND proof IN ('password', 'sso') AND device = ''", id)
+	if err != nil {
+		return fmt.Errorf("ending the activations of account %s: %w", id, err)
+	}
+	return nil
+}

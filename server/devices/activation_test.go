@@ -14,6 +14,7 @@ import (
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/mail"
@@ -547,5 +548,43 @@ func TestBegunAgainAfterDays(t *testing.T) {
 	thief.activation.RequestID = c.activation.RequestID
 	if _, err := w.beginWith(w.una, thief, nil); errs.KindOf(err) != errs.Conflict {
 		t.Errorf("another key with the same request: %v, want Conflict", err)
+	}
+}
+
+// Whoever proved to be the user by the password of before is nobody any more when
+// there is another one: with what they began they could have the user's files.
+func TestAnotherPasswordEndsWhatWasBegun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d, _ := w.device(w.una, "laptop")
+	c := w.computer("thief")
+	a := w.begin(w.una, c)
+	w.Write(func(tx *db.Tx) error {
+		return accounts.SetPassword(t.Context(), tx, w.una.Caller(from), w.una.ID, w.Hash("Another-Password-1"), false)
+	})
+	in := wire.FinishActivation{Activation: a.Activation, Choice: wire.Replace, DeviceID: string(d.ID), Restore: wire.RestoreFiles}
+	if _, err := w.finish(c, in); errs.KindOf(err) != errs.Gone {
+		t.Errorf("begun with the password of before: %v, want Gone", err)
+	}
+	if _, err := w.become(w.una, c, wire.Add, ""); err != nil {
+		t.Errorf("begun anew: %v", err)
+	}
+}
+
+// D-10: what was begun before a reset brings none of its devices back, also when
+// it named none yet.
+func TestResetEndsWhatWasBegun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d, _ := w.device(w.una, "laptop")
+	c := w.computer("laptop")
+	a := w.begin(w.una, c)
+	w.Write(func(tx *db.Tx) error {
+		return devices.Reset(t.Context(), tx, system, []devices.ID{d.ID}, "the old server was broken into", false, audit.Note("reset", "r"))
+	})
+	for _, choice := range []string{wire.Replace, wire.Reactivate} {
+		if _, err := w.finish(c, wire.FinishActivation{Activation: a.Activation, Choice: choice, DeviceID: string(d.ID)}); errs.KindOf(err) != errs.Gone {
+			t.Errorf("%s by what was begun before: %v, want Gone", choice, err)
+		}
 	}
 }

@@ -220,6 +220,56 @@ func TestLockIsOnTheComputer(t *testing.T) {
 	}
 }
 
+// The lock stays on the stolen computer when what became of its device is taken
+// back, and when it says that it is another one by its name.
+func TestLockStaysOnTheComputer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d, stolen := w.device(w.una, "stolen")
+	lock := func() {
+		t.Helper()
+		w.Write(func(tx *db.Tx) error {
+			return devices.Lock(t.Context(), tx, admin(w, access.OrgAdmin), d.ID, reason)
+		})
+	}
+	undo := func() (second devices.Device) {
+		t.Helper()
+		w.Write(func(tx *db.Tx) (err error) {
+			second, err = devices.UndoReplace(t.Context(), tx, admin(w, access.OrgAdmin), d.ID)
+			return err
+		})
+		return w.find(second.ID)
+	}
+	lock()
+	bought := w.computer("bought")
+	if _, err := w.become(w.una, bought, wire.Replace, d.ID); err != nil {
+		t.Fatal(err)
+	}
+	if second := undo(); w.find(d.ID).LockedAt.IsZero() || !second.LockedAt.IsZero() {
+		t.Errorf("taken back, the stolen computer is locked at %s, the other one at %s", w.find(d.ID).LockedAt, second.LockedAt)
+	}
+	w.Write(func(tx *db.Tx) error { return devices.Unlock(t.Context(), tx, admin(w, access.OrgAdmin), d.ID) })
+	if _, err := w.become(w.una, w.computer("borrowed"), wire.Replace, d.ID); err != nil {
+		t.Fatal(err)
+	}
+	lock()
+	if second := undo(); !w.find(d.ID).LockedAt.IsZero() || second.LockedAt.IsZero() {
+		t.Errorf("taken back, the first computer is locked at %s, the one that was locked at %s", w.find(d.ID).LockedAt, second.LockedAt)
+	}
+
+	lock()
+	other, _ := w.device(w.una, "desk")
+	posing := w.again(stolen)
+	posing.activation.Hardware.Hostname = "desk"
+	posing.activation.Hardware.MachineID = ""
+	if _, err := w.become(w.una, posing, wire.Reactivate, other.ID); err != nil {
+		t.Fatal(err)
+	}
+	if w.find(other.ID).LockedAt.IsZero() {
+		t.Error("by the name of another one it is free")
+	}
+}
+
 func (w *world) inactive() (warned []string) {
 	w.Helper()
 	for range 2 { // it must do nothing twice

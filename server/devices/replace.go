@@ -88,10 +88,13 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 		if err := endRestores(ctx, tx, d.ID); err != nil {
 			return Activated{}, err
 		}
-		if d.LockedAt, err = lockOn(ctx, tx, d.User, c.Hardware); err != nil {
-			return Activated{}, err
-		}
-		if err := writeLock(ctx, tx, d.ID, d.LockedAt); err != nil {
+	}
+	locked, err := lockOn(ctx, tx, d.User, c.Hardware)
+	if err != nil {
+		return Activated{}, err
+	}
+	if choice == wire.Replace || !locked.IsZero() {
+		if err := writeLock(ctx, tx, d.ID, locked); err != nil {
 			return Activated{}, err
 		}
 	}
@@ -215,9 +218,9 @@ func endIdentity(ctx context.Context, tx *db.Tx, by access.Caller, d Device, why
 		return fmt.Errorf("reading the newest snapshot of device %s: %w", d.ID, err)
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO device_identities (device, signing_key, cert, cert_serial, name, named, hardware, is_system, choices,
-			activated_at, ended_at, ended_why, ended_by, last_seq, undone_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0)`,
+			activated_at, ended_at, ended_why, ended_by, last_seq, locked_at, undone_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0)`,
 		d.ID, d.SigningKey, d.Cert, int64(d.CertSerial), d.Name, d.Named, string(hardware), d.System, encodeChoices(d.Choices),
-		db.Micros(d.ActivatedAt), db.Micros(tx.Now()), why, by.Name, seq)
+		db.Micros(d.ActivatedAt), db.Micros(tx.Now()), why, by.Name, seq, db.Micros(d.LockedAt))
 	if err != nil {
 		return fmt.Errorf("keeping what device %s was: %w", d.ID, err)
 	}
@@ -240,6 +243,7 @@ type identity struct {
 	why        string
 	by         string
 	lastSeq    int64
+	locked     time.Time // zero: it was not
 	undone     bool
 }
 
@@ -248,7 +252,7 @@ func identities(ctx context.Context, tx *db.Tx, id ID) ([]identity, error) {
 	list, err := db.All(ctx, tx, func(row db.Row) (i identity, err error) {
 		var hardware, choices string
 		var serial, activated, ended, undone int64
-		err = row.Scan(&i.number, &i.signingKey, &i.cert, &serial, &i.name, &i.named, &hardware, &i.system, &choices, &activated, &ended, &i.why, &i.by, &i.lastSeq, &undone)
+		err = row.Scan(&i.number, &i.signingKey, &i.cert, &serial, &i.name, &i.named, &hardware, &i.system, &choices, &activated, &ended, &i.why, &i.by, &i.lastSeq, instant{&i.locked}, &undone)
 		if err != nil {
 			return i, err
 		}
@@ -257,7 +261,7 @@ func identities(ctx context.Context, tx *db.Tx, id ID) ([]identity, error) {
 			return i, err
 		}
 		return i, json.Unmarshal([]byte(hardware), &i.hardware)
-	}, `SELECT number, signing_key, cert, cert_serial, name, named, hardware, is_system, choices, activated_at, ended_at, ended_why, ended_by, last_seq, undone_at
+	}, `SELECT number, signing_key, cert, cert_serial, name, named, hardware, is_system, choices, activated_at, ended_at, ended_why, ended_by, last_seq, locked_at, undone_at
 		FROM device_identities WHERE device = $1 ORDER BY number DESC`, id)
 	if err != nil {
 		return nil, fmt.Errorf("reading what device %s was: %w", id, err)

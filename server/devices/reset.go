@@ -43,7 +43,8 @@ func Reset(ctx context.Context, tx *db.Tx, by access.Caller, ids []ID, reason st
 	in := db.In(len(list), 2)
 	args := append([]any{db.Micros(tx.Now())}, list...)
 	for _, statement := range []string{
-		"UPDATE activations SET expires_at = $1 WHERE ended_at = 0 AND expires_at > $1 AND (target IN (" + in + ") OR previous IN (" + in + "))",
+		"UPDATE activations SET expires_at = $1 WHERE ended_at = 0 AND expires_at > $1 AND (target IN (" + in + ") OR previous IN (" + in + ")" +
+			" OR choice = '' AND user_id IN (SELECT user_id FROM devices WHERE id IN (" + in + ")))",
 		"UPDATE activation_keys SET expires_at = $1, tries = 0 WHERE used_at = 0 AND expires_at > $1 AND device IN (" + in + ")",
 	} {
 		if _, err := tx.Exec(ctx, statement, args...); err != nil {

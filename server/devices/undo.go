@@ -141,6 +141,9 @@ func undoTakeOver(ctx context.Context, tx *db.Tx, by access.Caller, d Device, ol
 	if err := insert(ctx, tx, second); err != nil {
 		return Device{}, fmt.Errorf("splitting device %s: %w", d.ID, err)
 	}
+	if err := writeLock(ctx, tx, second.ID, second.LockedAt); err != nil {
+		return Device{}, err
+	}
 	set, err := uuid.NewV7()
 	if err != nil {
 		return Device{}, fmt.Errorf("creating a set: %w", err)
@@ -189,6 +192,9 @@ func giveBack(ctx context.Context, tx *db.Tx, by access.Caller, d Device, old id
 	}
 	d.Name, d.Named, d.Hardware, d.System, d.SigningKey, d.Cert, d.CertSerial = name, old.named, old.hardware, old.system, old.signingKey, old.cert, old.certSerial
 	d.Choices, d.State, d.requestID, d.ActivatedAt = old.choices, Active, uuid.NewString(), old.activated
+	if err := writeLock(ctx, tx, d.ID, old.locked); err != nil {
+		return err
+	}
 	if err := cancelRequests(ctx, tx, d.ID); err != nil {
 		return err
 	}

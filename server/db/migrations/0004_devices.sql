@@ -78,6 +78,7 @@ CREATE TABLE device_identities (
 	ended_why    TEXT NOT NULL,            -- replaced, reactivated, undone
 	ended_by     TEXT NOT NULL,            -- the name of who did that
 	last_seq     BIGINT NOT NULL,          -- of the set's head when it ended
+	locked_at    BIGINT NOT NULL,          -- as of devices
 	undone_at    BIGINT NOT NULL           -- the replacement was taken back
 );
 CREATE INDEX device_identities_device ON device_identities (device, number);
