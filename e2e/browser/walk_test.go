@@ -112,7 +112,7 @@ func see(t *testing.T, b *webtest.Browser, lang locale.Lang, name string) {
 		}
 		b.Shot(pictures, name+suffix+"-"+w.name)
 		if lang == locale.English && !again() {
-			open(t, b, name+"-"+w.name)
+			open(t, b, w.dark, name+"-"+w.name)
 		}
 	}
 }
