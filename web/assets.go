@@ -110,9 +110,18 @@ func (a *Assets) add(name string, data []byte) error {
 	return nil
 }
 
+// packers are used again: the tables of one are most of a megabyte, and to make
+// them takes longer than to pack a page.
+var packers = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(nil, gzip.BestCompression)
+	return z
+}}
+
 func pack(data []byte) []byte {
+	z := packers.Get().(*gzip.Writer)
+	defer packers.Put(z)
 	var b bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	z.Reset(&b)
 	z.Write(data)
 	z.Close()
 	return b.Bytes()

@@ -33,7 +33,7 @@ var sampleTemplates = fstest.MapFS{"templates/sample.html": {Data: []byte(
 var sampleNow = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 // newSample is a portal with one page, one action and one failure.
-func newSample(t *testing.T, log *slog.Logger) http.Handler {
+func newSample(t testing.TB, log *slog.Logger) http.Handler {
 	t.Helper()
 	templates, err := Parse(sampleTemplates)
 	if err != nil {
