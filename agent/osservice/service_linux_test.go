@@ -476,6 +476,32 @@ func TestForeignFolders(t *testing.T) {
 	}
 }
 
+// Where another folder cannot be remembered, as on a full disk, the agent of the
+// one before goes on: nobody is without backups for that.
+func TestAdoptThatFails(t *testing.T) {
+	ann := addUser(t)
+	p := newPlace(t, stays)
+	p.serve(t)
+	if _, err := p.ask(ann.uid, Adopt, ann.state); err != nil {
+		t.Fatal(err)
+	}
+	pid := p.running(t, ann).PID
+	file := filepath.Join(p.dir, "enrolments", ann.id+".json")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(file, "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ann.sh(t, "mkdir -m 700 "+ann.home+"/other")
+	if kept, err := p.ask(ann.uid, Adopt, ann.home+"/other"); err == nil {
+		t.Fatalf("it is remembered: %+v", kept)
+	}
+	if !alive(pid) {
+		t.Error("the agent of the folder before has ended")
+	}
+}
+
 // A user id that now names somebody else starts nothing.
 func TestOtherAccount(t *testing.T) {
 	ann := addUser(t)

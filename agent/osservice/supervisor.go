@@ -183,16 +183,18 @@ func (s *supervisor) adopt(id string, state []byte) (Kept, error) {
 		return Kept{}, err
 	}
 	defer s.turn(id)()
-	if k := s.find(id); k != nil {
-		if bytes.Equal(k.enrolment.State, state) && k.enrolment.User == a.name {
-			k.again()
-			return k.show(), nil
-		}
-		k.end()
+	before := s.find(id)
+	if before != nil && bytes.Equal(before.enrolment.State, state) && before.enrolment.User == a.name {
+		before.again()
+		return before.show(), nil
 	}
+	// Remembered first: where that fails, the one before goes on.
 	e := enrolment{ID: id, User: a.name, State: slices.Clone(state), Adopted: time.Now()}
 	if err := s.enrolments.put(e); err != nil {
 		return Kept{}, err
+	}
+	if before != nil {
+		before.end()
 	}
 	s.cfg.Log.Info("adopted", "user_id", id, "user", a.name, "state", string(state))
 	return s.keep(e).show(), nil

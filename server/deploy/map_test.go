@@ -58,6 +58,7 @@ func TestMapRow(t *testing.T) {
 		"a computer that somebody has":       {w.admin, 0, row("otto", "4c4c-1"), errs.Conflict},
 		"the same row again":                 {w.admin, 0, row("una", "4c4c-1"), errs.Conflict},
 		"nobody":                             {w.admin, 0, row("nobody", "4c4c-2"), errs.NotFound},
+		"an id that many computers have":     {w.admin, 0, map[string]string{"email": "una", "device_id": "To be filled by O.E.M.", "id_type": "serial-number"}, errs.Invalid},
 		"no such row":                        {w.admin, list[0].Number + 1, row("una", "4c4c-1"), errs.NotFound},
 		"by a viewer":                        {access.Caller{Kind: access.AdminKind, User: "v", Org: w.Org.ID, Role: access.Viewer}, 0, row("una", "4c4c-3"), errs.Forbidden},
 		"by another organisation's, to ours": {access.Caller{Kind: access.AdminKind, User: "o", Org: "other", Role: access.OrgAdmin}, list[0].Number, row("una", "4c4c-1"), errs.NotFound},

@@ -134,7 +134,8 @@ func mappingOf(ctx context.Context, tx *db.Tx, org orgs.ID, v map[string]string)
 	switch {
 	case !slices.Contains(idTypes, m.Type):
 		return m, errs.New(errs.Invalid, "deploy.map.type", "type", v["id_type"], "types", strings.Join(idTypes, ", "))
-	case len(m.Value) < 3 || len(m.Value) > maxPattern || !printable(m.Value) || strings.Trim(m.Value, "0-f. ") == "":
+	case len(m.Value) < 3 || len(m.Value) > maxPattern || !printable(m.Value) || strings.Trim(m.Value, "0-f. ") == "",
+		m.Type != ByHostname && !devices.Telling(m.Value):
 		return m, errs.New(errs.Invalid, "deploy.map.id")
 	case len(m.OSUser) > maxPattern || !printable(m.OSUser) || len(m.OldDevice) > maxPattern || !printable(m.OldDevice):
 		return m, errs.New(errs.Invalid, "deploy.map.characters")

@@ -67,7 +67,7 @@ func Beside(ctx context.Context, tx *db.Tx, by access.Caller, d Device) ([]Liste
 	where, args := f.where()
 	var same []string
 	for _, x := range []struct{ column, id string }{{"machine_id", d.Hardware.MachineID}, {"serial", d.Hardware.Serial}} {
-		if telling(x.id) {
+		if Telling(x.id) {
 			args = append(args, x.id)
 			same = append(same, fmt.Sprintf("d.%s = $%d", x.column, len(args)))
 		}

@@ -52,11 +52,11 @@ func Match(now time.Time, s Shown, devices []Device) (Device, string) {
 func sameComputer(a, b wire.Hardware) bool { return sameMachine(a, b) || sameSerial(a, b) }
 
 func sameMachine(a, b wire.Hardware) bool {
-	return telling(a.MachineID) && strings.EqualFold(a.MachineID, b.MachineID)
+	return Telling(a.MachineID) && strings.EqualFold(a.MachineID, b.MachineID)
 }
 
 func sameSerial(a, b wire.Hardware) bool {
-	return telling(a.Serial) && strings.EqualFold(a.Serial, b.Serial)
+	return Telling(a.Serial) && strings.EqualFold(a.Serial, b.Serial)
 }
 
 // sameUser reports whether the device backed up with the same rights: each user
@@ -85,8 +85,9 @@ func HostName(h wire.Hardware) string {
 var fillers = []string{"", "0", "none", "unknown", "default string", "not specified", "not applicable", "not available",
 	"to be filled by o.e.m.", "system serial number", "uninitialized", "123456789", "0123456789"}
 
-// telling reports whether an id tells computers apart.
-func telling(id string) bool {
+// Telling reports whether an id of the hardware tells computers apart: some makers
+// write none.
+func Telling(id string) bool {
 	id = strings.ToLower(strings.TrimSpace(id))
 	return !slices.Contains(fillers, id) && strings.Trim(id, "0-f.x") != ""
 }
