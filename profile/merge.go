@@ -250,7 +250,7 @@ func (e Effective) Protects(done, now time.Time) bool {
 
 // ProtectedFor is how long a device counts as protected after a complete
 // backup: twice the interval, but a day at least. The longest time in which the
-// settings let no backup run is added to it.
+// settings let no backup run is added to it (decision 18).
 func (e Effective) ProtectedFor(now time.Time) time.Duration {
 	return max(24*time.Hour, 2*e.Rhythm.Value.Interval(now)+e.Hours().longestClosed(now))
 }

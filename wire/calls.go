@@ -158,12 +158,13 @@ func (c *Client) Put(ctx context.Context, session, putID string, class backup.Cl
 }
 
 // Commit makes the snapshot visible, or fails with E1507 and the missing ids
-// among its arguments; Missing reads them. waiting is how many files wait for
-// room on the quota: with any, a partial snapshot ends the session.
-func (c *Client) Commit(ctx context.Context, session string, manifest, refs []byte, waiting int64) (Committed, error) {
+// among its arguments; Missing reads them. With files that wait, a partial
+// snapshot ends the session; with folders that were not read, a complete one does
+// not make the device protected.
+func (c *Client) Commit(ctx context.Context, session string, manifest, refs []byte, lacking Lacking) (Committed, error) {
 	var out Committed
 	req := call{
-		method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/commit?waiting=" + strconv.FormatInt(waiting, 10), auth: deviceToken, inTurn: true, heavy: sends,
+		method: http.MethodPost, path: fmt.Sprintf("sessions/%s/commit?waiting=%d&carried=%d", url.PathEscape(session), lacking.Waiting, lacking.Carried), auth: deviceToken, inTurn: true, heavy: sends,
 		think: 5 * time.Minute, // ten million references take a while to check
 		body: func() (io.Reader, int64, error) {
 			var a [4]byte

@@ -362,7 +362,7 @@ func TestHaveAndMissing(t *testing.T) {
 	if err != nil || fmt.Sprint(got) != "[true false true]" {
 		t.Errorf("Have = %v, %v", got, err)
 	}
-	_, err = c.Commit(context.Background(), "s", []byte("manifest"), []byte("refs"), 0)
+	_, err = c.Commit(context.Background(), "s", []byte("manifest"), []byte("refs"), wire.Lacking{})
 	if missing := wire.Missing(err); len(missing) != 1 || missing[0] != (backup.ID{1}) {
 		t.Errorf("Missing(%v) = %v", err, missing)
 	}

@@ -315,6 +315,12 @@ type PutAnswer struct {
 	Rejected []Rejected `json:"rejected,omitempty"`
 }
 
+// Lacking is what a snapshot does not have of this backup, by the device's word.
+type Lacking struct {
+	Waiting int64 // files that wait for room on the quota
+	Carried int64 // folders that were not read: they are as the snapshot before has them
+}
+
 // Committed is a visible snapshot.
 type Committed struct {
 	Snapshot string `json:"snapshot"` // first 16 hex digits of Hash

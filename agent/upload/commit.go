@@ -116,7 +116,8 @@ func (r *run) send(ctx context.Context, result *archive.Result, status snapshot.
 	}
 	var committed wire.Committed
 	err = r.inTurn(ctx, func() (err error) {
-		committed, err = r.Client.Commit(ctx, r.session.SessionID, m.Encode(), encoded, int64(result.Waiting))
+		committed, err = r.Client.Commit(ctx, r.session.SessionID, m.Encode(), encoded,
+			wire.Lacking{Waiting: int64(result.Waiting), Carried: int64(r.carried)})
 		return err
 	})
 	return committed, m, err

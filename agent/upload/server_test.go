@@ -68,6 +68,7 @@ type committed struct {
 	ids  []backup.ID
 
 	waiting string // files that wait for room
+	carried string // folders that were not read
 }
 
 // keys are all that belong to the one user.
@@ -308,7 +309,7 @@ func (f *fake) commit(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusConflict, wire.Problem{Code: "E1507", Data: map[string]any{"n": len(missing), "missing": missing}})
 		return
 	}
-	c.waiting = r.URL.Query().Get("waiting")
+	c.waiting, c.carried = r.URL.Query().Get("waiting"), r.URL.Query().Get("carried")
 	f.snapshots = append(f.snapshots, c)
 	f.refs[c.m.RefsID] = c.ids
 	if c.m.Status == snapshot.Complete || c.waiting != "0" {

@@ -326,12 +326,12 @@ func TestFolders(t *testing.T) {
 
 	// Only one is walked, the others are carried over unread.
 	r := d.back(all, func(c *upload.Config) { c.Walk = []string{one} })
-	if r.Changed != 1 || r.Unreadable != 0 || r.Carried != 2 {
-		t.Errorf("one folder walked: %+v", r)
+	if r.Changed != 1 || r.Unreadable != 0 || r.Carried != 2 || f.head().carried != "2" {
+		t.Errorf("one folder walked: %+v; the server was told of %s carried over", r, f.head().carried)
 	}
 	// A folder of the list that is not there is unreadable, and kept.
 	r = d.back(all)
-	if r.Changed != 1 || r.Unreadable != 2 || r.Carried != 0 || len(r.Problems) != 1 || r.Problems[0].Path != gone {
+	if r.Changed != 1 || r.Unreadable != 2 || r.Carried != 0 || f.head().carried != "0" || len(r.Problems) != 1 || r.Problems[0].Path != gone {
 		t.Errorf("one folder missing: %+v", r)
 	}
 	if p := f.opened(f.head()); len(p.Errors) != 1 || p.Errors[0].Path != gone || p.Errors[0].Reason == "" {

@@ -129,7 +129,7 @@ func (w *world) backUp(d *servertest.Device) backedUp {
 		}
 	}
 	manifest, refs := w.manifest(d, s, all)
-	done, err := d.Client.Commit(w.Context(), s.SessionID, manifest, refs, 0)
+	done, err := d.Client.Commit(w.Context(), s.SessionID, manifest, refs, wire.Lacking{})
 	if err != nil {
 		w.Fatal(err)
 	}

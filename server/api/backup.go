@@ -113,15 +113,19 @@ func (c *counted) Read(p []byte) (int, error) {
 }
 
 func (a *API) commit(w http.ResponseWriter, r *http.Request, by access.Caller) error {
-	waiting, err := number(r, "waiting")
-	if err != nil {
-		return err
+	var lacking wire.Lacking
+	for name, to := range map[string]*int64{"waiting": &lacking.Waiting, "carried": &lacking.Carried} {
+		n, err := number(r, name)
+		if err != nil {
+			return err
+		}
+		*to = n
 	}
 	body, err := octets(w, r, 4+snapshot.MaxManifest+8+vault.MaxRefs+1)
 	if err != nil {
 		return err
 	}
-	done, err := a.Vault.Commit(r.Context(), by, r.PathValue("session"), waiting, body)
+	done, err := a.Vault.Commit(r.Context(), by, r.PathValue("session"), lacking, body)
 	if err != nil {
 		return err
 	}

@@ -215,7 +215,7 @@ func (d *machine) backup(text string) (wire.Committed, backup.Object, backup.Obj
 	d.put(s, chunk)
 	ids := wiretest.IDs(root, chunk)
 	refs := &snapshot.Refs{Added: ids}
-	c, err := d.Commit(d.h.t.Context(), s.SessionID, d.Manifest(s, time.Now(), root, ids, refs).Encode(), refs.Encode(), 0)
+	c, err := d.Commit(d.h.t.Context(), s.SessionID, d.Manifest(s, time.Now(), root, ids, refs).Encode(), refs.Encode(), wire.Lacking{})
 	if err != nil {
 		d.h.t.Fatal(err)
 	}

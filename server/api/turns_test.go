@@ -84,7 +84,7 @@ func (r *rush) step(x *runner) error {
 	ids := wiretest.IDs(x.sent...)
 	refs := &snapshot.Refs{Added: ids}
 	root := x.sent[len(x.sent)-1]
-	_, err := d.Commit(r.t.Context(), x.session.SessionID, d.Manifest(*x.session, time.Now(), root, ids, refs).Encode(), refs.Encode(), 0)
+	_, err := d.Commit(r.t.Context(), x.session.SessionID, d.Manifest(*x.session, time.Now(), root, ids, refs).Encode(), refs.Encode(), wire.Lacking{})
 	x.ended = r.now
 	return err
 }

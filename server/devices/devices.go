@@ -100,7 +100,7 @@ type Device struct {
 	LastBackupAt time.Time
 	LastSnapshot string
 	LastStatus   string
-	CompleteAt   time.Time // its newest snapshot that has everything
+	CompleteAt   time.Time // its newest snapshot that has everything, and for which all folders were read
 	StoredBytes  int64
 	StoredFiles  int64
 	WaitingFiles int64 // in its newest snapshot, for room on the quota
@@ -222,19 +222,22 @@ type Backup struct {
 	Held     int64 // that are stored of their contents
 	Files    int64
 	Waiting  int64 // files that wait for room
+	Carried  int64 // folders that were not read for it
 }
 
 // Committed notes a device's newest snapshot, in the transaction that makes it
-// visible.
+// visible. Only one that is complete, and for which all folders were read, makes
+// the device protected.
 func Committed(ctx context.Context, tx *db.Tx, id ID, b Backup) error {
+	whole := b.Status == "complete" && b.Carried == 0
 	_, err := tx.Exec(ctx, `UPDATE devices SET last_backup_at = $2, last_snapshot = $3, last_status = $4, stored_bytes = $5, stored_files = $6,
-		waiting_files = $8, received_bytes = 0, claimed_bytes = 0, held_bytes = $9, last_seen_at = $7, complete_at = CASE WHEN $4 = 'complete' THEN $2 ELSE complete_at END,
-		inactive_at = CASE WHEN $4 = 'complete' THEN 0 ELSE inactive_at END, noted_at = CASE WHEN $4 = 'complete' THEN 0 ELSE noted_at END WHERE id = $1`,
-		id, db.Micros(b.At), b.Snapshot, b.Status, counts(b.Bytes, b.Held), b.Files, db.Micros(tx.Now()), b.Waiting, b.Held)
+		waiting_files = $8, received_bytes = 0, claimed_bytes = 0, held_bytes = $9, last_seen_at = $7, complete_at = CASE WHEN $10 THEN $2 ELSE complete_at END,
+		inactive_at = CASE WHEN $10 THEN 0 ELSE inactive_at END, noted_at = CASE WHEN $10 THEN 0 ELSE noted_at END WHERE id = $1`,
+		id, db.Micros(b.At), b.Snapshot, b.Status, counts(b.Bytes, b.Held), b.Files, db.Micros(tx.Now()), b.Waiting, b.Held, whole)
 	if err != nil {
 		return fmt.Errorf("noting a backup of device %s: %w", id, err)
 	}
-	if b.Status != "complete" {
+	if !whole {
 		return nil
 	}
 	return succeed(ctx, tx, id)

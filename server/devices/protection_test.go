@@ -67,17 +67,22 @@ func TestProtect(t *testing.T) {
 	}
 }
 
-// What counts is the newest complete snapshot, by the profile of the user.
+// What counts is the newest complete snapshot of all folders, by the profile of the
+// user.
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	move := w.clock()
 	d, _ := w.device(w.una, "one")
-	commit := func(status string) {
+	carry := func(status string, carried int64) {
 		t.Helper()
 		w.Write(func(tx *db.Tx) error {
-			return devices.Committed(t.Context(), tx, d.ID, devices.Backup{Snapshot: "0123456789abcdef", Status: status, At: tx.Now()})
+			return devices.Committed(t.Context(), tx, d.ID, devices.Backup{Snapshot: "0123456789abcdef", Status: status, Carried: carried, At: tx.Now()})
 		})
+	}
+	commit := func(status string) {
+		t.Helper()
+		carry(status, 0)
 	}
 	is := func(level devices.Level, reason string) {
 		t.Helper()
@@ -101,7 +106,11 @@ func TestJudge(t *testing.T) {
 	move(20 * time.Hour)
 	commit("partial")
 	is(devices.Protected, devices.BecausePartial)
+	carry("complete", 1) // of one folder, when another was read a day ago
+	is(devices.Protected, "")
 	move(4 * time.Hour)
+	carry("complete", 1)
+	is(devices.AtRisk, "")
 	commit("partial")
 	is(devices.AtRisk, devices.BecausePartial)
 	w.settings(func(s *profile.Settings) { s.IntervalMinutes = 24 * 60 })

@@ -233,7 +233,7 @@ func noteNewest(ctx context.Context, tx *db.Tx, id ID) error {
 	var at, complete, bytes, files int64
 	var status string
 	err := tx.QueryRow(ctx, `SELECT hash, committed_at, status, bytes, files, (SELECT coalesce(max(committed_at), 0) FROM snapshots
-			WHERE device = $1 AND state = 'live' AND status = 'complete')
+			WHERE device = $1 AND state = 'live' AND status = 'complete' AND carried = 0)
 		FROM snapshots WHERE device = $1 AND state = 'live' ORDER BY committed_at DESC, number DESC LIMIT 1`, id).
 		Scan(&hash, &at, &status, &bytes, &files, &complete)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {

@@ -44,7 +44,7 @@ type commit struct {
 	absent   []backup.ID // of ids, those without a row
 	held     int64       // stored bytes of the contents among them
 
-	waiting int64 // files that wait for room, by the device's word
+	lacking wire.Lacking
 }
 
 // Commit makes a snapshot visible, or changes nothing. Body holds the manifest
@@ -56,8 +56,8 @@ type commit struct {
 // A repeated commit of the same manifest gets the first answer. When files wait
 // for room on the quota, a partial snapshot ends its session as a complete one
 // does: there is nothing more to come for it.
-func (v *Vault) Commit(ctx context.Context, by access.Caller, id string, waiting int64, body io.Reader) (wire.Committed, error) {
-	c := &commit{by: by, session: id, waiting: waiting}
+func (v *Vault) Commit(ctx context.Context, by access.Caller, id string, lacking wire.Lacking, body io.Reader) (wire.Committed, error) {
+	c := &commit{by: by, session: id, lacking: lacking}
 	release, err := v.readCommit(ctx, c, body)
 	if err != nil {
 		return wire.Committed{}, err
@@ -464,7 +464,7 @@ func (v *Vault) makeVisible(ctx context.Context, tx *db.Tx, c *commit) (wire.Com
 }
 
 // ends reports whether nothing more is to come for the session.
-func (c *commit) ends() bool { return c.m.Status != snapshot.Partial || c.waiting > 0 }
+func (c *commit) ends() bool { return c.m.Status != snapshot.Partial || c.lacking.Waiting > 0 }
 
 // stillSigns refuses a manifest of a computer that another one replaced since
 // its commit began.
@@ -492,12 +492,12 @@ func (v *Vault) insert(ctx context.Context, tx *db.Tx, c *commit, s session, rec
 	m := c.m
 	var number int64
 	err = tx.QueryRow(ctx, `INSERT INTO snapshots (hash, org, user_id, device, set_id, seq, prev, session, state, status, user_version,
-			entries, files, bytes, unreadable, root_id, refs_id, refs_base, refs_depth, refs_count, epoch, started_at, committed_at, receipt, held_bytes, waiting, root_epoch)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'live', $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, (SELECT d.root_epoch FROM devices d WHERE d.id = $4))
+			entries, files, bytes, unreadable, root_id, refs_id, refs_base, refs_depth, refs_count, epoch, started_at, committed_at, receipt, held_bytes, waiting, carried, root_epoch)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'live', $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, (SELECT d.root_epoch FROM devices d WHERE d.id = $4))
 		RETURNING number`,
 		c.hash[:], string(s.org), string(s.user), string(s.device), s.set, int64(m.Seq), m.Prev[:], s.id, m.Status.String(), version,
 		int64(m.Entries), int64(m.Files), int64(m.Bytes), int64(m.Unreadable), m.RootID[:], m.RefsID[:], base, int64(c.r.Depth),
-		int64(m.RefsCount), int64(receipt.GCEpoch), int64(m.Time), int64(receipt.Time), receipt.Encode(), c.held, c.waiting).Scan(&number)
+		int64(m.RefsCount), int64(receipt.GCEpoch), int64(m.Time), int64(receipt.Time), receipt.Encode(), c.held, c.lacking.Waiting, c.lacking.Carried).Scan(&number)
 	if err != nil {
 		return fmt.Errorf("adding snapshot %s: %w", c.hash.Short(), err)
 	}
@@ -509,7 +509,7 @@ func (v *Vault) insert(ctx context.Context, tx *db.Tx, c *commit, s session, rec
 		return fmt.Errorf("adding the refs of snapshot %s: %w", c.hash.Short(), err)
 	}
 	err = devices.Committed(ctx, tx, s.device, devices.Backup{
-		Snapshot: c.hash.Short(), Status: m.Status.String(), At: tx.Now(), Bytes: int64(m.Bytes), Held: c.held, Files: int64(m.Files), Waiting: c.waiting,
+		Snapshot: c.hash.Short(), Status: m.Status.String(), At: tx.Now(), Bytes: int64(m.Bytes), Held: c.held, Files: int64(m.Files), Waiting: c.lacking.Waiting, Carried: c.lacking.Carried,
 	})
 	if err != nil {
 		return err

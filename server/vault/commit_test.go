@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/snapshot"
@@ -173,7 +174,7 @@ func TestCommitRefusesForgery(t *testing.T) {
 		}
 	}
 	for _, body := range [][]byte{nil, {0, 0, 0, 1}, {255, 255, 255, 255, 1}, d.prepare(s, snapshot.Complete, root, all).body()[:200]} {
-		if _, err := w.Commit(t.Context(), d.caller, s.SessionID, 0, bytes.NewReader(body)); err == nil {
+		if _, err := w.Commit(t.Context(), d.caller, s.SessionID, wire.Lacking{}, bytes.NewReader(body)); err == nil {
 			t.Errorf("Commit of %d bytes worked", len(body))
 		}
 	}
@@ -382,5 +383,46 @@ func TestSeveralServers(t *testing.T) {
 	}
 	if got := ask(); got != "[false]" {
 		t.Errorf("after an expiry on the first, the second says %s", got)
+	}
+}
+
+// A snapshot for which one folder was read is complete, and the others in it are
+// as old as before: it does not make the device protected (G-08).
+func TestCommitOfOneFolder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d := w.newUser(w.org).newDevice()
+	keep := func(name string, lacking wire.Lacking) {
+		t.Helper()
+		w.clock = w.clock.Add(time.Hour)
+		s := d.begin()
+		root := d.Seal(backup.Page, name)
+		d.put(s, backup.ClassMetadata, root)
+		a := d.prepare(s, snapshot.Complete, root, wiretest.IDs(root))
+		c, err := w.Commit(t.Context(), d.caller, s.SessionID, lacking, bytes.NewReader(a.body()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.head, d.seq, d.refs, d.depth, d.all = a.m.Hash(), a.m.Seq, a.m.RefsID, a.refs.Depth, a.ids
+		if c.Seq != a.m.Seq {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+	whole := func() int64 { return w.count(`SELECT complete_at FROM devices`) }
+	keep("of all folders", wire.Lacking{})
+	first := whole()
+	if first == 0 {
+		t.Fatal("a backup of all folders is not noted")
+	}
+	keep("of one folder", wire.Lacking{Carried: 1})
+	if got := whole(); got != first {
+		t.Errorf("a backup of one folder counts as one of all: at %d, before %d", got, first)
+	}
+	if got := w.count(`SELECT count(*) FROM devices d JOIN snapshots s ON s.committed_at = d.last_backup_at WHERE s.carried = 1 AND d.last_status = 'complete'`); got != 1 {
+		t.Errorf("the newest snapshot is not the one of one folder: %d", got)
+	}
+	keep("of all again", wire.Lacking{})
+	if got := whole(); got <= first {
+		t.Errorf("a backup of all folders counts from %d, before %d", got, first)
 	}
 }

@@ -224,7 +224,7 @@ func (a *attempt) body() []byte {
 }
 
 func (d *machine) try(s wire.Session, a *attempt) (wire.Committed, error) {
-	return d.w.Commit(d.w.t.Context(), d.caller, s.SessionID, 0, bytes.NewReader(a.body()))
+	return d.w.Commit(d.w.t.Context(), d.caller, s.SessionID, wire.Lacking{}, bytes.NewReader(a.body()))
 }
 
 func (d *machine) commit(s wire.Session, a *attempt) wire.Committed {

@@ -71,7 +71,7 @@ func (d *machine) keep(s wire.Session, size uint64, waiting int64, objects ...ba
 	a := d.prepare(s, status, root, wiretest.IDs(append(objects, root)...))
 	a.m.Bytes = size
 	a.m.Sign(d.Signing)
-	c, err := d.w.Commit(d.w.t.Context(), d.caller, s.SessionID, waiting, bytes.NewReader(a.body()))
+	c, err := d.w.Commit(d.w.t.Context(), d.caller, s.SessionID, wire.Lacking{Waiting: waiting}, bytes.NewReader(a.body()))
 	if err != nil {
 		d.w.t.Fatal(err)
 	}

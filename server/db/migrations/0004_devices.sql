@@ -17,7 +17,7 @@ ALTER TABLE devices ADD COLUMN inactive_at BIGINT NOT NULL DEFAULT 0;     -- sin
 ALTER TABLE devices ADD COLUMN noted_at BIGINT NOT NULL DEFAULT 0;        -- last warning before an inactive device is deleted
 ALTER TABLE devices ADD COLUMN state_before TEXT NOT NULL DEFAULT '';     -- what undoing a deletion returns to
 ALTER TABLE devices ADD COLUMN purge_at BIGINT NOT NULL DEFAULT 0;        -- of a deleted device
-ALTER TABLE devices ADD COLUMN complete_at BIGINT NOT NULL DEFAULT 0;     -- its newest complete snapshot
+ALTER TABLE devices ADD COLUMN complete_at BIGINT NOT NULL DEFAULT 0;     -- its newest complete snapshot for which all folders were read
 ALTER TABLE devices ADD COLUMN clone_at BIGINT NOT NULL DEFAULT 0;        -- two computers claimed to be this one
 ALTER TABLE devices ADD COLUMN host_at BIGINT NOT NULL DEFAULT 0;         -- its computer was last called otherwise
 ALTER TABLE devices ADD COLUMN reset_at BIGINT NOT NULL DEFAULT 0;        -- a security reset took its key
@@ -50,9 +50,11 @@ ALTER TABLE orgs ADD COLUMN quota_noted BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE devices ADD COLUMN received_bytes BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE devices ADD COLUMN claimed_bytes BIGINT NOT NULL DEFAULT 0;
 -- Of a snapshot, and of a device its newest: the stored bytes of the contents that
--- it needs, and how many files wait for room.
+-- it needs, and how many files wait for room. Of a snapshot, how many folders it
+-- has from the one before, since that backup did not read them.
 ALTER TABLE snapshots ADD COLUMN held_bytes BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE snapshots ADD COLUMN waiting BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE snapshots ADD COLUMN carried BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE devices ADD COLUMN held_bytes BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE devices ADD COLUMN waiting_files BIGINT NOT NULL DEFAULT 0;
 
