@@ -27,6 +27,20 @@ func Kept(ctx context.Context, getenv func(string) string, st *state.State) (kep
 	return nil, true
 }
 
+// Deploying is how it stands with this computer where management has it enrol by
+// itself: as the device of this state folder, or as that of the whole computer, of
+// which the service tells. It is nil when that is not so.
+func Deploying(ctx context.Context, getenv func(string) string, st *state.State) *state.Deployment {
+	if d, err := st.Deployment(); err == nil && d != nil {
+		return d
+	}
+	d, err := osservice.Deployment(ctx, getenv)
+	if err != nil {
+		return nil // there is no service, or one of before this was asked
+	}
+	return d
+}
+
 // LockToActivate takes the state folder's lock, from the service's agent if that
 // one holds it. GiveBack ends what it began.
 func LockToActivate(ctx context.Context, getenv func(string) string, st *state.State) error {

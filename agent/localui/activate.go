@@ -38,7 +38,7 @@ func (p *activatePage) Types() bool { return len(p.Editions) != 1 }
 func (w *Window) activatePage(rw http.ResponseWriter, r *http.Request) {
 	f := w.now()
 	if f.server == "" {
-		f = w.known()
+		f = w.known(r.Context())
 	}
 	p := &activatePage{page: w.step(rw, r, "window.activate", 1, ""), User: f.user}
 	var err error
@@ -59,13 +59,17 @@ func (w *Window) activatePage(rw http.ResponseWriter, r *http.Request) {
 }
 
 // known is what this computer remembers: the device that it is or was, an
-// account that waits, an activation that was begun.
-func (w *Window) known() (f flow) {
+// account that waits, an activation that was begun, a deployment whose user has to
+// sign in.
+func (w *Window) known(ctx context.Context) (f flow) {
 	if d, err := w.cfg.State.Device(); err == nil {
 		return flow{server: d.Server, fingerprint: d.Fingerprint, user: d.Username}
 	}
 	if p, err := w.cfg.State.Pending(); err == nil && p != nil {
 		return flow{server: p.Server, fingerprint: p.Fingerprint, user: p.Username}
+	}
+	if d := agent.Deploying(ctx, w.cfg.Getenv, w.cfg.State); d != nil {
+		return flow{server: d.Server, fingerprint: d.Fingerprint, user: d.Email()}
 	}
 	return flow{}
 }

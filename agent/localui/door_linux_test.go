@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/errs"
 )
 
 // open shows a window until the test ends.
@@ -97,6 +98,25 @@ func enter(t *testing.T, w *Window, c *http.Client) (int, string) {
 		t.Fatal(err)
 	}
 	return ask(t, c, http.MethodPost, "http://"+u.Host+u.Path, u.Query(), header("Origin", "http://"+u.Host))
+}
+
+// The user of a computer that nothing says the user of finds the window filled in
+// with what management knows.
+func TestWindowOfDeployment(t *testing.T) {
+	t.Parallel()
+	key := strings.Repeat("5d", 32)
+	w := open(t, func(c *Config) {
+		d := state.Deployment{Server: "https://backup.test", Fingerprint: key, Note: errs.NoteOf(errs.New(errs.Forbidden, "deploy.prompt", "email", "ann@example.org"))}
+		if err := c.State.SetDeployment(&d); err != nil {
+			t.Fatal(err)
+		}
+	})
+	_, text := enter(t, w, browser(t))
+	for _, want := range []string{`value="https://backup.test"`, `value="` + key + `"`, `value="ann@example.org"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the window lacks %s:\n%s", want, text)
+		}
+	}
 }
 
 // What lets nobody into the window of a user (A-31): another name for this

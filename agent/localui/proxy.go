@@ -54,7 +54,7 @@ func (w *Window) proxyOf(rw http.ResponseWriter, r *http.Request, now wire.Proxy
 	p := &proxyPage{page: w.page(rw, r, "window.proxy"), Proxy: now, Bypass: strings.Join(now.Bypass, ", ")}
 	p.HasPassword, p.Proxy.Password = now.Password != "", ""
 	f := w.now()
-	p.Testable = cmp.Or(f.server, w.known().server) != ""
+	p.Testable = cmp.Or(f.server, w.known(r.Context()).server) != ""
 	p.Back = "/"
 	if f.server != "" && f.ready == nil {
 		p.Back = "/activate"
@@ -145,7 +145,7 @@ func (w *Window) testProxy(rw http.ResponseWriter, r *http.Request) {
 	p := w.proxyOf(rw, r, by)
 	f := w.now()
 	if f.server == "" {
-		f = w.known()
+		f = w.known(r.Context())
 	}
 	cfg := connection.With(by)
 	cfg.Server, cfg.Fingerprint = f.server, f.fingerprint

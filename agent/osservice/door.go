@@ -12,6 +12,7 @@ import (
 
 	"github.com/backstay/backstay/agent/control"
 	"github.com/backstay/backstay/agent/door"
+	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/durable"
 	"github.com/backstay/backstay/errs"
 )
@@ -32,8 +33,9 @@ type request struct {
 }
 
 type answer struct {
-	Kept    []Kept           `json:"kept,omitempty"`
-	Failure *control.Failure `json:"failure,omitempty"`
+	Kept       []Kept            `json:"kept,omitempty"`
+	Deployment *state.Deployment `json:"deployment,omitempty"`
+	Failure    *control.Failure  `json:"failure,omitempty"`
 }
 
 // listen opens the service's door. Everybody may knock: what they may ask about
@@ -92,11 +94,25 @@ func (s *supervisor) answer(id string, req request) answer {
 		}
 	case Status:
 		return answer{Kept: s.show(id)}
+	case deployment:
+		var d *state.Deployment
+		if d, err = s.deployment(); err == nil {
+			return answer{Deployment: d}
+		}
 	default:
 		err = errs.New(errs.Invalid, "control.request.unknown", "request", req.Do)
 	}
 	s.cfg.Log.Info("a request is refused", "user_id", id, "do", req.Do, "err", err)
 	return answer{Failure: control.Fail(err)}
+}
+
+// deployment is how it stands with this computer where management has it enrol.
+func (s *supervisor) deployment() (*state.Deployment, error) {
+	st, err := state.Open(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	return st.Deployment()
 }
 
 // peers counts who is connected.
@@ -131,23 +147,35 @@ func (p *peers) leave(id string) {
 // kept of the user's comes back, to root what is kept of everybody's. Where no
 // service answers it is ErrNoService.
 func Ask(ctx context.Context, getenv func(string) string, what, state string) ([]Kept, error) {
+	a, err := ask(ctx, getenv, request{Do: what, State: []byte(state)})
+	return a.Kept, err
+}
+
+// Deployment is how it stands with this computer where management has it enrol
+// as a device of its own, nil when that is not so or it is one. Everybody here may
+// know: one of them may be who has to sign in.
+func Deployment(ctx context.Context, getenv func(string) string) (*state.Deployment, error) {
+	a, err := ask(ctx, getenv, request{Do: deployment})
+	return a.Deployment, err
+}
+
+func ask(ctx context.Context, getenv func(string) string, req request) (a answer, err error) {
 	conn, err := door.Dial(ctx, socketPath(getenv, "BACKSTAY_SERVICE"))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoService, err)
+		return a, fmt.Errorf("%w: %w", ErrNoService, err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	conn.SetDeadline(time.Now().Add(2 * patience))
-	if err := json.NewEncoder(conn).Encode(request{Do: what, State: []byte(state)}); err != nil {
-		return nil, fmt.Errorf("asking the service: %w", err)
+	if err := json.NewEncoder(conn).Encode(req); err != nil {
+		return a, fmt.Errorf("asking the service: %w", err)
 	}
-	var a answer
 	if err := json.NewDecoder(io.LimitReader(conn, maxAnswer)).Decode(&a); err != nil {
-		return nil, fmt.Errorf("hearing the service: %w", err)
+		return a, fmt.Errorf("hearing the service: %w", err)
 	}
 	if a.Failure != nil {
-		return nil, a.Failure.Err()
+		return answer{}, a.Failure.Err()
 	}
-	return a.Kept, nil
+	return a, nil
 }

@@ -32,6 +32,8 @@ const (
 	Adopt  = "adopt"
 	Drop   = "drop"
 	Status = "status"
+
+	deployment = "deployment" // see Deployment
 )
 
 // What the service does about an enrolment.

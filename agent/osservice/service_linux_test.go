@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
 )
 
@@ -162,25 +163,24 @@ func (p place) serve(t *testing.T) (stop func() time.Duration) {
 }
 
 // ask asks as a user of this computer.
-func (p place) ask(u uint32, what, state string) ([]Kept, error) {
-	type result struct {
-		kept []Kept
-		err  error
-	}
-	answer := make(chan result)
-	go func() {
+func (p place) ask(u uint32, what, state string) (kept []Kept, err error) {
+	asUser(u, func() { kept, err = Ask(context.Background(), p.getenv, what, state) })
+	return kept, err
+}
+
+// asUser does something as a user of this computer.
+func asUser(u uint32, do func()) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		// The system keeps the user of each thread apart; this one ends with
 		// the goroutine, since it is never unlocked.
 		runtime.LockOSThread()
 		if _, _, e := syscall.RawSyscall(syscall.SYS_SETRESUID, ^uintptr(0), uintptr(u), ^uintptr(0)); e != 0 {
-			answer <- result{err: e}
-			return
+			panic(e)
 		}
-		kept, err := Ask(context.Background(), p.getenv, what, state)
-		answer <- result{kept, err}
-	}()
-	r := <-answer
-	return r.kept, r.err
+		do()
+	})
+	wg.Wait()
 }
 
 func within(t *testing.T, what string, ok func() bool) {
@@ -332,6 +332,28 @@ func TestRemembers(t *testing.T) {
 	}
 	if !strings.Contains(p.log.String(), "77777.json") {
 		t.Error("nothing is said of a damaged enrolment")
+	}
+}
+
+// How it stands with a computer that enrols by itself is told to everybody at it,
+// who cannot look into the service's folder.
+func TestDeploymentIsTold(t *testing.T) {
+	ann := addUser(t)
+	p := newPlace(t, stays)
+	p.serve(t)
+	st, err := state.Open(p.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []*state.Deployment{nil, {Server: "https://backup.test", Note: errs.NoteOf(errs.New(errs.Forbidden, "deploy.prompt", "email", "ann@example.org"))}} {
+		if err := st.SetDeployment(want); err != nil {
+			t.Fatal(err)
+		}
+		var got *state.Deployment
+		asUser(ann.uid, func() { got, err = Deployment(context.Background(), p.getenv) })
+		if err != nil || (got == nil) != (want == nil) || got != nil && (got.Server != want.Server || got.Email() != "ann@example.org") {
+			t.Errorf("Deployment = %+v, %v; want %+v", got, err, want)
+		}
 	}
 }
 

@@ -12,12 +12,20 @@ import (
 // Deployment is how it stands with a computer that enrols by itself and is no
 // device yet.
 type Deployment struct {
-	Format    int       `json:"format"`
-	Server    string    `json:"server"`
-	errs.Note           // the last failure
-	At        time.Time `json:"at"`
-	Tries     int       `json:"tries"`
-	Next      time.Time `json:"next"` // when it tries again
+	Format      int       `json:"format"`
+	Server      string    `json:"server"`
+	Fingerprint string    `json:"fingerprint,omitempty"` // of the server's key
+	errs.Note             // the last failure
+	At          time.Time `json:"at"`
+	Tries       int       `json:"tries"`
+	Next        time.Time `json:"next"` // when it tries again
+}
+
+// Email is the address of the user who has to sign in, "" when nobody has to or
+// nothing says who.
+func (d *Deployment) Email() string {
+	email, _ := d.Args["email"].(string)
+	return email
 }
 
 // Deployment returns how it stands, nil when this computer does not enrol by

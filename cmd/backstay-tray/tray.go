@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"os"
 	"os/exec"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"fyne.io/systray"
 
 	"github.com/backstay/backstay/agent"
+	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 )
@@ -29,9 +31,12 @@ type view struct {
 	paused bool
 }
 
-// see makes a view of how the device stands, or of why nobody knows.
-func see(say *locale.Printer, s agent.Standing, err error) view {
+// see makes a view of how the device stands, or of why nobody knows; deploying is
+// how it stands with a computer that is to become a device by itself.
+func see(say *locale.Printer, s agent.Standing, deploying *state.Deployment, err error) view {
 	switch {
+	case errs.Is(err, errs.NotActivated) && deploying != nil && deploying.Failure() != nil:
+		return view{text: say.T("tray.inactive") + " " + say.Error(deploying.Failure()), tone: agent.Warn}
 	case errs.Is(err, errs.NotActivated):
 		return view{text: say.T("tray.inactive"), tone: agent.Warn}
 	case err != nil:
@@ -87,10 +92,14 @@ func (t *tray) keep(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		s, err := agent.Stand(ctx, t.dir, t.now())
+		var deploying *state.Deployment
+		if errs.Is(err, errs.NotActivated) {
+			deploying = t.deploying(ctx)
+		}
 		if ctx.Err() != nil {
 			return
 		}
-		t.show(see(t.say, s, err))
+		t.show(see(t.say, s, deploying, err))
 		select {
 		case <-ctx.Done():
 			return
@@ -108,6 +117,16 @@ func (t *tray) keep(ctx context.Context) {
 			t.tell(why)
 		}
 	}
+}
+
+// deploying is how it stands with this computer where it is to become a device
+// by itself.
+func (t *tray) deploying(ctx context.Context) *state.Deployment {
+	st, err := state.Open(t.dir)
+	if err != nil {
+		return nil
+	}
+	return agent.Deploying(ctx, os.Getenv, st)
 }
 
 // item adds an entry to the menu. Somebody always listens to it: a click that

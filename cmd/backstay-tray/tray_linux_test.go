@@ -53,7 +53,7 @@ func TestSee(t *testing.T) {
 	} {
 		for _, l := range locale.Langs() {
 			c.s.Now = noon
-			got := see(locale.For(l), c.s, c.err)
+			got := see(locale.For(l), c.s, nil, c.err)
 			if got.text == "" || strings.Contains(got.text, "tray.") {
 				t.Errorf("%s: it says %q", name, got.text)
 			}
@@ -62,6 +62,16 @@ func TestSee(t *testing.T) {
 				t.Errorf("%s = %+v, want %+v", name, got, c.want)
 			}
 		}
+	}
+}
+
+// A computer that is to become a device by itself says why it is none yet.
+func TestSeeDeployment(t *testing.T) {
+	t.Parallel()
+	refused := &state.Deployment{Note: errs.NoteOf(errs.Of(errs.BadDeployToken))}
+	got := see(locale.For("en"), agent.Standing{}, refused, errs.Of(errs.NotActivated))
+	if !strings.Contains(got.text, "The deployment token is not valid") || got.tone != agent.Warn {
+		t.Errorf("the tray shows %+v", got)
 	}
 }
 

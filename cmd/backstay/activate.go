@@ -46,6 +46,9 @@ func (a *app) activateCommand() *cobra.Command {
 			// Again, with what this computer remembers.
 			server.url, server.fingerprint, in.Username = d.Server, cmp.Or(server.fingerprint, d.Fingerprint), cmp.Or(in.Username, d.Username)
 			in.System = in.System || d.System
+		} else if d := agent.Deploying(cmd.Context(), a.getenv, st); d != nil && server.url == "" {
+			// Management knows the server, and perhaps who has to sign in.
+			server.url, server.fingerprint, in.Username = d.Server, cmp.Or(server.fingerprint, d.Fingerprint), cmp.Or(in.Username, d.Email())
 		}
 		if in.add && in.reactivate || in.replace != "" && (in.add || in.reactivate) {
 			return usageError(cmd, errs.New(errs.Invalid, "cli.activate.flags"))

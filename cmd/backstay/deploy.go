@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -66,7 +65,7 @@ func (a *app) deployWriteCommand() *cobra.Command {
 func (a *app) deploy(ctx context.Context, st *state.State, path string, once bool) error {
 	for failed := 1; ; failed++ {
 		before := stamp(path)
-		d, server, err := a.deployOnce(ctx, st, path)
+		d, f, err := a.deployOnce(ctx, st, path)
 		if err == nil {
 			fmt.Fprintln(a.out, a.say.T("cli.deploy.done", "name", safe(d.Name), "username", safe(d.Username)))
 			return nil
@@ -75,10 +74,10 @@ func (a *app) deploy(ctx context.Context, st *state.State, path string, once boo
 			return context.Cause(ctx)
 		}
 		wait := agent.NextTry(failed, err, rand.Float64())
-		if err := a.noteDeployment(st, server, failed, err, wait); err != nil {
+		if err := a.noteDeployment(st, f, failed, err, wait); err != nil {
 			return err
 		}
-		if once || server == "" && failed == 1 {
+		if once || f.Server == "" && failed == 1 {
 			return err // a file that is wrong is for whoever types this
 		}
 		fmt.Fprintln(a.errOut, a.message(err))
@@ -94,32 +93,32 @@ func (a *app) deploy(ctx context.Context, st *state.State, path string, once boo
 }
 
 // deployOnce is one try. A computer that somebody activated meanwhile is done.
-func (a *app) deployOnce(ctx context.Context, st *state.State, path string) (d *state.Device, server string, err error) {
-	f, err := agent.ReadDeployFile(path, a.getenv)
+func (a *app) deployOnce(ctx context.Context, st *state.State, path string) (d *state.Device, f agent.DeployFile, err error) {
+	f, err = agent.ReadDeployFile(path, a.getenv)
 	if err != nil {
-		return nil, "", err
+		return nil, agent.DeployFile{}, err
 	}
 	if f.Token == "" {
 		if d, err := st.Device(); err == nil {
-			return d, f.Server, st.SetDeployment(nil)
+			return d, f, st.SetDeployment(nil)
 		}
-		return nil, f.Server, errs.New(errs.Local, "deploy.file.missing", "path", path, "name", "token")
+		return nil, f, errs.New(errs.Local, "deploy.file.missing", "path", path, "name", "token")
 	}
 	in := agent.Activation{Server: f.Server, Fingerprint: f.CASHA256, Token: f.Token, Identity: f.Identity, System: a.root}
 	if f.System != nil {
 		in.System = *f.System
 	}
 	if a.root && !in.System {
-		return nil, f.Server, errs.New(errs.Forbidden, "cli.activate.root")
+		return nil, f, errs.New(errs.Forbidden, "cli.activate.root")
 	}
 	d, err = a.enrol(ctx, st, f, in)
 	if err != nil {
-		return nil, f.Server, err
+		return nil, f, err
 	}
 	if err := st.SetDeployment(nil); err != nil {
-		return nil, f.Server, err
+		return nil, f, err
 	}
-	return d, f.Server, agent.ForgetToken(path)
+	return d, f, agent.ForgetToken(path)
 }
 
 func (a *app) enrol(ctx context.Context, st *state.State, f agent.DeployFile, in agent.Activation) (*state.Device, error) {
@@ -158,9 +157,9 @@ func (a *app) enrol(ctx context.Context, st *state.State, f agent.DeployFile, in
 }
 
 // noteDeployment keeps why this computer is no device yet, for its status.
-func (a *app) noteDeployment(st *state.State, server string, failed int, err error, wait time.Duration) error {
+func (a *app) noteDeployment(st *state.State, f agent.DeployFile, failed int, err error, wait time.Duration) error {
 	now := a.now()
-	return st.SetDeployment(&state.Deployment{Server: server, Note: errs.NoteOf(err), At: now, Tries: failed, Next: now.Add(wait)})
+	return st.SetDeployment(&state.Deployment{Server: f.Server, Fingerprint: f.CASHA256, Note: errs.NoteOf(err), At: now, Tries: failed, Next: now.Add(wait)})
 }
 
 // stamp tells a file from one that it was changed to.
@@ -197,16 +196,15 @@ func (a *app) waitForTry(ctx context.Context, st *state.State, path, before stri
 
 // showDeployment is the status of a computer that enrols by itself and is no
 // device yet; of any other it is notYet.
-func (a *app) showDeployment(notYet error) error {
+func (a *app) showDeployment(ctx context.Context, notYet error) error {
 	st, err := a.openState()
 	if err != nil {
 		return err
 	}
-	d, err := st.Deployment()
-	if err != nil || d == nil {
-		return cmp.Or(err, notYet)
+	d := agent.Deploying(ctx, a.getenv, st)
+	if d == nil {
+		return notYet
 	}
-	email, _ := d.Args["email"].(string)
 	why := a.say.T("error.unexpected")
 	if e := d.Failure(); e != nil {
 		why = a.message(e)
@@ -224,7 +222,7 @@ func (a *app) showDeployment(notYet error) error {
 			At        time.Time `json:"failed_at"`
 			Tries     int       `json:"tries"`
 			Next      time.Time `json:"next_try_at"`
-		}{false, false, d.Server, string(d.Code), d.Key, why, email, d.At, d.Tries, d.Next})
+		}{false, false, d.Server, string(d.Code), d.Key, why, d.Email(), d.At, d.Tries, d.Next})
 	}
 	fmt.Fprintln(a.out, a.say.T("cli.deploy.waiting", "server", safe(d.Server)))
 	fmt.Fprintln(a.out, why)

@@ -17,7 +17,7 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := a.command("status", "cli.status.", func(cmd *cobra.Command, _ []string) error {
 		s, err := a.readStatus(cmd)
 		if errs.Is(err, errs.NotActivated) {
-			return a.showDeployment(err)
+			return a.showDeployment(cmd.Context(), err)
 		}
 		if err != nil {
 			return err
