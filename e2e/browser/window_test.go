@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/profile"
 	"github.com/backstay/backstay/server"
@@ -252,8 +253,8 @@ func TestWindowDevices(t *testing.T) {
 	b.Follow("#submit")
 	id := deviceNamed(t, s, host+"-2")
 	deactivate(t, s, id)
-	unlink(t, s, id)
 	w.close()
+	c.unlink(s)
 	w = c.window()
 	b.Enter(w.link)
 	b.Await(`document.querySelector('a[href$="/activate"]')`)
@@ -481,14 +482,16 @@ func deactivate(t *testing.T, s *servertest.Server, id devices.ID) {
 	})
 }
 
-// unlink has the device's user take a folder of the profile off, and choose
-// interval, bandwidth and priority.
-func unlink(t *testing.T, s *servertest.Server, id devices.ID) {
-	t.Helper()
-	setFolders(t, s, "~/Documents", "~/Music")
-	write(t, s, func(tx *db.Tx) error {
-		_, err := tx.Exec(t.Context(), "UPDATE devices SET choices = $1 WHERE id = $2",
-			`{"interval_minutes":480,"up_kbps":512,"cpu":"low","unlinked":["~/Music"]}`, id)
-		return err
-	})
+// unlink has the user take a folder of the profile off on this computer, and
+// choose interval, bandwidth and priority.
+func (c *client) unlink(s *servertest.Server) {
+	c.t.Helper()
+	setFolders(c.t, s, "~/Documents", "~/Music")
+	st, err := state.Open(c.state)
+	if err == nil {
+		err = st.SetChoices(profile.Choices{IntervalMinutes: 480, UpKbps: 512, CPU: profile.CPULow, Unlinked: []string{"~/Music"}})
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
 }
