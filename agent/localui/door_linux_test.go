@@ -158,6 +158,9 @@ func TestDoor(t *testing.T) {
 	}
 
 	form := url.Values{"server": {"https://evil.example"}, "user": {"eve"}}
+	// A name that leads here brings no cookie of its own; the name alone is to be
+	// reason enough.
+	cookied := header("Cookie", cookie+"="+w.session)
 	for _, test := range []struct {
 		name   string
 		client *http.Client
@@ -169,8 +172,9 @@ func TestDoor(t *testing.T) {
 		{"no cookie, a form", stranger, http.MethodPost, w.base + "/activate", nil},
 		{"another's cookie", stranger, http.MethodGet, w.base + "/", []func(*http.Request){header("Cookie", cookie+"="+strings.Repeat("A", 26))}},
 		{"without the path", ours, http.MethodGet, "/", nil},
-		{"another name", ours, http.MethodGet, w.base + "/", []func(*http.Request){func(r *http.Request) { r.Host = "localhost" + host[strings.Index(host, ":"):] }}},
-		{"a site that leads its name here", ours, http.MethodPost, w.base + "/activate", []func(*http.Request){func(r *http.Request) { r.Host = "evil.example" }, header("Origin", "http://evil.example")}},
+		{"another name", ours, http.MethodGet, w.base + "/", []func(*http.Request){cookied, func(r *http.Request) { r.Host = "localhost" + host[strings.Index(host, ":"):] }}},
+		{"another site's name", ours, http.MethodGet, w.base + "/", []func(*http.Request){cookied, func(r *http.Request) { r.Host = "evil.example" }}},
+		{"a site that leads its name here", ours, http.MethodPost, w.base + "/activate", []func(*http.Request){cookied, func(r *http.Request) { r.Host = "evil.example" }, header("Origin", "http://evil.example")}},
 		{"another port's", ours, http.MethodPost, w.base + "/activate", []func(*http.Request){header("Origin", "http://127.0.0.1:1"), header("Sec-Fetch-Site", "same-site")}},
 		{"another site's form", ours, http.MethodPost, w.base + "/activate", []func(*http.Request){header("Origin", "https://evil.example"), header("Sec-Fetch-Site", "cross-site")}},
 		{"a hidden origin", ours, http.MethodPost, w.base + "/activate", []func(*http.Request){header("Origin", "null"), header("Sec-Fetch-Site", "cross-site")}},
