@@ -288,9 +288,29 @@ func activationsOfOthers(t testing.TB) {
 		t.Errorf("the activation of a user who was disabled since = %s", a.Status)
 	}
 	w.write(func(ctx context.Context, tx *db.Tx) error { return accounts.Activate(ctx, tx, system, w.User.ID, "") })
+	w.notTheirs(late, begun.Activation)
 	w.wait(24 * time.Hour)
 	if a := late.finish(begun.Activation, wire.Add, ""); a.StatusCode < 300 {
 		t.Errorf("an activation of yesterday = %s", a.Status)
+	}
+}
+
+// notTheirs tries to take, by an activation of the victim, the devices of others:
+// of a colleague, and of another organisation.
+func (w *world) notTheirs(c *computer, activation string) {
+	w.Helper()
+	other := w.org("Other").ID
+	for whose, n := range map[string]accounts.New{"a colleague's": {Username: "colleague"}, "another organisation's": {Username: "stranger", Org: other}} {
+		n.Kind = access.UserKind
+		d := w.NewDevice(w.account(n), c.hardware.Hostname)
+		for _, choice := range []string{wire.Replace, wire.Reactivate} {
+			if a := c.finish(activation, choice, d.DeviceID); a.StatusCode < 300 {
+				w.Errorf("%s of %s device = %s", choice, whose, a.Status)
+			}
+			if a := c.send("activations/preview", message("activation", activation, "choice", choice, "device_id", d.DeviceID)); a.StatusCode < 300 {
+				w.Errorf("what %s of %s device would do is told: %s", choice, whose, a.Status)
+			}
+		}
 	}
 }
 
