@@ -88,6 +88,8 @@ func (a *Agent) noteBack(r *state.Restore) {
 func ActivitySentence(say *locale.Printer, a state.Activity) (text, advice string, tone Tone) {
 	why := a.Run.Failure()
 	switch {
+	case a.State == state.RunCancelled && why != nil:
+		return say.T("activity."+a.Kind+".cancelled.why", "why", say.Error(why)), "", Warn
 	case a.State == state.RunCancelled:
 		return say.T("activity." + a.Kind + ".cancelled"), "", Warn
 	case a.Waiting > 0:

@@ -69,6 +69,7 @@ type Agent struct {
 	gap chan chan struct{}
 
 	back     comingBack // what comes back beside the backups
+	learning sync.Mutex
 	adopting sync.Mutex
 
 	mu      sync.Mutex

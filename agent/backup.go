@@ -100,7 +100,9 @@ func (a *Agent) Once(ctx context.Context, folders []string, progress func(wire.P
 	defer time.AfterFunc(lastWord, giveUp).Stop()
 	<-done
 	if sending.Err() == nil && a.Live().Online {
-		a.client.PutStatus(sending, a.status())
+		if said, err := a.client.PutStatus(sending, a.status()); err == nil {
+			a.learn(said.Name, said.Offer)
+		}
 	}
 	return result, err
 }

@@ -267,7 +267,7 @@ func afterFailure(err error) string {
 		return wire.RestoreCancelled
 	case e == nil || e.Code == errs.LocalDiskFull:
 		return wire.RestoreWaiting
-	case e.Code == errs.DeviceDeactivated && e.Args["state"] == "replaced":
+	case e.Code == errs.DeviceDeactivated && (e.Args["state"] == "replaced" || e.Args["state"] == "undone"), e.Key == "device.restore.undone":
 		return wire.RestoreCancelled // another computer is in the place of this one
 	case e.Kind == errs.Unauthenticated, e.Code == errs.NoSuchSnapshot, e.Code == errs.Mismatch, strings.HasPrefix(e.Key, "restore."):
 		return wire.RestoreFailed

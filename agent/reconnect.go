@@ -33,7 +33,7 @@ func (a *Agent) next(ctx context.Context, after int64) (wire.Next, error) {
 	if !live.Online {
 		wait = 0
 	}
-	return a.client.Next(ctx, wait, wire.Known{After: after, Locked: live.Locked})
+	return a.client.Next(ctx, wait, wire.Known{After: after, Locked: live.Locked, Offer: a.device.Load().Offer})
 }
 
 // keepConnection goes over to the proxy settings that somebody changes while the

@@ -82,7 +82,7 @@ func (a *Agent) beat(ctx, sending context.Context) {
 
 		if a.heard(err) == nil {
 			a.setLocked(said.Locked)
-			a.learn(said)
+			a.learn(said.Name, said.Offer)
 			a.toldRestore(status.Restore)
 			a.setRetired(said.Retired)
 			a.mu.Lock()
@@ -168,6 +168,7 @@ func (a *Agent) poll(ctx context.Context) {
 		}
 		wait = firstPause
 		a.setLocked(next.Locked)
+		a.learn("", next.Offer)
 		for _, r := range next.Requests {
 			after = max(after, r.Number)
 			a.request(ctx, r)

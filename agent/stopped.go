@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -94,15 +95,18 @@ func (a *Agent) setLocked(on bool) {
 	a.live.Locked = on
 }
 
-// learn takes over what others call this device now, and whose files its user
-// may have brought back.
-func (a *Agent) learn(said wire.StatusAnswer) {
+// learn takes over what others call this device now, "" for as before, and whose
+// files its user may have brought back.
+func (a *Agent) learn(name, offer string) {
+	a.learning.Lock()
+	defer a.learning.Unlock()
 	old := a.device.Load()
-	if said.Name == "" || said.Name == old.Name && said.Offer == old.Offer {
+	name = cmp.Or(name, old.Name)
+	if name == old.Name && offer == old.Offer {
 		return
 	}
 	d := *old
-	d.Name, d.Offer = said.Name, said.Offer
+	d.Name, d.Offer = name, offer
 	if err := a.state.SetDevice(&d); err != nil {
 		a.cfg.Log.Error("what the server says of this device cannot be remembered", "err", err)
 		return

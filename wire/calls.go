@@ -73,6 +73,9 @@ func (c *Client) Next(ctx context.Context, wait time.Duration, known Known) (Nex
 	if known.Locked {
 		query.Set("locked", "true")
 	}
+	if known.Offer != "" {
+		query.Set("offer", known.Offer)
+	}
 	var out Next
 	req := call{method: http.MethodGet, path: "next?" + query.Encode(), auth: deviceToken, once: true, think: wait}
 	return out, c.json(ctx, req, &out)

@@ -242,15 +242,17 @@ type Request struct {
 // Known is what a device knows when it begins a long poll. What differs from it
 // is news.
 type Known struct {
-	After  int64 // the highest number of a request that it was told
-	Locked bool  // nothing is shown or restored on it
+	After  int64  // the highest number of a request that it was told
+	Locked bool   // nothing is shown or restored on it
+	Offer  string // whose files may be brought back to it
 }
 
 // Next is the answer to a long poll.
 type Next struct {
 	Requests       []Request `json:"requests"`
 	ProfileVersion int64     `json:"profile_version"`
-	Locked         bool      `json:"locked,omitempty"` // as StatusAnswer has it
+	Locked         bool      `json:"locked,omitempty"` // as StatusAnswer has it, and the offer
+	Offer          string    `json:"offer,omitempty"`
 }
 
 // Outcome says what became of a request: taken, done, failed or unsupported.

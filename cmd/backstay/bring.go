@@ -255,6 +255,9 @@ func (a *app) besideText(r *state.Restore) string {
 		key = "state.cancelled"
 	}
 	text := a.say.T("cli.restore.beside."+key, args...)
+	if e := r.Failure(); r.State == wire.RestoreCancelled && e != nil {
+		text += " " + a.withCode(e)
+	}
 	if p.Errors > 0 {
 		text += " " + a.say.N("cli.restore.beside.errors", p.Errors)
 	}

@@ -59,6 +59,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"rise":          rise,
 	"computer":      computer,
 	"console":       consoleCommand,
+	"reads":         reads,
+	"key":           keyCommand,
 }
 
 // activate makes the script's computer a device of ann: activate [FLAG...]
@@ -204,10 +206,11 @@ func receivedCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// happens repeats a program until what it prints matches: happens PATTERN PROGRAM [ARG...]
-func happens(ts *testscript.TestScript, _ bool, args []string) {
+// happens repeats a program until what it prints matches, or with ! until it
+// does not: [!] happens PATTERN PROGRAM [ARG...]
+func happens(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
-		ts.Fatalf("usage: happens PATTERN PROGRAM [ARG...]")
+		ts.Fatalf("usage: [!] happens PATTERN PROGRAM [ARG...]")
 	}
 	pattern, err := regexp.Compile(args[0])
 	ts.Check(err)
@@ -215,9 +218,9 @@ func happens(ts *testscript.TestScript, _ bool, args []string) {
 	if !within(2*time.Minute, func() bool {
 		ts.Exec(args[1], args[2:]...)
 		last = ts.ReadFile("stdout") + ts.ReadFile("stderr")
-		return pattern.MatchString(last)
+		return pattern.MatchString(last) != neg
 	}) {
-		ts.Fatalf("never printed anything like %s; at last:\n%s", args[0], last)
+		ts.Fatalf("%s: that never became so; at last:\n%s", args[0], last)
 	}
 }
 

@@ -26,7 +26,8 @@ func (a *API) next(w http.ResponseWriter, r *http.Request, by access.Caller) err
 	if p.known.After, err = number(r, "after"); err != nil {
 		return err
 	}
-	p.known.Locked = r.URL.Query().Get("locked") == "true"
+	query := r.URL.Query()
+	p.known.Locked, p.known.Offer = query.Get("locked") == "true", query.Get("offer")
 	if err := a.ask(p); err != nil {
 		return err
 	}

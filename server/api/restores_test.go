@@ -1,7 +1,9 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
+	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/deploy"
 	"github.com/backstay/backstay/server/devices"
@@ -103,7 +106,7 @@ func TestRestoreGrant(t *testing.T) {
 
 	next.reports(&wire.Restoring{ID: grant.ID, State: wire.RestoreRunning, Progress: wire.Progress{Files: 1, TotalFiles: 2, Folder: "/home/old/secret"}})
 	shown := h.restoring(next)
-	if shown.State != wire.RestoreRunning || shown.From != "laptop" || shown.Progress.Files != 1 || shown.Progress.Folder != "" {
+	if len(shown) != 1 || shown[0].State != wire.RestoreRunning || shown[0].From != "laptop" || shown[0].Host != "desk" || shown[0].Progress.Files != 1 || shown[0].Progress.Folder != "" {
 		t.Errorf("the server shows %+v", shown)
 	}
 	next.reports(&wire.Restoring{ID: grant.ID, State: wire.RestoreDone})
@@ -113,16 +116,16 @@ func TestRestoreGrant(t *testing.T) {
 }
 
 // restoring is what the server shows of a device's restore.
-func (h *host) restoring(d *machine) (r devices.Restore) {
+func (h *host) restoring(d *machine) (list []devices.Restore) {
 	h.t.Helper()
 	err := h.DB.Read(h.t.Context(), func(tx *db.Tx) (err error) {
-		r, _, err = devices.Restoring(h.t.Context(), tx, access.System("test"), devices.ID(d.DeviceID))
+		list, err = devices.Restores(h.t.Context(), tx, access.System("test"), devices.ID(d.DeviceID))
 		return err
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return r
+	return list
 }
 
 // What may be read without the user ends with the device, and with its time. The
@@ -178,6 +181,45 @@ func TestRestoreGrantEnds(t *testing.T) {
 	if _, read := last.opensBy(last.Granted(third.Token), made.Hash, object); errs.KindOf(read) != errs.Unauthenticated {
 		t.Errorf("with the token of the computer before: %v", read)
 	}
+	// Its user is told, and so is who looks at the device later.
+	list := h.restoring(last)
+	if len(list) != 2 || list[0].Host != "last" || list[1].State != "replaced" || list[1].From != "laptop" || list[1].Host != "desk" || list[1].Ended.IsZero() {
+		t.Errorf("the server shows %+v", list)
+	}
+	if got := h.cancelled(); !slices.Equal(got, []string{"replaced laptop desk"}) {
+		t.Errorf("recorded is %q", got)
+	}
+	h.later(15 * 24 * time.Hour)
+	if list := h.restoring(last); len(list) != 1 || list[0].Host != "last" {
+		t.Errorf("15 days later the server shows %+v", list)
+	}
+}
+
+// cancelled are the restores that the activity of ann has as cancelled: why, whose
+// files, and where they were to come back.
+func (h *host) cancelled() (list []string) {
+	h.t.Helper()
+	err := h.DB.Read(h.t.Context(), func(tx *db.Tx) error {
+		u, err := accounts.FindByUsername(h.t.Context(), tx, "ann")
+		if err != nil {
+			return err
+		}
+		rows, err := audit.OfOwn(h.t.Context(), tx, u.Caller(access.Caller{}), audit.Data, 0, 100)
+		for _, row := range rows {
+			said := map[string]any{}
+			for _, d := range row.Details {
+				said[d.Name] = d.After
+			}
+			if why := said["restore_cancelled"]; why != nil {
+				list = append(list, fmt.Sprint(why, " ", said["from"], " ", said["hostname"]))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return list
 }
 
 // byKey begins an activation with a key of an administrator's, which is for a
@@ -258,6 +300,63 @@ func TestSuccessorIsOffered(t *testing.T) {
 	}
 	if opened, read := next.opensBy(next.Granted(g.Token), last.Hash, object); opened != nil || read != nil {
 		t.Errorf("reading it: %v, %v", opened, read)
+	}
+
+	// D-07: taken back, nothing is offered any more, and what was begun says why.
+	h.undo(next)
+	if opened, _ := next.opensBy(next.Granted(g.Token), last.Hash, object); errs.Find(opened) == nil || errs.Find(opened).Key != "device.restore.undone" {
+		t.Errorf("after it was undone: %v", opened)
+	}
+	if said := next.reports(nil); said.Offer != "" {
+		t.Errorf("after it was undone it is offered %q", said.Offer)
+	}
+	if _, err := user().BeginRestore(t.Context()); errs.KindOf(err) != errs.NotFound {
+		t.Errorf("begun after it was undone: %v", err)
+	}
+	if got := h.cancelled(); !slices.Equal(got, []string{"undone laptop desk"}) {
+		t.Errorf("recorded is %q", got)
+	}
+}
+
+func (h *host) undo(d *machine) {
+	h.t.Helper()
+	err := h.DB.Write(h.t.Context(), func(tx *db.Tx) error {
+		_, err := devices.UndoReplace(h.t.Context(), tx, access.System("test"), devices.ID(d.DeviceID))
+		return err
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// A device that waits is told at once that an offer is taken back, and is not
+// woken by one that it knows.
+func TestOfferIsTakenBack(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	ann := h.newUser("ann")
+	old := h.becomes("laptop", wire.Add, "", plain)
+	old.backup("all")
+	next := h.becomes("desk", wire.Add, "", h.byKey(ann, devices.Succeed, old))
+	next.backup("its own")
+	if n, err := next.Next(t.Context(), 30*time.Second, wire.Known{}); err != nil || n.Offer != "laptop" {
+		t.Fatalf("told of the offer: %+v, %v", n, err)
+	}
+	type told struct {
+		wire.Next
+		error
+	}
+	answers := make(chan told)
+	go func() {
+		n, err := next.Next(t.Context(), 30*time.Second, wire.Known{Offer: "laptop"})
+		answers <- told{n, err}
+	}()
+	for h.Waiting() == 0 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	h.undo(next)
+	if got := <-answers; got.error != nil || got.Offer != "" {
+		t.Errorf("after it was undone: %+v", got)
 	}
 }
 

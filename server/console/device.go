@@ -90,6 +90,13 @@ func (page *devicePage) fill(r *http.Request, tx *db.Tx, v *visit, d devices.Dev
 		page.say("idle", "arrow-back-up", p.T("devices.notice.replaced", "host", web.Visible(undo.Hostname), "date", undo.At, "until", undo.Until),
 			button{Text: p.T("devices.undo"), Icon: "arrow-back-up", Href: page.Home + "/undo"})
 	}
+	restores, err := devices.Restores(ctx, tx, v.caller, d.ID)
+	if err != nil {
+		return err
+	}
+	for _, x := range entry.RestoreSigns(page.Frame, restores) {
+		page.say(x.Sign, x.Icon, x.Text)
+	}
 	return page.succession(ctx, tx, v, d)
 }
 

@@ -85,7 +85,7 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 		if err := cancelRequests(ctx, tx, d.ID); err != nil {
 			return Activated{}, err
 		}
-		if err := endRestores(ctx, tx, d.ID); err != nil {
+		if err := cancelRestores(ctx, tx, d, wasReplaced); err != nil {
 			return Activated{}, err
 		}
 	}

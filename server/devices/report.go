@@ -224,28 +224,31 @@ func Ask(ctx context.Context, tx *db.Tx, by access.Caller, id ID, kind string, d
 }
 
 // Next returns what a device is to be told: the requests that it has not
-// answered with a number above known.After, the version of its profile, and
-// whether it is locked. news is whether there is a request, another profile than
-// the device fetched, or another lock than it knows.
+// answered with a number above known.After, the version of its profile, whether
+// it is locked, and whose files are offered to it. news is whether there is a
+// request, another profile than the device fetched, or another lock or offer than
+// it knows.
 func Next(ctx context.Context, tx *db.Tx, by access.Caller, known wire.Known) (n wire.Next, news bool, err error) {
 	// As profiles.Of has it, without its settings, and requests only when there are
 	// any: this is asked by every device that waits, each minute.
 	var fetched, assigned, saved, locked int64
 	var asked bool
+	var offer string
 	err = tx.QueryRow(ctx, `SELECT d.profile_version, d.locked_at, u.profile_at, (SELECT coalesce(max(p.updated_at), 0) FROM profiles p
 		WHERE p.id = u.profile OR u.profile IS NULL AND p.org = u.org AND p.is_default),
-		EXISTS (SELECT 1 FROM device_requests r WHERE r.device = d.id AND r.number > $2 AND r.state IN ('waiting', 'taken'))
-		FROM devices d JOIN users u ON u.id = d.user_id WHERE d.id = $1`, by.Device, known.After).Scan(&fetched, &locked, &assigned, &saved, &asked)
+		EXISTS (SELECT 1 FROM device_requests r WHERE r.device = d.id AND r.number > $2 AND r.state IN ('waiting', 'taken')),
+		coalesce((SELECT max(s.source) FROM restores s WHERE s.device = d.id AND s.ended_at = 0 AND s.state = 'offered'), '')
+		FROM devices d JOIN users u ON u.id = d.user_id WHERE d.id = $1`, by.Device, known.After).Scan(&fetched, &locked, &assigned, &saved, &asked, &offer)
 	if err != nil {
 		return wire.Next{}, false, fmt.Errorf("reading device %s: %w", by.Device, err)
 	}
-	n = wire.Next{Requests: []wire.Request{}, ProfileVersion: max(assigned, saved), Locked: locked != 0} // a list in JSON
+	n = wire.Next{Requests: []wire.Request{}, ProfileVersion: max(assigned, saved), Locked: locked != 0, Offer: offer} // a list in JSON
 	if asked {
 		if n.Requests, err = requests(ctx, tx, by.Device, known.After); err != nil {
 			return wire.Next{}, false, err
 		}
 	}
-	return n, asked || fetched != n.ProfileVersion || known.Locked != n.Locked, nil
+	return n, asked || fetched != n.ProfileVersion || known.Locked != n.Locked || known.Offer != n.Offer, nil
 }
 
 func requests(ctx context.Context, tx *db.Tx, id ID, after int64) ([]wire.Request, error) {

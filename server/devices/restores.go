@@ -215,15 +215,16 @@ func grant(ctx context.Context, tx *db.Tx, by access.Caller, d Device, p predece
 
 // insertRestore notes what may come back to a device. There is one at a time.
 func insertRestore(ctx context.Context, tx *db.Tx, d Device, p predecessor) (string, error) {
-	if err := endRestores(ctx, tx, d.ID); err != nil {
+	if _, err := endRestores(ctx, tx, d, wasReplaced); err != nil {
 		return "", err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return "", fmt.Errorf("naming a restore: %w", err)
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO restores (id, org, user_id, device, token, snapshot, state, code, progress, created_at, expires_at, ended_at)
-		VALUES ($1, $2, $3, $4, NULL, $5, 'offered', '', '', $6, 0, 0)`, id.String(), d.Org, d.User, d.ID, p.snapshot[:], db.Micros(tx.Now()))
+	_, err = tx.Exec(ctx, `INSERT INTO restores (id, org, user_id, device, token, snapshot, source, host, state, code, progress, created_at, expires_at, ended_at)
+		VALUES ($1, $2, $3, $4, NULL, $5, $6, $7, 'offered', '', '', $8, 0, 0)`,
+		id.String(), d.Org, d.User, d.ID, p.snapshot[:], p.name, d.Hardware.Hostname, db.Micros(tx.Now()))
 	if err != nil {
 		return "", fmt.Errorf("noting the restore of device %s: %w", d.ID, err)
 	}
@@ -259,15 +260,23 @@ func FindGrant(ctx context.Context, tx *db.Tx, token string, from access.Caller)
 	if !ok {
 		return access.Caller{}, ended
 	}
-	var id string
+	var id, state string
+	var device ID
 	var snapshot []byte
-	err := tx.QueryRow(ctx, "SELECT id, snapshot FROM restores WHERE token = $1 AND device = $2 AND ended_at = 0 AND expires_at > $3",
-		hash, from.Device, db.Micros(tx.Now())).Scan(&id, &snapshot)
+	var expires, over int64
+	err := tx.QueryRow(ctx, "SELECT id, device, state, snapshot, expires_at, ended_at FROM restores WHERE token = $1 AND user_id = $2", hash, from.User).
+		Scan(&id, &device, &state, &snapshot, &expires, &over)
 	if errors.Is(err, sql.ErrNoRows) {
 		return access.Caller{}, ended
 	}
 	if err != nil {
 		return access.Caller{}, fmt.Errorf("looking for a restore's token: %w", err)
+	}
+	switch {
+	case state == wasUndone: // to go on with it is of no use, by whichever device
+		return access.Caller{}, errs.New(errs.Unauthenticated, "device.restore.undone")
+	case over > 0 || device != from.Device || !tx.Now().Before(db.Time(expires)):
+		return access.Caller{}, ended
 	}
 	u, err := accounts.Find(ctx, tx, from.User)
 	if err != nil {
@@ -309,37 +318,38 @@ func noteRestore(ctx context.Context, d *db.DB, by access.Caller, r wire.Restori
 
 // Restore is what comes back to a device from the computer that it replaced.
 type Restore struct {
-	State    string // offered, or as wire.Restoring has it
+	State    string // offered, as wire.Restoring has it, or why it was cancelled: replaced, undone
 	Code     string
 	From     string // what the other computer was called
+	Host     string // host name of the computer to which it comes back
 	Progress wire.Progress
 	At       time.Time // when it was begun or offered
+	Ended    time.Time // zero: not yet
 }
 
-// Restoring is the restore of a device that has not ended, false when there is
-// none.
-func Restoring(ctx context.Context, tx *db.Tx, by access.Caller, id ID) (r Restore, ok bool, err error) {
-	d, err := View(ctx, tx, by, id)
-	if err != nil {
-		return r, false, err
+// Restores are the restore of a device that has not ended, and those that were
+// cancelled within the last 14 days because the device became another computer.
+func Restores(ctx context.Context, tx *db.Tx, by access.Caller, id ID) ([]Restore, error) {
+	if _, err := View(ctx, tx, by, id); err != nil {
+		return nil, err
 	}
-	var progress string
-	var at int64
-	err = tx.QueryRow(ctx, "SELECT state, code, progress, created_at FROM restores WHERE device = $1 AND ended_at = 0", id).Scan(&r.State, &r.Code, &progress, &at)
-	if errors.Is(err, sql.ErrNoRows) {
-		return r, false, nil
-	}
-	if err != nil {
-		return r, false, fmt.Errorf("reading the restore of device %s: %w", id, err)
-	}
-	if r.At = db.Time(at); progress != "" {
-		if err := json.Unmarshal([]byte(progress), &r.Progress); err != nil {
-			return r, false, fmt.Errorf("reading the restore of device %s: %w", id, err)
+	list, err := db.All(ctx, tx, func(row db.Row) (r Restore, err error) {
+		var progress string
+		var at, ended int64
+		if err = row.Scan(&r.State, &r.Code, &r.From, &r.Host, &progress, &at, &ended); err != nil {
+			return r, err
 		}
+		if r.At, r.Ended = db.Time(at), db.Time(ended); progress != "" {
+			err = json.Unmarshal([]byte(progress), &r.Progress)
+		}
+		return r, err
+	}, `SELECT state, code, source, host, progress, created_at, ended_at FROM restores
+		WHERE device = $1 AND (ended_at = 0 OR state IN ('replaced', 'undone') AND ended_at > $2) ORDER BY created_at DESC, id`,
+		id, db.Micros(tx.Now().Add(-restoreLife)))
+	if err != nil {
+		return nil, fmt.Errorf("reading the restores of device %s: %w", id, err)
 	}
-	p, _, err := predecessorOf(ctx, tx, d)
-	r.From = p.name
-	return r, true, err
+	return list, nil
 }
 
 // Told fills in what a device is told at each heartbeat: its name, whether it is
@@ -353,23 +363,52 @@ func Told(ctx context.Context, tx *db.Tx, by access.Caller, out *wire.StatusAnsw
 	if out.Retired, err = Retired(ctx, tx, d); err != nil {
 		return err
 	}
-	id, begun, err := openRestore(ctx, tx, d.ID)
-	if err != nil || id == "" || begun {
-		return err
-	}
-	p, _, err := predecessorOf(ctx, tx, d)
-	out.Offer = p.name
+	out.Offer, err = offer(ctx, tx, d.ID)
 	return err
 }
 
-// endRestores cancels what was to come back to a computer that the device is no
-// longer.
-func endRestores(ctx context.Context, tx *db.Tx, id ID) error {
-	_, err := tx.Exec(ctx, "UPDATE restores SET state = 'replaced', token = NULL, ended_at = $2 WHERE device = $1 AND ended_at = 0", id, db.Micros(tx.Now()))
+// offer names the computer whose files a device's user may have brought back,
+// "" for none.
+func offer(ctx context.Context, tx *db.Tx, id ID) (from string, err error) {
+	err = tx.QueryRow(ctx, "SELECT coalesce(max(source), '') FROM restores WHERE device = $1 AND ended_at = 0 AND state = 'offered'", id).Scan(&from)
 	if err != nil {
-		return fmt.Errorf("cancelling what comes back to device %s: %w", id, err)
+		return "", fmt.Errorf("looking for what is offered to device %s: %w", id, err)
 	}
-	return nil
+	return from, nil
+}
+
+// cancelRestores ends what was to come back to a computer that the device is no
+// longer, and records that: who waits for files has to learn that none come.
+func cancelRestores(ctx context.Context, tx *db.Tx, d Device, why string) error {
+	ended, err := endRestores(ctx, tx, d, why)
+	if err != nil {
+		return err
+	}
+	var events []audit.Event
+	for _, r := range ended {
+		events = append(events, audit.Event{Action: access.ReadOwnData, Org: d.Org, Owner: d.User, Object: object(d.ID), Outcome: audit.Done,
+			Details: []audit.Detail{audit.Note("restore_cancelled", why), audit.Note("from", r.From), audit.Note("hostname", r.Host)}})
+	}
+	return audit.Record(ctx, tx, access.System("replacement"), events...)
+}
+
+// endRestores ends what has not ended of a device's restores, and returns those
+// that somebody had begun. One that was only offered is missed by nobody.
+func endRestores(ctx context.Context, tx *db.Tx, d Device, why string) ([]Restore, error) {
+	begun, err := db.All(ctx, tx, func(row db.Row) (r Restore, err error) {
+		return r, row.Scan(&r.From, &r.Host)
+	}, "SELECT source, host FROM restores WHERE device = $1 AND ended_at = 0 AND state <> 'offered'", d.ID)
+	if err != nil {
+		return nil, fmt.Errorf("looking for what comes back to device %s: %w", d.ID, err)
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM restores WHERE device = $1 AND ended_at = 0 AND state = 'offered'", d.ID); err != nil {
+		return nil, fmt.Errorf("withdrawing what is offered to device %s: %w", d.ID, err)
+	}
+	// The token opens nothing more; it tells whoever still shows it what became of it.
+	if _, err := tx.Exec(ctx, "UPDATE restores SET state = $2, ended_at = $3 WHERE device = $1 AND ended_at = 0", d.ID, why, db.Micros(tx.Now())); err != nil {
+		return nil, fmt.Errorf("cancelling what comes back to device %s: %w", d.ID, err)
+	}
+	return begun, nil
 }
 
 // endGrants takes away what a device could read without its user. The user lets

@@ -53,7 +53,7 @@ func succeed(ctx context.Context, tx *db.Tx, id ID) error {
 	if _, err := tx.Exec(ctx, "UPDATE devices SET successor = $2, state_before = $3 WHERE id = $1", d.ID, id, d.State); err != nil {
 		return fmt.Errorf("noting the successor of device %s: %w", d.ID, err)
 	}
-	if err := endRestores(ctx, tx, d.ID); err != nil {
+	if err := cancelRestores(ctx, tx, d, wasReplaced); err != nil {
 		return err
 	}
 	if err := relist(ctx, tx, d.ID, id, "seq > $2", 0); err != nil {
@@ -96,7 +96,11 @@ func undoSuccession(ctx context.Context, tx *db.Tx, by access.Caller, d, before 
 	if _, err := tx.Exec(ctx, "UPDATE devices SET successor = '' WHERE id = $1", before.ID); err != nil {
 		return Device{}, fmt.Errorf("ending the succession of device %s: %w", before.ID, err)
 	}
-	if err := endRestores(ctx, tx, d.ID); err != nil {
+	// The other one waits to be told that nothing is offered to it any more.
+	if _, err := tx.Exec(ctx, "UPDATE devices SET changed_at = $2 WHERE id = $1", d.ID, db.Micros(tx.Now())); err != nil {
+		return Device{}, fmt.Errorf("ending the succession by device %s: %w", d.ID, err)
+	}
+	if err := cancelRestores(ctx, tx, d, wasUndone); err != nil {
 		return Device{}, err
 	}
 	_, err = tx.Exec(ctx, "UPDATE snapshots SET signed_as = CASE WHEN signed_as = $2 THEN '' ELSE signed_as END, device = $2 WHERE device = $1 AND "+inherited, d.ID, before.ID)

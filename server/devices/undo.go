@@ -198,7 +198,7 @@ func giveBack(ctx context.Context, tx *db.Tx, by access.Caller, d Device, old id
 	if err := cancelRequests(ctx, tx, d.ID); err != nil {
 		return err
 	}
-	if err := endRestores(ctx, tx, d.ID); err != nil {
+	if err := cancelRestores(ctx, tx, d, wasUndone); err != nil {
 		return err
 	}
 	if err := revoke(ctx, tx, d.ID, Active); err != nil {

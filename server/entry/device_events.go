@@ -60,6 +60,8 @@ func told(p *locale.Printer, row audit.Row) (icon, text string) {
 		return say("lock", "refused")
 	case row.Outcome != audit.Done:
 		return "ban", p.T("audit.action." + string(row.Action))
+	case after["restore_cancelled"] != "":
+		return say("x", "restore."+after["restore_cancelled"], "from", seen(after["from"]), "host", seen(after["hostname"]))
 	case row.Action == access.Activate && after["choice"] == "replace":
 		return say("refresh", "replaced", "before", seen(before["hostname"]), "after", seen(after["hostname"]))
 	case row.Action == access.Activate && after["left_off"] != "":

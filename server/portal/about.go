@@ -74,6 +74,11 @@ func (page *aboutPage) fill(r *http.Request, tx *db.Tx, v *visit, d devices.Devi
 	page.Ends = d.State == devices.Active || d.State == devices.Disabled
 	page.Settings, page.Folders = entry.DeviceSettings(page.Frame, e, profile.Name), entry.DeviceFolders(page.Frame, e, profile.Name, false)
 	page.Tested = entry.TestPath(page.Frame, r, e, d.Hardware.OSHome)
+	restores, err := devices.Restores(ctx, tx, v.caller, d.ID)
+	if err != nil {
+		return err
+	}
+	page.Restores = entry.RestoreSigns(page.Frame, restores)
 	undo, ok, err := devices.Undoable(ctx, tx, v.caller, d.ID)
 	if err != nil {
 		return err

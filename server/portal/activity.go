@@ -102,6 +102,9 @@ func what(say *locale.Printer, row audit.Row) string {
 	key := "portal.activity.what."
 	switch row.Action {
 	case access.ReadOwnData:
+		if why := detail(row, "restore_cancelled"); why != "" {
+			return say.T("device.event.restore."+why, "from", web.Visible(detail(row, "from")), "host", web.Visible(detail(row, "hostname")))
+		}
 		if detail(row, "at") != "" {
 			return say.T(key + "restore")
 		}

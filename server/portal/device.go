@@ -13,6 +13,7 @@ import (
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
+	"github.com/backstay/backstay/server/entry"
 	"github.com/backstay/backstay/server/vault"
 	"github.com/backstay/backstay/web"
 	"github.com/backstay/backstay/web/listing"
@@ -35,6 +36,11 @@ func (p *portal) device(w http.ResponseWriter, r *http.Request, v *visit) {
 		if page.Retired, err = devices.Retired(r.Context(), tx, d); err != nil {
 			return err
 		}
+		restores, err := devices.Restores(r.Context(), tx, v.caller, d.ID)
+		if err != nil {
+			return err
+		}
+		page.Restores = entry.RestoreSigns(page.Frame, restores)
 		x, err = new(devices.Judge).Protection(r.Context(), tx, d, page.Now())
 		return err
 	})

@@ -39,6 +39,7 @@ type aboutPage struct {
 	Client          string
 	Names           []string // it had
 	Seen, Activated time.Time
+	Restores        []web.Sign
 	Undo            string // what can be taken back, "" for nothing
 	Ends            bool   // it can be deactivated
 	Settings        []entry.Setting
@@ -67,8 +68,9 @@ type keyPage struct {
 type devicePage struct {
 	web.Frame
 	Device    device
-	Retired   bool   // a device of its kind cannot be added again
-	Snapshot  string // the chosen one, "" when there is none
+	Restores  []web.Sign // of the files of the computer that it replaced
+	Retired   bool       // a device of its kind cannot be added again
+	Snapshot  string     // the chosen one, "" when there is none
 	Calendar  calendar
 	Snapshots []snapshotLink // of the chosen day
 	Folder    folder

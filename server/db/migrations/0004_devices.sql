@@ -123,7 +123,9 @@ CREATE TABLE restores (
 	device     TEXT NOT NULL REFERENCES devices(id) ON DELETE CASCADE,
 	token      {{blob}} UNIQUE,              -- SHA-256, NULL: none, the user has to begin it, or to go on with it
 	snapshot   {{blob}} NOT NULL,            -- hash of its manifest
-	state      TEXT NOT NULL,                -- offered, running, waiting, failed, done, cancelled, replaced
+	source     TEXT NOT NULL,                -- what the other computer was called
+	host       TEXT NOT NULL,                -- host name of the one that files come back to
+	state      TEXT NOT NULL,                -- offered, running, waiting, failed, done, cancelled, replaced, undone
 	code       TEXT NOT NULL,                -- why it waits or failed
 	progress   TEXT NOT NULL,                -- JSON of wire.Progress
 	created_at BIGINT NOT NULL,
