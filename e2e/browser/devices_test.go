@@ -1,9 +1,18 @@
 package browser_test
 
 import (
+	"archive/zip"
+	"bytes"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/servertest"
+	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/web/webtest"
 )
 
@@ -55,4 +64,58 @@ func TestConsoleDevices(t *testing.T) {
 	b.Submit("\r")
 	inBoth(t, b, map[string]string{"console-device-preserved": device})
 	want(t, b, "preserved", "Its user is preserved")
+}
+
+// C-15: before the last device of a kind is deleted its user is offered to save
+// all of it, and it is deleted by its name.
+func TestSaveBeforeDeleting(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	c := newClient(t, s)
+	c.activate("ATELIER-07")
+	root := tree(t)
+	c.run("backup", root)
+	m := withMail(t, s, func(x *settings.Settings) { x.Devices.Retired = []string{settings.LinuxDevices} })
+	b := webtest.Open(t)
+	device := s.URL + "/admin/devices/" + string(deviceNamed(t, s, "ATELIER-07"))
+	b.Go(device + "/delete")
+	b.Fill("#f-username", "admin")
+	b.Click("#f-password")
+	b.Type(servertest.AdminPassword)
+	b.Submit("\r")
+	want(t, b, "deleting", "Offer user to save first what they need: one snapshot is there.", "This device cannot be added again", "Type ATELIER-07")
+	b.Shot(pictures, "console-device-save-first")
+	b.Follow(`form[action$="/save"] button`)
+	want(t, b, "the mail", "A mail was written to the user of ATELIER-07", "Delete the device when they are done.")
+
+	link := m.Wait("user@example.org", mail.SaveFirst).Link()
+	person := logIn(t, s, "user")
+	_, page := person.get(strings.TrimPrefix(link, s.URL), http.StatusOK)
+	if !strings.Contains(string(page), "Download everything") {
+		t.Fatalf("%s offers nothing:\n%s", link, page)
+	}
+	top := strings.Split(root, string(filepath.Separator))[1]
+	if !strings.Contains(string(page), `<input type="hidden" name="e" value="`+top+`">`) {
+		t.Errorf("the offer lacks %s:\n%s", top, page)
+	}
+	_, archive := person.post(person.snapshot()+"/zip", url.Values{"path": {"%2F"}, "e": {top}}, http.StatusOK)
+	z, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := strings.TrimPrefix(filepath.Join(root, "Documents", "Report 2026.pdf"), "/")
+	if !slices.ContainsFunc(z.File, func(f *zip.File) bool { return f.Name == report }) {
+		t.Errorf("the archive lacks %s", report)
+	}
+
+	// Who cannot sign in is asked nothing.
+	b.Go(s.URL + "/admin/users/" + string(s.User.ID) + "/disable")
+	b.Type("user")
+	b.Submit("\r")
+	b.Go(device + "/delete")
+	want(t, b, "for nobody", "user cannot be asked by mail", "See the user")
+	b.Fill("#f-reason", "sold to a colleague")
+	b.Fill("#f-confirm", "atelier-07")
+	b.Submit("\r")
+	want(t, b, "deleted", "ATELIER-07 is deleted.")
 }

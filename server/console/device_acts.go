@@ -26,12 +26,14 @@ type deviceAct struct {
 	reason bool   // one has to be given
 	fresh  bool   // whoever does it has just proved who they are
 	means  func(p *locale.Printer, d devices.Device, x deviceStakes) []string
+	before func(p *locale.Printer, d devices.Device, x deviceStakes) *notice // what is offered first; none when nil
 	do     func(context.Context, *db.Tx, access.Caller, devices.ID, string) error
 }
 
 // deviceStakes are what an act is about.
 type deviceStakes struct {
 	snapshots int64
+	owner     accounts.User
 	last      bool                // the user has no other device
 	seat      bool                // which takes a seat of a licence
 	retired   bool                // there cannot be one like it again
@@ -50,7 +52,7 @@ var deviceActs = []deviceAct{
 	{name: "disable", reason: true, means: disableDeviceMeans, do: disableDevice},
 	{name: "lock", reason: true, means: lockMeans, do: devices.Lock},
 	{name: "deactivate", means: deactivateMeans, do: toState(devices.Deactivated)},
-	{name: "delete", reason: true, fresh: true, means: deleteDeviceMeans, do: devices.Delete},
+	{name: "delete", reason: true, fresh: true, means: deleteDeviceMeans, before: saveFirst, do: devices.Delete},
 	{name: "undo", fresh: true, means: undoMeans, do: undoReplacement},
 }
 
@@ -86,10 +88,33 @@ func deleteDeviceMeans(p *locale.Printer, d devices.Device, x deviceStakes) []st
 	if x.last && x.seat {
 		seat = p.T("devices.delete.seat")
 	}
-	if x.retired {
+	if x.retired && x.snapshots == 0 { // saveFirst says it otherwise
 		retired = p.T("devices.delete.retired")
 	}
 	return some(p.T("devices.delete.stop"), data, retired, seat, p.T("devices.delete.until", "date", p.Date(x.until)), p.T("devices.delete.undo"))
+}
+
+// saveFirst offers to have the user save what there cannot be again.
+func saveFirst(p *locale.Printer, d devices.Device, x deviceStakes) *notice {
+	if !x.retired || x.snapshots == 0 {
+		return nil
+	}
+	user := web.Visible(x.owner.Username)
+	say := func(text string, b button) *notice {
+		return &notice{What: web.Sign{Sign: "warn", Icon: "archive", Text: text}, Buttons: []button{b}}
+	}
+	if !devices.CanSave(x.owner) {
+		return say(p.T("devices.save.impossible", "user", user), button{Text: p.T("devices.save.user"), Icon: "user", Href: home(x.owner)})
+	}
+	return say(p.N("devices.save", x.snapshots, "user", user),
+		button{Text: p.T("devices.save.write"), Icon: "mail", Href: deviceHome(d.ID) + "/save", Post: true})
+}
+
+// askToSave writes to the user of a device.
+func (c *console) askToSave(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.tryDevice(w, r, v, "devices.save.done", func(tx *db.Tx, d devices.Device) error {
+		return devices.AskToSave(r.Context(), tx, v.caller, c.Keys, d.ID, c.portal(r)+"/devices/"+string(d.ID))
+	}, func(status int, err error) { c.showDevice(w, r, v, status, err) })
 }
 
 func purgeDeviceMeans(p *locale.Printer, _ devices.Device, x deviceStakes) []string {
@@ -130,6 +155,7 @@ func (c *console) deviceActRoutes(mux *entry.Mux) {
 			}, func(status int, err error) { c.showDevice(w, r, v, status, err) })
 		}))
 	}
+	mux.HandleFunc("POST "+at+"/save", c.admin(c.askToSave))
 	mux.HandleFunc("GET "+at+"/rename", c.admin(c.askRename))
 	mux.HandleFunc("POST "+at+"/rename", c.admin(c.renameDevice))
 }
@@ -153,7 +179,7 @@ func (c *console) deviceStakes(ctx context.Context, tx *db.Tx, v *visit, f web.F
 	if x.retired, err = devices.Retired(ctx, tx, d); err != nil {
 		return x, err
 	}
-	x.last, x.seat = n == 1, u.Seat == accounts.ActiveSeat && u.Licence != ""
+	x.owner, x.last, x.seat = u, n == 1, u.Seat == accounts.ActiveSeat && u.Licence != ""
 	x.undo, x.undoable, err = devices.Undoable(ctx, tx, v.caller, d.ID)
 	return x, err
 }
@@ -184,6 +210,9 @@ func (c *console) showDeviceAct(w http.ResponseWriter, r *http.Request, v *visit
 		return
 	}
 	page.AskReason, page.Consequences = a.reason, a.means(page.Printer(), d, x)
+	if a.before != nil {
+		page.Before = a.before(page.Printer(), d, x)
+	}
 	c.confirm(w, r, v, status, page.about("devices."+a.name, d.Name, deviceHome(d.ID), a.name), failure)
 }
 

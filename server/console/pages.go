@@ -74,6 +74,7 @@ type confirmPage struct {
 	AskReason    bool
 	Reason       string
 	Consequences []string
+	Before       *notice // what is offered to be done first
 	Action, Back string
 	Button       string
 }

@@ -199,7 +199,7 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	},
 	"confirm": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		in.Title = "Deactivate ATELIER-07?"
-		return "confirm", confirmPage{Frame: in, Name: "ATELIER-07", Action: "#", Back: "#", Button: "Deactivate", Consequences: []string{"It is refused within 5 seconds and backs up nothing more.", "Its 42 snapshots are kept and stay restorable.", "Its user can activate it again with their password."}}
+		return "confirm", confirmPage{Frame: in, Before: &notice{What: aSign("warn", "archive", "Save first."), Buttons: []button{{Text: "Write", Icon: "mail", Href: "#", Post: true}}}, Name: "ATELIER-07", Action: "#", Back: "#", Button: "Deactivate", Consequences: []string{"It is refused within 5 seconds and backs up nothing more.", "Its 42 snapshots are kept and stay restorable.", "Its user can activate it again with their password."}}
 	},
 	"profiles": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "profiles", profilesPage{Frame: in, Profiles: []profileItem{{ID: "1", Name: "Default", Default: true, Users: 29, WebRestore: true, Changed: sampleNow.AddDate(0, -1, 0)}, {ID: "2", Name: "Laboratory", Description: "Instruments and their computers", Users: 2, Changed: sampleNow}}}

@@ -6,8 +6,11 @@ import (
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
+	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
+	"github.com/backstay/backstay/server/keys"
+	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/settings"
 )
 
@@ -27,6 +30,35 @@ func Retired(ctx context.Context, tx *db.Tx, d Device) (bool, error) {
 	set, err := settings.Load(ctx, tx)
 	return err == nil && set.Devices.Retires(d.System, d.Hardware.OS), err
 }
+
+// AskToSave writes to the user of a device that is to be deleted and could not be
+// added again, so that they save what they need first: link leads to its files.
+func AskToSave(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, id ID, link string) error {
+	d, err := Find(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	u, err := accounts.Find(ctx, tx, d.User)
+	if err != nil {
+		return err
+	}
+	err = audit.Check(ctx, tx, by, access.ManageDevices, d.Org, d.User, object(id), audit.Note("mail", mail.SaveFirst))
+	if err != nil {
+		return err
+	}
+	if err := d.forAdministrators(by); err != nil {
+		return err
+	}
+	if !CanSave(u) {
+		return errs.New(errs.Conflict, "devices.save.impossible", "user", u.Username)
+	}
+	return mail.Queue(ctx, tx, ring, mail.Mail{To: u.Email, Language: u.Language, User: u.ID, Org: u.Org, Template: mail.SaveFirst,
+		Values: map[string]string{"username": u.Username, "device": d.Name, "admin": by.Name, "link": link}})
+}
+
+// CanSave reports whether AskToSave reaches a user, who can then sign in and
+// save something.
+func CanSave(u accounts.User) bool { return u.State == accounts.Active && u.Email != "" }
 
 // Kinds counts the devices of every kind that have not ended, on the whole
 // server; for who may change which kinds there are.

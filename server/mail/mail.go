@@ -142,6 +142,7 @@ const (
 	DeletionRequested   Template = "deletion_requested"    // username, [name, org, link]
 	DeviceCloned        Template = "device_cloned"         // device, username, hostname (of the other computer), at, [org, link]
 	DeviceMapped        Template = "device_mapped"         // username, computer, admin, at, [org]
+	SaveFirst           Template = "save_first"            // username, device, admin, link (to the device's files)
 	KeyAsked            Template = "key_asked"             // username, admin, link (to the answer), days
 	KeyAllowed          Template = "key_allowed"           // username, admin, at, [ip]
 	SecurityReset       Template = "security_reset"        // username, window, since, link, contact, [note, again: it is a reminder]
@@ -175,6 +176,7 @@ var templates = map[Template]values{
 	DeletionRequested:   {[]string{"username"}, []string{"name", "org", "link"}},
 	DeviceCloned:        {[]string{"device", "username", "hostname", "at"}, []string{"org", "link"}},
 	DeviceMapped:        {[]string{"username", "computer", "admin", "at"}, []string{"org"}},
+	SaveFirst:           {[]string{"username", "device", "admin", "link"}, nil},
 	KeyAsked:            {[]string{"username", "admin", "link", "days"}, nil},
 	KeyAllowed:          {[]string{"username", "admin", "at"}, []string{"ip"}},
 	SecurityReset:       {[]string{"username", "window", "since", "link", "contact"}, []string{"note", "again"}},

@@ -238,3 +238,14 @@ func TestLists(t *testing.T) {
 		}
 	}
 }
+
+// The queue of mails calls every kind by a name.
+func TestTemplateNames(t *testing.T) {
+	for _, lang := range locale.Langs() {
+		for _, template := range mail.Templates() {
+			if name := locale.For(lang).T(template.Label()); name == template.Label() {
+				t.Errorf("%s: a mail %s has no name", lang, template)
+			}
+		}
+	}
+}

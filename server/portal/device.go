@@ -108,6 +108,11 @@ func (p *portal) fill(r *http.Request, v *visit, page *devicePage, list []vault.
 			return err
 		}
 	}
+	if page.Retired {
+		if page.All, err = at.top(r.Context()); err != nil {
+			return err
+		}
+	}
 	page.Folder, err = at.folder(r, page.Printer())
 	return err
 }

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -44,6 +45,15 @@ func cleanPath(path string) (string, error) {
 		}
 	}
 	return path, nil
+}
+
+// top are the tokens of what is at the top of the snapshot: all of it.
+func (p *place) top(ctx context.Context) (tokens []string, err error) {
+	entries, _, err := p.catalog.Folder(ctx, "/", "", listing.Part)
+	for _, e := range entries {
+		tokens = append(tokens, url.QueryEscape(e.Name))
+	}
+	return tokens, err
 }
 
 // folder lists the folder we are in.

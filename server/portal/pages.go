@@ -70,6 +70,7 @@ type devicePage struct {
 	Device    device
 	Restores  []web.Sign // of the files of the computer that it replaced
 	Retired   bool       // a device of its kind cannot be added again
+	All       []string   // with Retired: the tokens of everything in the snapshot
 	Snapshot  string     // the chosen one, "" when there is none
 	Calendar  calendar
 	Snapshots []snapshotLink // of the chosen day

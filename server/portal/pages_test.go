@@ -49,7 +49,7 @@ func sampleDevice(f web.Frame, r *http.Request) devicePage {
 	for i := range 40 {
 		moments = append(moments, moment{time: sampleNow.AddDate(0, 0, i-39), partial: i%9 == 0, href: "?s"})
 	}
-	p := devicePage{Frame: f, Device: sampleDevices()[0], Snapshot: "9f2c41d07ab3e865", Calendar: makeCalendar(f.Printer(), moments, sampleNow), Folder: sampleFolder(r)}
+	p := devicePage{Frame: f, Device: sampleDevices()[0], Snapshot: "9f2c41d07ab3e865", Calendar: makeCalendar(f.Printer(), moments, sampleNow), Folder: sampleFolder(r), Retired: true, All: []string{"home", "srv"}}
 	p.Snapshots = []snapshotLink{
 		{Href: "?", Time: sampleNow.Add(-12 * time.Minute), Bytes: 61_659_000_000, Chosen: true},
 		{Href: "?", Time: sampleNow.Add(-4 * time.Hour), Bytes: 61_640_000_000, Unreadable: 3},
