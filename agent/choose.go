@@ -85,7 +85,7 @@ func SettingText(say *locale.Printer, name, value string) string {
 		return say.Duration(time.Duration(n) * time.Minute)
 	case err == nil && name == "bandwidth" && n > 0:
 		return say.Number(int64(n)) + " kbit/s"
-	case name == "bandwidth":
+	case name == "bandwidth" && value == "0":
 		return say.T("cli.activate.preview.unlimited")
 	case name == "cpu":
 		return profile.CPU(value).Words(say)

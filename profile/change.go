@@ -70,7 +70,7 @@ func (c *Choices) take(name Setting, from Choices) bool {
 	case SettingHours:
 		c.Windows = from.Windows
 	case SettingBandwidth:
-		c.UpKbps = from.UpKbps
+		c.UpKbps, c.UpPercent = from.UpKbps, from.UpPercent
 	case SettingCPU:
 		c.CPU = from.CPU
 	case SettingNetworks:
@@ -84,7 +84,7 @@ func (c *Choices) take(name Setting, from Choices) bool {
 // InForce is a setting with its value in force.
 type InForce struct {
 	Name    Setting
-	Value   any // a Rhythm, windows, kilobits a second, a CPU, or networks left out
+	Value   any // a Rhythm, windows, a Limit, a CPU, or networks left out
 	Profile any // what holds without the user's choice
 	Source  Source
 	Ignored Ignored
@@ -97,7 +97,7 @@ func (e Effective) Settable() []InForce {
 	may := e.Settings.UserMay
 	return []InForce{
 		inForce(SettingInterval, e.Rhythm, may.Schedule), inForce(SettingHours, e.Windows, may.Schedule),
-		inForce(SettingBandwidth, e.UpKbps, may.Bandwidth), inForce(SettingCPU, e.CPU, may.CPU), inForce(SettingNetworks, e.NetworksOut, may.Networks),
+		inForce(SettingBandwidth, e.Limit(), may.Bandwidth), inForce(SettingCPU, e.CPU, may.CPU), inForce(SettingNetworks, e.NetworksOut, may.Networks),
 	}
 }
 
@@ -111,7 +111,10 @@ func (v InForce) against() error {
 	case NotAllowed:
 		return errs.New(errs.Forbidden, "choices.not_allowed."+string(v.Name))
 	case Lower:
-		return errs.New(errs.Invalid, "choices.bandwidth.lower", "n", v.Profile)
+		if limit, ok := v.Profile.(Limit); ok && limit.Percent > 0 {
+			return errs.New(errs.Invalid, "choices.bandwidth.lower.percent", "n", limit.Percent)
+		}
+		return errs.New(errs.Invalid, "choices.bandwidth.lower", "n", v.Profile.(Limit).Kbps)
 	case Invalid:
 		return errs.New(errs.Invalid, "choices."+string(v.Name)+".invalid")
 	}

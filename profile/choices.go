@@ -22,8 +22,10 @@ type Choices struct {
 	// time.
 	Windows []Window `json:"windows,omitzero"`
 
-	UpKbps int `json:"up_kbps,omitempty"`
-	CPU    CPU `json:"cpu,omitempty"`
+	// UpKbps or UpPercent is what backups send at most; at most one of them.
+	UpKbps    int `json:"up_kbps,omitempty"`
+	UpPercent int `json:"up_percent,omitempty"`
+	CPU       CPU `json:"cpu,omitempty"`
 
 	// NetworksOut are networks over which no backup goes: addresses, as
 	// 192.168.1.0/24, not more of them than that.
@@ -88,7 +90,7 @@ func some(list []string) []string {
 func (c Choices) Validate() error {
 	c = c.normal()
 	s := Defaults()
-	s.Schedule.Cron, s.Schedule.Windows, s.Bandwidth.UpKbps = c.Cron, c.Windows, c.UpKbps
+	s.Schedule.Cron, s.Schedule.Windows, s.Bandwidth.UpKbps, s.Bandwidth.Percent = c.Cron, c.Windows, c.UpKbps, c.UpPercent
 	orElse(&c.CPU, s.CPU)
 	s.CPU = c.CPU
 	if c.IntervalMinutes != 0 {
@@ -150,7 +152,7 @@ func outOf(networks []string, c Connection) (Network, bool) {
 // interval, bandwidth and processor are the profile's, and so are the folders,
 // unless the list of unlinked ones is kept.
 func (c Choices) Reactivated(keepUnlinked bool) Choices {
-	c.IntervalMinutes, c.Cron, c.UpKbps, c.CPU = 0, "", 0, ""
+	c.IntervalMinutes, c.Cron, c.UpKbps, c.UpPercent, c.CPU = 0, "", 0, 0, ""
 	if !keepUnlinked {
 		c.Unlinked = nil
 	}

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"time"
@@ -63,13 +64,14 @@ type Effective struct {
 	Rhythm      Value[Rhythm]
 	Windows     Value[[]Window]
 	UpKbps      Value[int] // apart from the profile's table, see UpAt
+	UpPercent   Value[int] // of the line
 	CPU         Value[CPU]
 	NetworksOut Value[[]string]
 	PausedUntil Value[time.Time] // zero when there is no pause
 	PausedAt    time.Time        // when it began
 	Folders     []Linked         // the profile's, then the user's own
 
-	userKbps int // the user's own limit, 0 for none
+	userKbps, userPercent int // the user's own limit, 0 for none
 }
 
 // Merge says which values are in force on a device with these settings whose
@@ -89,7 +91,9 @@ func Merge(s Settings, c Choices) Effective {
 	e.CPU = pick(s.CPU, d.CPU, c.CPU, c.CPU != "", unless(may.CPU, c.CPU.valid(), Invalid))
 	e.NetworksOut = pick(nil, nil, c.NetworksOut, c.NetworksOut != nil,
 		unless(may.Networks, !slices.ContainsFunc(c.NetworksOut, tooWide), Invalid))
-	e.mergeRate(c.UpKbps)
+	b := s.Bandwidth
+	e.UpKbps, e.userKbps = lowest(b.UpKbps, c.UpKbps, may.Bandwidth, rate(c.UpKbps))
+	e.UpPercent, e.userPercent = lowest(b.Percent, c.UpPercent, may.Bandwidth, c.UpPercent >= 0 && c.UpPercent <= 100)
 	e.mergePause(c)
 	e.mergeFolders(c)
 	return e
@@ -124,17 +128,38 @@ func unless(allowed, right bool, wrong Ignored) Ignored {
 	return ""
 }
 
-// mergeRate has the lower of both limits, where 0 is none.
-func (e *Effective) mergeRate(chosen int) {
-	profile := e.Settings.Bandwidth.UpKbps
-	against := unless(e.Settings.UserMay.Bandwidth, rate(chosen), Invalid)
+// lowest is the lower of the profile's limit and the user's, where 0 is none, and
+// the user's as far as it counts.
+func lowest(profile, chosen int, may, right bool) (v Value[int], own int) {
+	against := unless(may, right, Invalid)
 	if against == "" {
-		e.userKbps = chosen
+		own = chosen
 		if lower(profile, chosen) != chosen {
 			against = Lower
 		}
 	}
-	e.UpKbps = pick(profile, 0, chosen, chosen != 0, against)
+	return pick(profile, 0, chosen, chosen != 0, against), own
+}
+
+// Limit is a limit for what backups send, in kilobits a second and in percent of
+// the line. 0 is none. Where the profile says the one and the user the other,
+// both hold: whichever is lower then.
+type Limit struct {
+	Kbps    int `json:"kbps,omitempty"`
+	Percent int `json:"percent,omitempty"`
+}
+
+// Limit is what backups send at most, apart from the profile's table. It is from
+// the user where either is.
+func (e Effective) Limit() Value[Limit] {
+	k, p := e.UpKbps, e.UpPercent
+	v := Value[Limit]{Value: Limit{k.Value, p.Value}, Profile: Limit{k.Profile, p.Profile}, Source: FromDefault, Ignored: cmp.Or(k.Ignored, p.Ignored)}
+	for _, from := range []Source{FromProfile, FromUser} {
+		if k.Source == from || p.Source == from {
+			v.Source = from
+		}
+	}
+	return v
 }
 
 // lower is the lower of two limits, where 0 is none.
@@ -149,7 +174,7 @@ func lower(a, b int) int {
 // kilobits a second, and percent of the line. 0 is none; both can hold at once.
 func (e Effective) UpAt(t time.Time) (kbps, percent int) {
 	kbps, percent = e.Settings.Bandwidth.At(t)
-	return lower(kbps, e.userKbps), percent
+	return lower(kbps, e.userKbps), lower(percent, e.userPercent)
 }
 
 // mergePause cuts a pause to what the profile lets it be.

@@ -26,7 +26,7 @@ func TestMerge(t *testing.T) {
 	}
 	rhythm := func(e Effective) shown { return shown{e.Rhythm.Value, e.Rhythm.Source, e.Rhythm.Ignored} }
 	windows := func(e Effective) shown { return shown{e.Windows.Value, e.Windows.Source, e.Windows.Ignored} }
-	up := func(e Effective) shown { return shown{e.UpKbps.Value, e.UpKbps.Source, e.UpKbps.Ignored} }
+	up := func(e Effective) shown { return shown{e.Limit().Value, e.Limit().Source, e.Limit().Ignored} }
 	cpu := func(e Effective) shown { return shown{e.CPU.Value, e.CPU.Source, e.CPU.Ignored} }
 	out := func(e Effective) shown {
 		return shown{e.NetworksOut.Value, e.NetworksOut.Source, e.NetworksOut.Ignored}
@@ -57,12 +57,19 @@ func TestMerge(t *testing.T) {
 		{"no choice", func(s *Settings) { s.Schedule.Windows = night }, Choices{}, windows, shown{night, FromProfile, ""}},
 		{"in the profile's blackout", func(s *Settings) { s.Schedule.Blackouts = []Window{window(t, "09:00", "17:00")} }, Choices{Windows: noon}, windows, shown{[]Window{}, FromDefault, Invalid}},
 
-		{"a limit where there is none", none, Choices{UpKbps: 500}, up, shown{500, FromUser, ""}},
-		{"a lower limit", func(s *Settings) { s.Bandwidth.UpKbps = 2000 }, Choices{UpKbps: 500}, up, shown{500, FromUser, ""}},
-		{"a higher limit", func(s *Settings) { s.Bandwidth.UpKbps = 200 }, Choices{UpKbps: 500}, up, shown{200, FromProfile, Lower}},
-		{"no limit of the user's", func(s *Settings) { s.Bandwidth.UpKbps = 200 }, Choices{}, up, shown{200, FromProfile, ""}},
-		{"a limit that would never end", none, Choices{UpKbps: 3}, up, shown{0, FromDefault, Invalid}},
-		{"a limit that is not allowed", forbid(func(m *UserMay) { m.Bandwidth = false }), Choices{UpKbps: 500}, up, shown{0, FromDefault, NotAllowed}},
+		{"a limit where there is none", none, Choices{UpKbps: 500}, up, shown{Limit{Kbps: 500}, FromUser, ""}},
+		{"a lower limit", func(s *Settings) { s.Bandwidth.UpKbps = 2000 }, Choices{UpKbps: 500}, up, shown{Limit{Kbps: 500}, FromUser, ""}},
+		{"a higher limit", func(s *Settings) { s.Bandwidth.UpKbps = 200 }, Choices{UpKbps: 500}, up, shown{Limit{Kbps: 200}, FromProfile, Lower}},
+		{"no limit of the user's", func(s *Settings) { s.Bandwidth.UpKbps = 200 }, Choices{}, up, shown{Limit{Kbps: 200}, FromProfile, ""}},
+		{"a limit that would never end", none, Choices{UpKbps: 3}, up, shown{Limit{}, FromDefault, Invalid}},
+		{"a share where there is none", none, Choices{UpPercent: 30}, up, shown{Limit{Percent: 30}, FromUser, ""}},
+		{"a lower share", func(s *Settings) { s.Bandwidth.Percent = 50 }, Choices{UpPercent: 30}, up, shown{Limit{Percent: 30}, FromUser, ""}},
+		{"a higher share", func(s *Settings) { s.Bandwidth.Percent = 20 }, Choices{UpPercent: 30}, up, shown{Limit{Percent: 20}, FromProfile, Lower}},
+		{"a share beside a limit", func(s *Settings) { s.Bandwidth.UpKbps = 2000 }, Choices{UpPercent: 30}, up, shown{Limit{2000, 30}, FromUser, ""}},
+		{"a limit beside a share", func(s *Settings) { s.Bandwidth.Percent = 30 }, Choices{UpKbps: 500}, up, shown{Limit{500, 30}, FromUser, ""}},
+		{"a share of more than all", none, Choices{UpPercent: 101}, up, shown{Limit{}, FromDefault, Invalid}},
+		{"a share that is not allowed", forbid(func(m *UserMay) { m.Bandwidth = false }), Choices{UpPercent: 30}, up, shown{Limit{}, FromDefault, NotAllowed}},
+		{"a limit that is not allowed", forbid(func(m *UserMay) { m.Bandwidth = false }), Choices{UpKbps: 500}, up, shown{Limit{}, FromDefault, NotAllowed}},
 
 		{"the user's processor", none, Choices{CPU: CPULow}, cpu, shown{CPULow, FromUser, ""}},
 		{"one that there is not", none, Choices{CPU: "turbo"}, cpu, shown{CPUNormal, FromDefault, Invalid}},
@@ -134,6 +141,9 @@ func TestUpAt(t *testing.T) {
 		}
 	}
 	s.Bandwidth = Bandwidth{Percent: 20}
+	if _, percent := Merge(s, Choices{UpPercent: 5}).UpAt(time.Unix(0, 0)); percent != 5 {
+		t.Errorf("with a lower share of the user's: %d percent", percent)
+	}
 	if kbps, percent := Merge(s, Choices{UpKbps: 5000}).UpAt(time.Unix(0, 0)); kbps != 5000 || percent != 20 {
 		t.Errorf("of a line and for itself: %d, %d %%", kbps, percent)
 	}

@@ -19,8 +19,8 @@ func words(say *locale.Printer, value any) string {
 		return v.words(say)
 	case []Window:
 		return windowWords(say, v)
-	case int:
-		return rateWords(say, v)
+	case Limit:
+		return v.Words(say)
 	case CPU:
 		return v.Words(say)
 	case []string:
@@ -65,11 +65,17 @@ func (w Window) Words(say *locale.Printer) string {
 	return strings.TrimSpace(strings.Join(names, ", ") + " " + w.From.String() + "–" + w.To.String())
 }
 
-func rateWords(say *locale.Printer, kbps int) string {
-	if kbps == 0 {
-		return say.T("choices.bandwidth.none")
+// Words is a limit as people say it.
+func (l Limit) Words(say *locale.Printer) string {
+	switch {
+	case l.Kbps > 0 && l.Percent > 0:
+		return say.T("choices.bandwidth.both", "n", l.Kbps, "percent", l.Percent)
+	case l.Percent > 0:
+		return say.T("choices.bandwidth.percent", "percent", l.Percent)
+	case l.Kbps > 0:
+		return say.T("choices.bandwidth.kbps", "n", l.Kbps)
 	}
-	return say.T("choices.bandwidth.kbps", "n", kbps)
+	return say.T("choices.bandwidth.none")
 }
 
 func networkWords(say *locale.Printer, networks []string) string {

@@ -145,6 +145,12 @@ func chosen(r *http.Request, e profile.Effective) (change control.Change, err er
 			}
 		case profile.SettingBandwidth:
 			var wrong error
+			if r.PostFormValue("bandwidth_unit") == "percent" {
+				if set.UpPercent, wrong = strconv.Atoi(value); wrong != nil || set.UpPercent == 0 {
+					err = errs.New(errs.Invalid, "profile.percent.invalid")
+				}
+				break
+			}
 			if set.UpKbps, wrong = strconv.Atoi(value); wrong != nil {
 				err = errs.New(errs.Invalid, "profile.up_kbps.invalid", "min", profile.MinKbps, "max", profile.MaxKbps)
 			}

@@ -181,6 +181,10 @@ func choice(name profile.Setting, values []string) (c profile.Choices, err error
 	case profile.SettingHours:
 		c.Windows, err = windows(value)
 	case profile.SettingBandwidth:
+		if percent, ok := strings.CutSuffix(value, "%"); ok {
+			c.UpPercent, err = strconv.Atoi(strings.TrimSpace(percent))
+			break
+		}
 		number, mega := strings.CutSuffix(strings.ToLower(value), "m")
 		c.UpKbps, err = strconv.Atoi(number)
 		if mega {

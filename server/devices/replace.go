@@ -128,7 +128,7 @@ func carried(s profile.Settings, d Device) *profile.Choices {
 		c.IntervalMinutes, c.Cron, c.Windows = 0, "", nil
 	}
 	if !may.Bandwidth {
-		c.UpKbps = 0
+		c.UpKbps, c.UpPercent = 0, 0
 	}
 	if !may.CPU {
 		c.CPU = ""
@@ -189,7 +189,7 @@ func changes(s profile.Settings, d Device) (returning []string, settings []wire.
 		}
 	}
 	add("interval", rhythm(now.Rhythm.Value), rhythm(then.Rhythm.Value))
-	add("bandwidth", strconv.Itoa(now.UpKbps.Value), strconv.Itoa(then.UpKbps.Value))
+	add("bandwidth", limit(now.Limit().Value), limit(then.Limit().Value))
 	add("cpu", string(now.CPU.Value), string(then.CPU.Value))
 	return returning, settings
 }
@@ -200,6 +200,17 @@ func rhythm(r profile.Rhythm) string {
 		return r.Cron
 	}
 	return strconv.Itoa(r.IntervalMinutes)
+}
+
+// limit is a number of kilobits a second, of percent, or both.
+func limit(l profile.Limit) string {
+	switch {
+	case l.Percent > 0 && l.Kbps > 0:
+		return fmt.Sprintf("%d kbit/s, %d%%", l.Kbps, l.Percent)
+	case l.Percent > 0:
+		return fmt.Sprintf("%d%%", l.Percent)
+	}
+	return strconv.Itoa(l.Kbps)
 }
 
 // endIdentity keeps what a device was up to now. One that was split from another
