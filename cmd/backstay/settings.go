@@ -182,7 +182,9 @@ func choice(name profile.Setting, values []string) (c profile.Choices, err error
 		c.Windows, err = windows(value)
 	case profile.SettingBandwidth:
 		if percent, ok := strings.CutSuffix(value, "%"); ok {
-			c.UpPercent, err = strconv.Atoi(strings.TrimSpace(percent))
+			if c.UpPercent, err = strconv.Atoi(strings.TrimSpace(percent)); c.UpPercent == 0 {
+				return c, wrong // it would be no limit
+			}
 			break
 		}
 		number, mega := strings.CutSuffix(strings.ToLower(value), "m")
