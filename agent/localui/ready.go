@@ -18,8 +18,8 @@ type ready struct {
 	Brings bool   // files of a computer that was replaced come back
 	Device *state.Device
 
-	used, quota int64
-	known       bool // the two were said
+	left  *int64 // nil: without limit
+	known bool   // it was said
 
 	mu      sync.Mutex
 	folders []agent.FolderSize
@@ -31,7 +31,7 @@ type ready struct {
 // stop.
 func (m *ready) readQuota(ctx context.Context, c *wire.Client, activation string) {
 	p, err := c.PreviewActivation(ctx, wire.PreviewActivation{Activation: activation, Choice: wire.Add})
-	m.used, m.quota, m.known = p.UsedBytes, p.QuotaBytes, err == nil
+	m.left, m.known = p.LeftBytes, err == nil
 }
 
 // measure counts, on the side, what there is to back up.
@@ -56,8 +56,8 @@ type readyPage struct {
 	Brings         bool
 	Folders        []agent.FolderSize
 	Counted        bool
-	Known          bool // the quota
-	Used, Quota    int64
+	Known          bool   // the quota
+	Left           *int64 // nil: without limit
 	Barred         barred
 	After          string // what becomes of the backups when the window is closed
 }
@@ -78,9 +78,6 @@ func (p *readyPage) Bytes() (n int64) {
 	return n
 }
 
-// Left is how much room there is.
-func (p *readyPage) Left() int64 { return max(0, p.Quota-p.Used) }
-
 func (w *Window) readyPage(rw http.ResponseWriter, r *http.Request) {
 	made := w.now().ready
 	if made == nil {
@@ -88,7 +85,7 @@ func (w *Window) readyPage(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := &readyPage{page: w.step(rw, r, "window.ready", 5, ""), Choice: made.Choice, Server: made.Server, Device: made.Device,
-		Known: made.known, Used: made.used, Quota: made.quota, After: w.after(r.Context()), Brings: made.Brings,
+		Known: made.known, Left: made.left, After: w.after(r.Context()), Brings: made.Brings,
 		Barred: barredIn(agent.Listed(agent.InForce(w.cfg.State)))}
 	if made.Choice == wire.Add && made.Wanted != made.Device.Name {
 		p.Renamed = made.Wanted

@@ -20,6 +20,7 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/mail"
+	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/profiles"
 	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/server/settings"
@@ -275,7 +276,11 @@ func TestWindowDevices(t *testing.T) {
 	b.Arrive("/ready")
 	want(t, b, "reactivated", "Ready for Backup", "again", "incremental", "no limit to what you may store")
 
-	// Another computer takes the place of an old one.
+	// Another computer takes the place of an old one. Only the organisation has a
+	// limit.
+	write(t, s, func(tx *db.Tx) error {
+		return orgs.SetQuota(t.Context(), tx, access.System("test"), s.Org.ID, 3_000_000_000)
+	})
 	second := newClient(t, s)
 	other := second.window()
 	b.Enter(other.link)
@@ -288,7 +293,7 @@ func TestWindowDevices(t *testing.T) {
 	lookWindow(t, b, "window-replace")
 	b.Follow("#submit")
 	b.Arrive("/ready")
-	want(t, b, "replaced", "Ready for Backup", "taken the place", "no limit to what you may store")
+	want(t, b, "replaced", "Ready for Backup", "taken the place", "Room left on the server: 3")
 	b.Problems()
 }
 
