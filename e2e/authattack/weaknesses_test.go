@@ -87,7 +87,7 @@ var weaknesses = []weakness{
 	{attack: "A-24/tokens", off: "rules are not looked at", says: "network lets|system lets|hosts lets", weaken: before("UPDATE deploy_tokens SET networks = '', systems = '', hosts = ''")},
 	{attack: "A-24/tokens", off: "a token is not revoked", says: "a revoked one lets", weaken: before("UPDATE deploy_tokens SET revoked_at = 0")},
 	{attack: "A-24/tokens", off: "time does not pass", says: "a token that is over", config: frozen},
-	{attack: "A-24/the last use", off: "uses are not counted", says: "computers got in", weaken: before("DELETE FROM deploy_uses")},
+	{attack: "A-24/the last use", off: "uses are not counted", says: "computers got in", weaken: before("UPDATE deploy_tokens SET max_uses = 0")},
 	{attack: "A-24/taking over", off: "nobody has to approve", says: "nobody approved", weaken: before("UPDATE activations SET waits = FALSE")},
 	{attack: "A-25/others", off: "time does not pass", says: "of yesterday", config: frozen},
 	{attack: "A-25/keys", off: "a key is not used up", says: "got in by one key|that was used", weaken: before("UPDATE activation_keys SET used_at = 0, tries = 3")},
