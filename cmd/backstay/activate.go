@@ -99,10 +99,10 @@ func (a *app) askWho(cmd *cobra.Command, server *serverFlags, in *activating) (e
 	if asks || server.url == "" && a.asks() {
 		fmt.Fprintln(a.errOut, a.say.T("window.activate"))
 	}
-	if err := server.check(cmd); err != nil || !asks {
-		return err
+	err = server.check(cmd)
+	for asks && err == nil && in.Username == "" {
+		in.Username, err = a.ask(cmd.Context(), a.say.T("cli.activate.ask.user"), "")
 	}
-	in.Username, err = a.ask(cmd.Context(), a.say.T("cli.activate.ask.user"), "")
 	return err
 }
 

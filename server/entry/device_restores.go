@@ -1,8 +1,6 @@
 package entry
 
 import (
-	"strconv"
-
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/web"
 	"github.com/backstay/backstay/wire"
@@ -25,7 +23,7 @@ func RestoreSigns(f web.Frame, list []devices.Restore) []web.Sign {
 			key = "begun" // how much it is, is not known yet
 		}
 		x.Text = p.T("device.restoring."+key, "from", web.Visible(r.From), "host", web.Visible(r.Host), "date", r.Ended, "code", code,
-			"files", strconv.FormatInt(r.Progress.Files, 10), "total", strconv.FormatInt(r.Progress.TotalFiles, 10))
+			"files", r.Progress.Files, "total", r.Progress.TotalFiles)
 		signs = append(signs, x)
 	}
 	return signs
