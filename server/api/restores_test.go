@@ -267,15 +267,22 @@ func TestRestoreNeedsTheUser(t *testing.T) {
 	}
 }
 
+// succession is ann's laptop with a backup, and the desk that is to succeed it and
+// has none yet.
+func (h *host) succession() (old, next *machine) {
+	h.t.Helper()
+	ann := h.newUser("ann")
+	old = h.becomes("laptop", wire.Add, "", plain)
+	old.backup("all")
+	return old, h.becomes("desk", wire.Add, "", h.byKey(ann, devices.Succeed, old))
+}
+
 // D-06: the final delta is offered when the successor has its first backup, and
 // not before; what was never another computer's is not.
 func TestSuccessorIsOffered(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	ann := h.newUser("ann")
-	old := h.becomes("laptop", wire.Add, "", plain)
-	old.backup("all")
-	next := h.becomes("desk", wire.Add, "", h.byKey(ann, devices.Succeed, old))
+	old, next := h.succession()
 	user := func() *wire.User {
 		u, err := next.Login(t.Context(), password, nil)
 		if err != nil {
@@ -334,10 +341,7 @@ func (h *host) undo(d *machine) {
 func TestOfferIsTakenBack(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
-	ann := h.newUser("ann")
-	old := h.becomes("laptop", wire.Add, "", plain)
-	old.backup("all")
-	next := h.becomes("desk", wire.Add, "", h.byKey(ann, devices.Succeed, old))
+	_, next := h.succession()
 	next.backup("its own")
 	if n, err := next.Next(t.Context(), 30*time.Second, wire.Known{}); err != nil || n.Offer != "laptop" {
 		t.Fatalf("told of the offer: %+v, %v", n, err)
