@@ -135,9 +135,7 @@ func TestPrivacy(t *testing.T) {
 	t.Parallel()
 	s := servertest.New(t)
 	c := newClient(t, s)
-	c.activate("ATELIER-07")
-	root := tree(t)
-	c.run("backup", root)
+	root := c.backedUp()
 
 	b := webtest.Open(t)
 	b.Go(s.URL + "/admin/login")

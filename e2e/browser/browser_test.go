@@ -51,8 +51,7 @@ func TestPortal(t *testing.T) {
 	want(t, b, "no devices", "No computer is backed up yet", "backstay activate --server "+s.URL)
 	inBoth(t, b, map[string]string{"portal-sources-none": s.URL + "/"})
 
-	c.activate("ATELIER-07")
-	c.run("backup", tree(t))
+	c.backedUp()
 	b.Go(s.URL + "/")
 	want(t, b, "data sources", "ATELIER-07", "Protected")
 
@@ -120,8 +119,7 @@ func TestConsole(t *testing.T) {
 	want(t, b, "created user", "zoe has been created", "shown only this once")
 	b.Shot(pictures, "console-user-made")
 
-	c.activate("ATELIER-07")
-	c.run("backup", tree(t))
+	c.backedUp()
 	b.Go(at("/"))
 	want(t, b, "overview", "1 protected", "Nothing needs your attention")
 	b.Go(at("/users?q=user"))

@@ -48,6 +48,16 @@ func (c *client) run(args ...string) string {
 	return string(out)
 }
 
+// backedUp makes this computer the device ATELIER-07 of the server's user and backs
+// a folder up, which it returns.
+func (c *client) backedUp() string {
+	c.t.Helper()
+	root := tree(c.t)
+	c.activate("ATELIER-07")
+	c.run("backup", root)
+	return root
+}
+
 // activate makes this computer a device of the server's user.
 func (c *client) activate(name string) {
 	c.t.Helper()

@@ -106,8 +106,7 @@ func newScene(t *testing.T) *scene {
 	x := &scene{T: t, Server: servertest.New(t), ids: map[string]string{}, seen: map[string]bool{}, apps: map[string]string{}}
 	x.Mail()
 	c := newClient(t, x.Server)
-	c.activate("ATELIER-07")
-	c.run("backup", tree(t))
+	c.backedUp()
 	web := logIn(t, x.Server, "user")
 	device, snapshot, _ := strings.Cut(strings.TrimPrefix(web.snapshot(), "/devices/"), "/")
 	x.ids["user"], x.ids["device"], x.ids["snapshot"] = string(x.User.ID), device, snapshot
