@@ -20,7 +20,7 @@ func words(say *locale.Printer, value any) string {
 	case []Window:
 		return windowWords(say, v)
 	case Limit:
-		return v.Words(say)
+		return v.Words(say, "choices.bandwidth")
 	case CPU:
 		return v.Words(say)
 	case []string:
@@ -65,17 +65,18 @@ func (w Window) Words(say *locale.Printer) string {
 	return strings.TrimSpace(strings.Join(names, ", ") + " " + w.From.String() + "–" + w.To.String())
 }
 
-// Words is a limit as people say it.
-func (l Limit) Words(say *locale.Printer) string {
+// Words is a limit as people say it, by the messages below key: both, percent, kbps
+// and none.
+func (l Limit) Words(say *locale.Printer, key string) string {
 	switch {
 	case l.Kbps > 0 && l.Percent > 0:
-		return say.T("choices.bandwidth.both", "n", l.Kbps, "percent", l.Percent)
+		return say.T(key+".both", "n", l.Kbps, "percent", l.Percent)
 	case l.Percent > 0:
-		return say.T("choices.bandwidth.percent", "percent", l.Percent)
+		return say.T(key+".percent", "percent", l.Percent)
 	case l.Kbps > 0:
-		return say.T("choices.bandwidth.kbps", "n", l.Kbps)
+		return say.T(key+".kbps", "n", l.Kbps)
 	}
-	return say.T("choices.bandwidth.none")
+	return say.T(key + ".none")
 }
 
 func networkWords(say *locale.Printer, networks []string) string {

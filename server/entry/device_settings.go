@@ -30,7 +30,7 @@ type Folder struct {
 // profile of that name.
 func DeviceSettings(f web.Frame, e profile.Effective, name string) []Setting {
 	p, may := f.Printer(), e.Settings.UserMay
-	up := setting(p, name, e.Limit(), may.Bandwidth, "bandwidth", rateText(p, e.Limit().Value))
+	up := setting(p, name, e.Limit(), may.Bandwidth, "bandwidth", e.Limit().Value.Words(p, "device.setting.bandwidth"))
 	pause := p.T("device.setting.pause.none")
 	if e.Paused(f.Now()) {
 		pause = p.T("device.setting.pause.until", "at", p.Exact(e.PausedUntil.Value.In(f.Zone())))
@@ -89,18 +89,6 @@ func rhythmText(p *locale.Printer, r profile.Rhythm) string {
 		return p.T("device.setting.cron", "cron", r.Cron)
 	}
 	return p.T("device.setting.every", "time", time.Duration(r.IntervalMinutes)*time.Minute)
-}
-
-func rateText(p *locale.Printer, l profile.Limit) string {
-	switch {
-	case l.Kbps > 0 && l.Percent > 0:
-		return p.T("device.setting.both", "kbps", l.Kbps, "percent", l.Percent)
-	case l.Kbps > 0:
-		return p.T("device.setting.kbps", "kbps", l.Kbps)
-	case l.Percent > 0:
-		return p.T("device.setting.percent", "percent", l.Percent)
-	}
-	return p.T("device.setting.unlimited")
 }
 
 // windowsText writes windows as "Mo–Fr 22:00–06:00".
