@@ -3,6 +3,8 @@ package accounts
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,6 +70,43 @@ func identified(ctx context.Context, tx *db.Tx, where, key string) ([]User, erro
 		users = append(users, u)
 	}
 	return users, rows.Err()
+}
+
+// IdentifiedAll is Identified for many identifiers: the accounts that each may
+// mean, all of them.
+func IdentifiedAll(ctx context.Context, tx *db.Tx, identifiers []string) (map[string][]User, error) {
+	written := map[string][]string{} // the identifiers, by what is looked for
+	for _, identifier := range identifiers {
+		key := orgs.Fold(strings.TrimSpace(identifier))
+		if key != "" && printable(key) && !slices.Contains(written[key], identifier) {
+			written[key] = append(written[key], identifier)
+		}
+	}
+	all := map[string][]User{}
+	const atOnce = 250
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(written)), atOnce) {
+		var args []any
+		for _, key := range part {
+			args = append(args, key)
+		}
+		list, err := db.All(ctx, tx, scan, "SELECT "+columns+` FROM users WHERE state NOT IN ('deleted', 'purged')
+			AND (username_key IN (`+db.In(len(part), 1)+") OR email_key IN ("+db.In(len(part), len(part)+1)+"))", append(args, args...)...)
+		if err != nil {
+			return nil, fmt.Errorf("looking for accounts: %w", err)
+		}
+		for _, u := range list {
+			keys := []string{orgs.Fold(u.Username), orgs.Fold(u.Email)}
+			for _, key := range slices.Compact(keys) {
+				if _, asked := slices.BinarySearch(part, key); !asked {
+					continue // it is another part's to say
+				}
+				for _, identifier := range written[key] {
+					all[identifier] = append(all[identifier], u)
+				}
+			}
+		}
+	}
+	return all, nil
 }
 
 // OfAddress returns the accounts with an e-mail address, deleted ones left out,

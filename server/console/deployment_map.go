@@ -104,7 +104,8 @@ func (c *console) saveMapping(w http.ResponseWriter, r *http.Request, v *visit) 
 	}
 	if err == nil {
 		err = c.DB.Write(r.Context(), func(tx *db.Tx) error {
-			return deploy.Map(r.Context(), tx, v.caller, c.Keys, v.org(), n, maps.Clone(values))
+			_, err := deploy.Map(r.Context(), tx, v.caller, c.Keys, v.org(), n, maps.Clone(values))
+			return err
 		})
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,8 @@ import (
 func (w *world) mapRow(by access.Caller, number int64, values map[string]string) error {
 	w.Helper()
 	return w.DB.Write(w.Context(), func(tx *db.Tx) error {
-		return deploy.Map(w.Context(), tx, by, w.Ring, w.Org.ID, number, values)
+		_, err := deploy.Map(w.Context(), tx, by, w.Ring, w.Org.ID, number, values)
+		return err
 	})
 }
 
@@ -142,5 +144,74 @@ func TestSeatOfDeployed(t *testing.T) {
 	})
 	if k := w.knocks(); len(k) != 1 || k[0].Code != string(errs.NoFreeSeat) {
 		t.Errorf("who knocked: %+v", k)
+	}
+}
+
+// A row is good through the day on which it ends, in UTC, as people read a date,
+// and not a moment longer.
+func TestMapRowEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	row := func(day time.Time) map[string]string {
+		return map[string]string{"email": "una", "device_id": "4c4c-1", "id_type": "uuid", "expires": day.Format(time.DateOnly)}
+	}
+	w.Stop(time.Date(2027, 1, 31, 23, 59, 0, 0, time.UTC))
+	today := w.DB.Now().UTC()
+	if err := w.mapRow(w.admin, 0, row(today.AddDate(0, 0, -1))); errs.KindOf(err) != errs.Invalid {
+		t.Errorf("ends yesterday: %v, want it refused", err)
+	}
+	if err := w.mapRow(w.admin, 0, row(today)); err != nil {
+		t.Fatalf("ends today: %v", err)
+	}
+	list := w.mapped()
+	if len(list) != 1 || list[0].Values()["expires"] != "2027-01-31" {
+		t.Fatalf("on its last day the map is %+v", list)
+	}
+	w.Move(time.Minute)
+	if list = w.mapped(); len(list) != 0 {
+		t.Errorf("a day later the map is %+v", list)
+	}
+}
+
+// A file of more rows than are looked up at once is the same file: what stands in
+// the map, what stands in it twice and who is named in two ways is found wherever
+// it stands.
+func TestMapFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.user("una")
+	w.user("zoe")
+	if err := w.mapRow(w.admin, 0, map[string]string{"email": "zoe", "device_id": "c-00599", "id_type": "uuid"}); err != nil {
+		t.Fatal(err)
+	}
+	var file strings.Builder
+	file.WriteString("email,device_id,id_type,old_device_name\n")
+	for n := range 600 {
+		fmt.Fprintf(&file, "%s,c-%05d,uuid,\n", []string{"una", " UNA@example.org"}[n%2], n)
+	}
+	file.WriteString("zoe,c-00007,uuid,\nzoe,c-00599,uuid,\nzoe,c-00600,uuid,none\nnobody,c-00601,uuid,\n")
+	for n := range 300 { // between whom others are looked for
+		fmt.Fprintf(&file, "nobody-%d,n-%05d,uuid,\n", n, n)
+	}
+	var f deploy.MapFile
+	w.Write(func(tx *db.Tx) (err error) {
+		f, err = deploy.ImportMap(w.Context(), tx, w.admin, w.Ring, w.Org.ID, strings.NewReader(file.String()))
+		return err
+	})
+	if f.Good != 599 || f.Exists != 0 || f.Bad != 305 {
+		t.Errorf("of the file %d are good, %d there and %d bad, want 599, 0 and 305", f.Good, f.Exists, f.Bad)
+	}
+	for line, key := range map[int]string{599: "deploy.map.taken", 600: "deploy.map.twice", 601: "deploy.map.twice", 602: "deploy.map.old", 603: "deploy.map.user"} {
+		if e := errs.Find(f.Rows[line].Reason); e == nil || e.Key != key {
+			t.Errorf("line %d of the file: %v, want %s", f.Rows[line].Line, f.Rows[line].Reason, key)
+		}
+	}
+	w.Read(func(tx *db.Tx) (err error) {
+		f, err = deploy.CheckMap(w.Context(), tx, w.admin, w.Org.ID, strings.NewReader(file.String()))
+		return err
+	})
+	if f.Good != 0 || f.Exists != 599 {
+		t.Errorf("a second time %d are good and %d there, want 0 and 599", f.Good, f.Exists)
 	}
 }

@@ -4,16 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
 	"github.com/backstay/backstay/server/audit"
 	"github.com/backstay/backstay/server/db"
-	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/keys"
 	"github.com/backstay/backstay/server/orgs"
 )
@@ -55,31 +51,26 @@ func CheckMap(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, fil
 	if err != nil {
 		return MapFile{}, err
 	}
+	values := make([]map[string]string, len(records))
+	for n, record := range records {
+		values[n] = record.Values
+	}
+	drafts, err := check(ctx, tx, org, 0, values...)
+	if err != nil {
+		return MapFile{}, err
+	}
 	var f MapFile
 	taken := map[string]int{} // lines
-	for _, record := range records {
-		r := MapRow{Line: record.Line, Values: record.Values, Status: RowGood}
+	for n, record := range records {
+		d := drafts[n]
 		if record.Extra {
-			err = errs.New(errs.Invalid, "import.row.fields", "n", record.Columns)
-		} else {
-			r.mapping, err = mappingOf(ctx, tx, org, record.Values)
+			d.refuse(errs.New(errs.Invalid, "import.row.fields", "n", record.Columns))
+		} else if first, twice := taken[d.key()]; twice && d.read {
+			d.refuse(errs.New(errs.Conflict, "deploy.map.twice", "line", first))
+		} else if d.read {
+			taken[d.key()] = record.Line
 		}
-		if err == nil {
-			key := r.mapping.key()
-			if first, twice := taken[key]; twice {
-				err = errs.New(errs.Conflict, "deploy.map.twice", "line", first)
-			} else {
-				taken[key] = r.Line
-				r.Status, err = r.mapping.beside(ctx, tx, org)
-			}
-		}
-		if errs.Find(err) != nil {
-			r.Status, r.Reason, err = RowBad, err, nil
-		}
-		if err != nil {
-			return MapFile{}, err
-		}
-		f.add(r)
+		f.add(MapRow{Line: record.Line, Values: record.Values, Status: d.status, Reason: d.reason, mapping: d.Mapping})
 	}
 	return f, nil
 }
@@ -110,98 +101,14 @@ func ImportMap(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring
 	}
 	var added []Mapping
 	for _, r := range f.Rows {
-		if r.Status != RowGood {
-			continue
+		if r.Status == RowGood {
+			added = append(added, r.mapping)
 		}
-		if err := r.mapping.insert(ctx, tx, by, org); err != nil {
-			return f, err
-		}
-		added = append(added, r.mapping)
+	}
+	if _, err := addRows(ctx, tx, by, org, added); err != nil {
+		return f, err
 	}
 	return f, tell(ctx, tx, by, ring, org, added)
-}
-
-// mappingOf reads one row.
-func mappingOf(ctx context.Context, tx *db.Tx, org orgs.ID, v map[string]string) (m Mapping, err error) {
-	m = Mapping{Type: strings.ToLower(v["id_type"]), Value: orgs.Fold(v["device_id"]), OSUser: v["username"],
-		OldDevice: v["old_device_name"], Restore: strings.ToUpper(v["data_restore"])}
-	if m.Type == "" || m.Type == ByHostname && m.Value == "" {
-		m.Type, m.Value = ByHostname, orgs.Fold(v["hostname"])
-	}
-	if m.Type == "serial" {
-		m.Type = BySerial
-	}
-	switch {
-	case !slices.Contains(idTypes, m.Type):
-		return m, errs.New(errs.Invalid, "deploy.map.type", "type", v["id_type"], "types", strings.Join(idTypes, ", "))
-	case len(m.Value) < 3 || len(m.Value) > maxPattern || !printable(m.Value) || strings.Trim(m.Value, "0-f. ") == "",
-		m.Type != ByHostname && !devices.Telling(m.Value):
-		return m, errs.New(errs.Invalid, "deploy.map.id")
-	case len(m.OSUser) > maxPattern || !printable(m.OSUser) || len(m.OldDevice) > maxPattern || !printable(m.OldDevice):
-		return m, errs.New(errs.Invalid, "deploy.map.characters")
-	case !slices.Contains([]string{"", "ALL", "DATA", "SYSTEM"}, m.Restore):
-		return m, errs.New(errs.Invalid, "deploy.map.restore", "value", v["data_restore"])
-	}
-	if text := v["expires"]; text != "" {
-		day, err := time.Parse(time.DateOnly, text)
-		if err != nil || !day.After(tx.Now()) {
-			return m, errs.New(errs.Invalid, "deploy.map.expires", "value", text)
-		}
-		m.ExpiresAt = day
-	}
-	return m, m.findUser(ctx, tx, org, v["email"])
-}
-
-// findUser finds whose computer a row says that it is, and the device that it
-// follows.
-func (m *Mapping) findUser(ctx context.Context, tx *db.Tx, org orgs.ID, email string) error {
-	found, err := accounts.Identified(ctx, tx, email)
-	if err != nil {
-		return err
-	}
-	found = slices.DeleteFunc(found, func(u accounts.User) bool { return u.Org != org || u.Kind != access.UserKind })
-	switch {
-	case len(found) == 0:
-		return errs.New(errs.NotFound, "deploy.map.user", "email", email)
-	case len(found) > 1:
-		return errs.Of(errs.AmbiguousAccount)
-	case !works(found[0]):
-		return errs.New(errs.Conflict, "deploy.map.state", "username", found[0].Username)
-	}
-	m.User, m.Username, m.Private = found[0].ID, found[0].Username, found[0].PrivacyOn
-	if m.OldDevice == "" {
-		return nil
-	}
-	have, err := devices.LiveOf(ctx, tx, m.User)
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(have, func(d devices.Device) bool { return orgs.Fold(d.Name) == orgs.Fold(m.OldDevice) }) {
-		return errs.New(errs.NotFound, "deploy.map.old", "name", m.OldDevice, "username", m.Username)
-	}
-	return nil
-}
-
-// key is the same for rows that mean the same computer.
-func (m Mapping) key() string { return m.Type + "\n" + m.Value + "\n" + orgs.Fold(m.OSUser) }
-
-// beside compares a row with the others of the map for the same computer.
-func (m Mapping) beside(ctx context.Context, tx *db.Tx, org orgs.ID) (string, error) {
-	there, err := db.All(ctx, tx, scanMapping, "SELECT "+mapColumns+` FROM device_map m JOIN users u ON u.id = m.user_id
-		WHERE m.org = $1 AND m.id_type = $2 AND m.id_value = $3 AND (m.expires_at = 0 OR m.expires_at > $4)`, org, m.Type, m.Value, db.Micros(tx.Now()))
-	if err != nil {
-		return "", fmt.Errorf("looking into the device map: %w", err)
-	}
-	for _, o := range there {
-		switch {
-		case orgs.Fold(o.OSUser) != orgs.Fold(m.OSUser), o.Number == m.Number:
-		case o.User == m.User:
-			return RowExists, nil
-		default:
-			return "", errs.New(errs.Conflict, "deploy.map.taken", "username", o.Username)
-		}
-	}
-	return RowGood, nil
 }
 
 // FailedMapRows writes the bad rows of a file, with a column that says what is

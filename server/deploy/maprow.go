@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,64 +35,84 @@ func FindMapping(ctx context.Context, tx *db.Tx, by access.Caller, number int64)
 func (m Mapping) Values() map[string]string {
 	v := map[string]string{"email": m.Username, "device_id": m.Value, "id_type": m.Type, "username": m.OSUser, "old_device_name": m.OldDevice, "data_restore": m.Restore}
 	if !m.ExpiresAt.IsZero() {
-		v["expires"] = m.ExpiresAt.Format(time.DateOnly)
+		v["expires"] = m.LastDay().Format(time.DateOnly)
 	}
 	return v
 }
 
+// LastDay is the day, in UTC, through which a row that ends is good.
+func (m Mapping) LastDay() time.Time { return m.ExpiresAt.UTC().AddDate(0, 0, -1) }
+
 // Map puts a row into an organisation's device map, with the values of
 // MapColumns, or changes the one of that number, 0 for none. A user who keeps
 // administrators out is told, and so are the administrators.
-func Map(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, org orgs.ID, number int64, values map[string]string) error {
+func Map(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, org orgs.ID, number int64, values map[string]string) (Mapping, error) {
 	if number != 0 {
 		old, err := FindMapping(ctx, tx, by, number)
 		if err != nil {
-			return err
+			return Mapping{}, err
 		}
 		org = old.Org
 	}
 	if err := audit.See(by, access.Deploy, org, "", "device-map"); err != nil {
-		return err
+		return Mapping{}, err
 	}
 	for name, value := range values {
 		values[name] = strings.TrimSpace(value)
 	}
-	m, err := mappingOf(ctx, tx, org, values)
+	drafts, err := check(ctx, tx, org, number, values)
 	if err != nil {
-		return err
+		return Mapping{}, err
 	}
-	m.Number = number
-	status, err := m.beside(ctx, tx, org)
-	if err == nil && status == RowExists {
-		err = errs.New(errs.Conflict, "deploy.map.taken", "username", m.Username)
-	}
-	if err != nil {
-		return err
+	m := drafts[0].Mapping
+	switch drafts[0].status {
+	case RowBad:
+		return Mapping{}, drafts[0].reason
+	case RowExists:
+		return Mapping{}, errs.New(errs.Conflict, "deploy.map.taken", "username", m.Username)
 	}
 	err = audit.Check(ctx, tx, by, access.Deploy, org, "", "device-map", audit.Note("row", number), audit.Note("computer", m.Value), audit.Note("user", m.Username))
 	if err != nil {
-		return err
+		return Mapping{}, err
 	}
 	if number == 0 {
-		err = m.insert(ctx, tx, by, org)
+		var numbers []int64
+		if numbers, err = addRows(ctx, tx, by, org, []Mapping{m}); err != nil {
+			return Mapping{}, err
+		}
+		number = numbers[0]
 	} else {
 		_, err = tx.Exec(ctx, `UPDATE device_map SET user_id = $2, id_type = $3, id_value = $4, os_user = $5, old_device = $6, restore = $7, expires_at = $8 WHERE number = $1`,
 			number, m.User, m.Type, m.Value, m.OSUser, m.OldDevice, m.Restore, db.Micros(m.ExpiresAt))
+		if err != nil {
+			return Mapping{}, fmt.Errorf("changing the device map: %w", err)
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("changing the device map: %w", err)
+	if err := tell(ctx, tx, by, ring, org, []Mapping{m}); err != nil {
+		return Mapping{}, err
 	}
-	return tell(ctx, tx, by, ring, org, []Mapping{m})
+	return FindMapping(ctx, tx, by, number)
 }
 
-func (m Mapping) insert(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID) error {
-	_, err := tx.Exec(ctx, `INSERT INTO device_map (org, user_id, id_type, id_value, os_user, old_device, restore, created_by, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		org, m.User, m.Type, m.Value, m.OSUser, m.OldDevice, m.Restore, by.Name, db.Micros(tx.Now()), db.Micros(m.ExpiresAt))
-	if err != nil {
-		return fmt.Errorf("adding to the device map: %w", err)
+// addRows adds rows to an organisation's map, and returns their numbers in no
+// order that is promised.
+func addRows(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, rows []Mapping) (numbers []int64, err error) {
+	const columns = 10
+	for part := range slices.Chunk(rows, 100) {
+		var places strings.Builder
+		var args []any
+		for _, m := range part {
+			places.WriteString(", (" + db.In(columns, len(args)+1) + ")")
+			args = append(args, org, m.User, m.Type, m.Value, m.OSUser, m.OldDevice, m.Restore, by.Name, db.Micros(tx.Now()), db.Micros(m.ExpiresAt))
+		}
+		added, err := db.All(ctx, tx, db.Column[int64], `INSERT INTO device_map (org, user_id, id_type, id_value, os_user, old_device, restore, created_by,
+			created_at, expires_at) VALUES `+places.String()[2:]+" RETURNING number", args...)
+		if err != nil {
+			return nil, fmt.Errorf("adding to the device map: %w", err)
+		}
+		numbers = append(numbers, added...)
 	}
-	return nil
+	return numbers, nil
 }
 
 // tell mails users who keep administrators out, and the administrators, which

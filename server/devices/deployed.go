@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/server/accounts"
@@ -35,6 +36,29 @@ func Holder(ctx context.Context, tx *db.Tx, org orgs.ID, p *wire.Previous, reque
 // LiveOf are a user's live devices by name. It asks nobody's permission.
 func LiveOf(ctx context.Context, tx *db.Tx, user accounts.ID) ([]Device, error) {
 	return liveOf(ctx, tx, user)
+}
+
+// NamesOf are the folded names of the live devices that users have.
+func NamesOf(ctx context.Context, tx *db.Tx, users []accounts.ID) (map[accounts.ID][]string, error) {
+	names := map[accounts.ID][]string{}
+	users = slices.Compact(slices.Sorted(slices.Values(users)))
+	const atOnce = 250
+	for part := range slices.Chunk(users, atOnce) {
+		var args []any
+		for _, id := range part {
+			args = append(args, id)
+		}
+		_, err := db.All(ctx, tx, func(row db.Row) (name string, err error) {
+			var user accounts.ID
+			err = row.Scan(&user, &name)
+			names[user] = append(names[user], name)
+			return name, err
+		}, "SELECT d.user_id, d.name_key FROM devices d WHERE d.user_id IN ("+db.In(len(part), 1)+") AND "+live, args...)
+		if err != nil {
+			return nil, fmt.Errorf("listing the devices of %d users: %w", len(part), err)
+		}
+	}
+	return names, nil
 }
 
 // Had reports whether the user has, or had, a device.
