@@ -337,16 +337,17 @@ func (d *diagnosis) greets() bool {
 	}
 	answer, err := c.http.Do(r)
 	if err != nil {
-		d.failed(StepVersion, d.silent(ctx, err))
+		d.failed(StepVersion, d.silent(ctx, StepVersion, err))
 		return false
 	}
 	defer answer.Body.Close()
 	return d.agrees(answer) && d.accepts(ctx, answer, w)
 }
 
-func (d *diagnosis) silent(ctx context.Context, err error) error {
+// silent is why a question got no answer: its step's time was over, or err.
+func (d *diagnosis) silent(ctx context.Context, step Step, err error) error {
 	if ctx.Err() != nil {
-		return stopped(StepVersion, "version.silent", err, "server", d.client.base.Host)
+		return stopped(step, "version.silent", err, "server", d.client.base.Host)
 	}
 	return d.client.broken(ctx, err)
 }
@@ -376,12 +377,16 @@ func (d *diagnosis) agrees(answer *http.Response) bool {
 func (d *diagnosis) accepts(ctx context.Context, answer *http.Response, w *watch) bool {
 	body := w.receiving(answer.Body)
 	if answer.StatusCode != http.StatusOK {
-		d.failed(StepVersion, d.client.refused(answer, body), Detail{"answer", answer.Status})
+		err := d.client.refused(answer, body)
+		if answer.StatusCode == http.StatusMisdirectedRequest {
+			err = stopped(StepVersion, "version.name", err, "name", d.client.base.Hostname())
+		}
+		d.failed(StepVersion, err, Detail{"answer", answer.Status})
 		return false
 	}
 	hello, err := d.client.readHello(body)
 	if ctx.Err() != nil {
-		err = d.silent(ctx, err)
+		err = d.silent(ctx, StepVersion, err)
 	}
 	details := []Detail{{"client_version", version.Number()}, {"server_version", hello.Version}, {"min_client", hello.MinClient}}
 	switch {
@@ -401,6 +406,9 @@ func (d *diagnosis) asks(identifier string) {
 	ctx, cancel := d.step()
 	defer cancel()
 	method, err := d.client.Discover(ctx, identifier)
+	if ctx.Err() != nil {
+		err = d.silent(ctx, StepRealm, err)
+	}
 	if err != nil {
 		d.failed(StepRealm, err)
 		return

@@ -46,6 +46,12 @@ func greeting(h http.HandlerFunc) func(*http.ServeMux) {
 	return func(mux *http.ServeMux) { mux.HandleFunc("GET /agent/v1/hello", h) }
 }
 
+// nothing is what a server answers that has fallen silent.
+func nothing(_ http.ResponseWriter, r *http.Request) {
+	io.Copy(io.Discard, r.Body) // only then is it seen that nobody waits any more
+	<-r.Context().Done()
+}
+
 // marks are a report's outcomes in short: + passed, ! failed, - skipped.
 func marks(r wire.Report) string {
 	var b strings.Builder
@@ -135,12 +141,16 @@ func TestDiagnose(t *testing.T) {
 		}), "++-++!-", errs.ClientTooOld, "", "Minimum 8.0"},
 		{"another web site", saying(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>") }), "++-+-!-", errs.CannotConnect, "version.foreign", "is not a Backstay server"},
 		{"a page to log in to the network", saying(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }), "++-+-!-", errs.CannotConnect, "version.foreign", "is not a Backstay server"},
-		{"says nothing", saying(func(w http.ResponseWriter, r *http.Request) {
-			select {
-			case <-r.Context().Done():
-			case <-time.After(15 * time.Second):
-			}
-		}), "++-+-!-", errs.CannotConnect, "version.silent", "takes the question"},
+		{"another name", saying(func(w http.ResponseWriter, r *http.Request) { refuse(w, http.StatusMisdirectedRequest, wire.Problem{}) }),
+			"++-++!-", errs.CannotConnect, "version.name", "does not answer under the name 127.0.0.1"},
+		{"says nothing", saying(nothing), "++-+-!-", errs.CannotConnect, "version.silent", "takes the question"},
+		{"says nothing of signing in", func(t *testing.T) (string, string) {
+			mux := http.NewServeMux()
+			mux.HandleFunc("GET /agent/v1/hello", hello)
+			mux.HandleFunc("POST /agent/v1/discover", nothing)
+			s := serve(t, mux)
+			return s.URL, wire.Fingerprint(s.TLS.Certificates[0].Leaf)
+		}, "++-+++!", errs.CannotConnect, "version.silent", "takes the question"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
