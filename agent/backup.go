@@ -257,9 +257,11 @@ func (a *Agent) asking(progress func(wire.Progress)) upload.Config {
 
 // mindOthers lets all else on this computer come first where the profile wants
 // that, at once and as long as ctx lasts: always, or while somebody works on it.
+// When the last for whom it was called is done, it is as before.
 func (a *Agent) mindOthers(ctx context.Context) {
-	a.priority.set(a.modest(ctx))
+	a.priority.begin(a.modest(ctx))
 	go func() {
+		defer a.priority.end()
 		for a.pause(ctx, look) {
 			a.priority.set(a.modest(ctx))
 		}

@@ -149,6 +149,7 @@ func (a *Agent) bringBack(ctx context.Context, r *state.Restore) error {
 	if err != nil {
 		return err
 	}
+	a.mindOthers(ctx)
 	if err := a.bringParts(ctx, r); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}

@@ -19,19 +19,42 @@ const (
 // priority is this process's among all others.
 type priority struct {
 	mu      sync.Mutex
+	jobs    int // that run and want it as it is
 	lowered bool
 	nice    int // before it was lowered
 }
 
-// set lets all else on this computer come first or, when not low, no longer: the
+// begin is set for a job, which calls end when it is done.
+func (p *priority) begin(low bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.jobs++
+	p.change(low)
+}
+
+// end puts the priority back when no job is left.
+func (p *priority) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.jobs--; p.jobs == 0 {
+		p.change(false)
+	}
+}
+
+// set changes it while a job runs.
+func (p *priority) set(low bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.change(low)
+}
+
+// change lets all else on this computer come first or, when not low, no longer: the
 // processor by nice, the disk by the idle class.
 //
 // Who has no privileges gets back to nice 0 only where RLIMIT_NICE allows that, as
 // the service's unit does. Elsewhere nice stays for as long as the process lives;
 // on a computer that has nothing else to do it costs nothing.
-func (p *priority) set(low bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (p *priority) change(low bool) {
 	if low == p.lowered && !low {
 		return // as whoever started us wanted it
 	}

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"context"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -8,29 +10,22 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/backstay/backstay/agent/state"
+	"github.com/backstay/backstay/backup"
+	"github.com/backstay/backstay/profile"
+	"github.com/backstay/backstay/wire"
 )
 
-// What lowers itself is a process of its own: all its threads then let others
-// come first, and no longer afterwards, as far as the system lets them.
-func TestPriority(t *testing.T) {
-	mode := os.Getenv("BACKSTAY_TEST_PRIORITY")
-	if mode == "" {
-		modes := []string{"without rights"}
-		if os.Getuid() == 0 {
-			modes = append(modes, "as root")
-		}
-		for _, mode := range modes {
-			cmd := exec.Command(os.Args[0], "-test.run=^TestPriority$", "-test.v")
-			cmd.Env = append(os.Environ(), "BACKSTAY_TEST_PRIORITY="+mode)
-			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "lowered") {
-				t.Errorf("%s: %v: %s", mode, err, out)
-			}
-		}
-		return
-	}
-	back := "0"
-	if mode != "as root" {
-		back = "10"
+// lowering runs do in a process of its own, which it may lower: without rights and,
+// when this one is root's, as root. back is to which nice it can come back.
+func lowering(t *testing.T, do func(back string)) {
+	t.Helper()
+	const name = "BACKSTAY_TEST_PRIORITY"
+	switch mode := os.Getenv(name); mode {
+	case "as root":
+		do("0")
+	case "without rights":
 		if err := unix.Setrlimit(unix.RLIMIT_NICE, &unix.Rlimit{}); err != nil {
 			t.Fatal(err)
 		}
@@ -39,16 +34,87 @@ func TestPriority(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		do("10")
+	default:
+		modes := []string{"without rights"}
+		if os.Getuid() == 0 {
+			modes = append(modes, "as root")
+		}
+		for _, mode := range modes {
+			cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+			cmd.Env = append(os.Environ(), name+"="+mode)
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+				t.Errorf("%s: %v: %s", mode, err, out)
+			}
+		}
 	}
-	var p priority
-	p.set(false)
-	threads(t, "0", ioprioNone)
-	p.set(true)
-	p.set(true)
-	threads(t, "10", ioprioIdle)
-	p.set(false)
-	threads(t, back, ioprioNone)
-	t.Log("lowered")
+}
+
+// All threads let others come first, and no longer afterwards, as far as the
+// system lets them.
+func TestPriority(t *testing.T) {
+	lowering(t, func(back string) {
+		var p priority
+		p.begin(false)
+		threads(t, "0", ioprioNone)
+		p.begin(true)
+		p.set(true)
+		threads(t, "10", ioprioIdle)
+		p.set(false)
+		threads(t, back, ioprioNone)
+		p.set(true)
+		p.end()
+		threads(t, "10", ioprioIdle) // the other one goes on
+		p.end()
+		threads(t, back, ioprioNone)
+	})
+}
+
+// Backups, and what comes back beside them, let others come first as long as they
+// last.
+func TestJobsMindOthers(t *testing.T) {
+	lowering(t, func(back string) {
+		f := newFake(t)
+		s := profile.Defaults()
+		s.CPU = profile.CPULow
+		f.profile.Settings = s.Encode()
+		lowered := func() { threads(t, "10", ioprioIdle) }
+		a := newAgent(t, device(t, f), &runs{do: func(context.Context, int, func(wire.Progress)) error {
+			lowered()
+			return nil
+		}})
+		settled := func() {
+			t.Helper()
+			eventually(t, "nothing is held back any more", func() bool {
+				a.priority.mu.Lock()
+				defer a.priority.mu.Unlock()
+				return a.priority.jobs == 0
+			})
+			threads(t, back, ioprioNone)
+		}
+		if _, err := a.Backup(t.Context(), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		settled()
+
+		asked := false
+		server := f.Config.Handler
+		f.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "/snapshots") {
+				asked = true
+				lowered()
+			}
+			server.ServeHTTP(w, r)
+		})
+		r := &state.Restore{ID: backup.UUID{7}.String(), Token: "t", Snapshot: strings.Repeat("5", 64), Home: home()}
+		if err := a.back.begin(a.state, r); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.bringBack(t.Context(), r); err == nil || !asked {
+			t.Errorf("this server has no snapshots: %v", err)
+		}
+		settled()
+	})
 }
 
 // threads checks what every thread of this process has.
