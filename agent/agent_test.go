@@ -588,6 +588,9 @@ func TestProfileDecidesAboutFolders(t *testing.T) {
 	if _, err := a.Backup(t.Context(), []string{t.TempDir()}, nil); errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("Backup of a folder of one's own = %v, want a refusal", err)
 	}
+	if _, ran, err := st.LastRun(); ran || err != nil || a.facts.Failures > 0 || a.Live().Running {
+		t.Errorf("the refusal counts as a backup that failed: %v, %v, %+v", ran, err, a.facts)
+	}
 	if _, err := a.Backup(t.Context(), nil, nil); err != nil {
 		t.Fatal(err)
 	}

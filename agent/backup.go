@@ -33,6 +33,10 @@ func (a *Agent) Backup(ctx context.Context, folders []string, progress func(wire
 // ignored is for whoever does not look at the progress.
 func ignored(wire.Progress) {}
 
+// errNotBegun is why there is no backup when somebody names a folder that they may
+// not add. None was made, and none failed.
+var errNotBegun = errors.New("the backup was not begun")
+
 // run is a backup for whoever asks, or for nobody when it is time. Whoever asks
 // wants large files too. The caller holds the slot.
 func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, progress func(wire.Progress)) (*control.Result, error) {
@@ -48,6 +52,12 @@ func (a *Agent) run(ctx context.Context, folders []string, by schedule.Asker, pr
 	})
 	if err != nil && errors.Is(context.Cause(ctx), errPaused) {
 		err = errPaused
+	}
+	if errors.Is(err, errNotBegun) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.atRest()
+		return nil, err
 	}
 	run.Ended = a.now()
 	if result != nil {
@@ -136,12 +146,17 @@ func (a *Agent) begin(at time.Time, by schedule.Asker, interrupt context.CancelC
 	a.live.Running, a.live.Started, a.live.Progress = true, at, nil
 }
 
+// atRest says that no backup runs any more. The caller holds a.mu.
+func (a *Agent) atRest() {
+	a.interrupt = nil
+	a.live.Running, a.live.Started, a.live.Progress = false, time.Time{}, nil
+}
+
 // end keeps what the schedule needs to know of a run.
 func (a *Agent) end(run state.Run, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.interrupt = nil
-	a.live.Running, a.live.Started, a.live.Progress = false, time.Time{}, nil
+	a.atRest()
 	a.facts.LastTry, a.facts.Wait = run.Ended, 0
 	a.failure = nil
 	switch {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,7 +34,7 @@ func (a *Agent) plan(walk []string) (job, error) {
 			change.Add = append(change.Add, []byte(folder))
 		}
 		if err := a.Change(change); err != nil {
-			return job{}, err
+			return job{}, fmt.Errorf("%w: %w", errNotBegun, err)
 		}
 	}
 	s, c, err := read(a.state)
