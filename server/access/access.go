@@ -52,6 +52,8 @@ type Caller struct {
 	Role   Role
 	Name   string // for records and pages
 
+	Computer uint64 // of a device: the number of the certificate whose key it proved; another one's is another computer
+
 	IP        string
 	RequestID string
 	Session   string // the login session's id, never its token

@@ -193,6 +193,7 @@ func (page *devicePage) history(r *http.Request, tx *db.Tx, v *visit, d devices.
 			x.Ended = p.T("device.ended."+i.Why, "by", web.Visible(cmp.Or(i.By, p.T("portal.activity.server"))))
 		}
 		page.Computers = append(page.Computers, x)
+		page.barred(i)
 	}
 	return err
 }

@@ -5,9 +5,11 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/locale"
 	"github.com/backstay/backstay/server/access"
 	"github.com/backstay/backstay/server/accounts"
@@ -147,7 +149,7 @@ func (c *console) deviceActRoutes(mux *entry.Mux) {
 		"enable": func(ctx context.Context, tx *db.Tx, by access.Caller, id devices.ID) error {
 			return devices.SetState(ctx, tx, by, id, devices.Active, "")
 		},
-		"unlock": devices.Unlock, "undelete": devices.Undelete, "settle": devices.Settle,
+		"undelete": devices.Undelete, "settle": devices.Settle,
 	} {
 		mux.HandleFunc("POST "+at+"/"+name, c.admin(func(w http.ResponseWriter, r *http.Request, v *visit) {
 			c.tryDevice(w, r, v, "devices."+name+".done", func(tx *db.Tx, d devices.Device) error {
@@ -155,6 +157,7 @@ func (c *console) deviceActRoutes(mux *entry.Mux) {
 			}, func(status int, err error) { c.showDevice(w, r, v, status, err) })
 		}))
 	}
+	mux.HandleFunc("POST "+at+"/unlock", c.admin(c.unlockDevice))
 	mux.HandleFunc("POST "+at+"/save", c.admin(c.askToSave))
 	mux.HandleFunc("GET "+at+"/rename", c.admin(c.askRename))
 	mux.HandleFunc("POST "+at+"/rename", c.admin(c.renameDevice))
@@ -318,6 +321,35 @@ func (page *devicePage) notice(d devices.Device) {
 	case !d.InactiveAt.IsZero():
 		say("warn", "hourglass", p.T("devices.notice.inactive", "date", d.InactiveAt))
 	}
+}
+
+// barred says of a computer that the device was that it is locked to this day.
+func (page *devicePage) barred(i devices.Identity) {
+	if i.LockedAt.IsZero() {
+		return
+	}
+	p, host := page.Printer(), web.Visible(cmp.Or(i.Hardware.Hostname, i.Name))
+	text := p.T("devices.notice.barred", "host", host, "date", i.LockedAt, "replaced", i.To)
+	if !i.SeenAt.IsZero() {
+		text += " " + p.T("devices.notice.barred.seen", "ip", i.SeenIP, "seen", p.Time(i.SeenAt, page.Now()))
+	}
+	page.say("warn", "lock", text, button{Text: p.T("devices.unlock.computer", "host", host), Icon: "lock-open", Post: true,
+		Href: page.Home + "/unlock?computer=" + strconv.FormatUint(i.Serial, 10)})
+}
+
+// unlockDevice takes the lock from the device, or from a computer that it was.
+func (c *console) unlockDevice(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.tryDevice(w, r, v, "devices.unlock.done", func(tx *db.Tx, d devices.Device) error {
+		former := r.URL.Query().Get("computer")
+		if former == "" {
+			return devices.Unlock(r.Context(), tx, v.caller, d.ID)
+		}
+		computer, err := strconv.ParseUint(former, 10, 64)
+		if err != nil {
+			return errs.New(errs.NotFound, "device.unknown")
+		}
+		return devices.UnlockFormer(r.Context(), tx, v.caller, d.ID, computer)
+	}, func(status int, err error) { c.showDevice(w, r, v, status, err) })
 }
 
 // act puts together what can be done with a device in its state, the most likely

@@ -46,7 +46,7 @@ func deviceRows(ctx context.Context, tx *db.Tx, f web.Frame, list []devices.List
 		if err != nil {
 			return nil, err
 		}
-		row.Ends = d.EndsAt(e)
+		row.Ends, row.Barred = d.EndsAt(e), d.Barred
 		rows = append(rows, row)
 	}
 	return rows, nil

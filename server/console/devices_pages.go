@@ -18,6 +18,7 @@ type device struct {
 	Final                           time.Time // when the deletion of a deleted one becomes final
 	Ends                            time.Time // when an inactive one is deleted, zero: never
 	Inactive, Locked                bool
+	Barred                          bool   // a computer that it was stays locked
 	IP                              string // it was last seen at
 	Names                           []string
 	Account                         string // of the system, on a computer with several

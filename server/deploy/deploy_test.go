@@ -361,6 +361,74 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
+// E-02: a device whose user has activated it again by password is not what the
+// token let in any more, and is spared. The computer that the token let in comes
+// under it again when its replacement is taken back. The rollout goes on counting
+// it all the same: the token brought it.
+func TestQuarantineSparesWhomTheirUsersVouchFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	token, secret := w.create(deploy.Rules{CreateUsers: true, Domains: []string{"example.org"}})
+	since := w.DB.Now()
+	one, err := w.enrol(w.computer("one", secret, "email:una@example.org"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Move(time.Hour)
+	signedIn := func(c computer, choice string) {
+		t.Helper()
+		var a wire.Activation
+		w.Write(func(tx *db.Tx) (err error) {
+			u, err := accounts.Find(t.Context(), tx, one.User)
+			if err != nil {
+				return err
+			}
+			a, err = devices.Begin(t.Context(), tx, u.Caller(from), w.Ring, u, devices.Beginning{RequestID: c.RequestID, Hardware: c.Hardware,
+				ClientVersion: c.ClientVersion, SigningKey: c.SigningKey, Proof: devices.ByPassword})
+			return err
+		})
+		if _, err := w.finish(c, a, choice, string(one.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	quarantined := func() (n int) {
+		t.Helper()
+		w.Write(func(tx *db.Tx) (err error) {
+			n, err = deploy.Quarantine(t.Context(), tx, w.admin, token.ID, since)
+			return err
+		})
+		return n
+	}
+	rollout := func() (e deploy.Enrolment) {
+		t.Helper()
+		w.Read(func(tx *db.Tx) error {
+			list, err := deploy.Rollout(t.Context(), tx, w.admin, w.Org.ID, token.ID, since)
+			if len(list) == 1 {
+				e = list[0]
+			}
+			return err
+		})
+		return e
+	}
+	signedIn(w.computer("bought", "", ""), wire.Replace)
+	if n := quarantined(); n != 0 {
+		t.Errorf("%d are quarantined that its user activated", n)
+	}
+	if e := rollout(); e.Device != string(one.ID) || e.Stage != deploy.StageEnrolled {
+		t.Errorf("what came of the token is %+v", e)
+	}
+	w.Write(func(tx *db.Tx) error {
+		_, err := devices.UndoReplace(t.Context(), tx, w.admin, one.ID)
+		return err
+	})
+	if n := quarantined(); n != 1 {
+		t.Errorf("%d are quarantined that the token let in, and whose replacement is taken back", n)
+	}
+	if e := rollout(); e.Device != string(one.ID) {
+		t.Errorf("what came of the token, taken back, is %+v", e)
+	}
+}
+
 // A-24, E-11: with its old key a computer is its device again, and a token alone
 // makes nobody somebody's device.
 func TestKey(t *testing.T) {

@@ -54,8 +54,9 @@ func Rollout(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, toke
 			COALESCE(d.last_seen_at, 0), COALESCE(d.last_backup_at, 0), COALESCE(d.complete_at, 0),
 			CASE WHEN COALESCE(d.status, '') = 'running' OR EXISTS (SELECT 1 FROM backup_sessions b WHERE b.device = d.id) THEN 1 ELSE 0 END
 		FROM deploy_uses x JOIN deploy_tokens t ON t.id = x.token
-		LEFT JOIN devices d ON d.org = t.org AND d.token = t.id AND d.id = COALESCE(
+		LEFT JOIN devices d ON d.org = t.org AND d.id = COALESCE(
 			(SELECT min(y.id) FROM devices y WHERE y.token = t.id AND y.request_id = x.request_id),
+			(SELECT min(i.device) FROM device_identities i WHERE i.token = t.id AND i.request_id = x.request_id),
 			(SELECT min(a.device) FROM activations a WHERE a.credential = t.id AND a.request_id = x.request_id))
 		LEFT JOIN users u ON u.id = d.user_id
 		WHERE t.org = $1 AND ($2 = '' OR t.id = $2) AND x.used_at >= $3 ORDER BY x.number DESC LIMIT 20000`, org, token, db.Micros(since))

@@ -35,9 +35,10 @@ type Activation struct {
 	EnrolmentKey  []byte // X-Wing, for this once
 	Previous      *wire.Previous
 
-	waits    bool // for an administrator
-	replaces ID   // the device that this one is to succeed
-	brings   bool // what the computer had that it replaces
+	waits    bool   // for an administrator
+	replaces ID     // the device that this one is to succeed
+	brings   bool   // what the computer had that it replaces
+	token    string // the deployment token that lets it in, empty: something else does
 
 	// Of a device that is activated again: the user wants the folders that were
 	// taken off to stay off; they would not fit into the quota.
@@ -221,7 +222,7 @@ func create(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, u
 	d := Device{ID: ID(id.String()), Org: u.Org, User: u.ID, requestID: a.RequestID, State: Active, StateAt: tx.Now(), Name: name,
 		Named:    orgs.Fold(a.Name) != orgs.Fold(HostName(a.Hardware)) && orgs.Fold(a.Name) != orgs.Fold(a.Hardware.Hostname),
 		Hardware: a.Hardware, System: a.System, ClientVersion: a.ClientVersion, SigningKey: a.SigningKey, CertSerial: firstSerial, RootEpoch: 1,
-		Replaces: a.replaces, LastSeenAt: tx.Now(), LastIP: by.IP, ChangedAt: tx.Now(), CreatedAt: tx.Now(), ActivatedAt: tx.Now()}
+		Replaces: a.replaces, Token: a.token, LastSeenAt: tx.Now(), LastIP: by.IP, ChangedAt: tx.Now(), CreatedAt: tx.Now(), ActivatedAt: tx.Now()}
 	if a.waits {
 		d.State = Waiting
 	}

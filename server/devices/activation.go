@@ -435,6 +435,9 @@ func Finish(ctx context.Context, tx *db.Tx, from access.Caller, ring *keys.Ring,
 	c := Activation{RequestID: a.requestID, Name: in.Name, RenameIfTaken: in.RenameIfTaken, Hardware: a.hardware, ClientVersion: a.version,
 		System: a.system, SigningKey: a.signingKey, EnrolmentKey: in.EnrolmentKey, brings: in.Restore == wire.RestoreFiles,
 		keeps: in.KeepUnlinked, overflows: in.Overflows}
+	if a.proof == ByToken {
+		c.token = a.credential
+	}
 	if c.Name == "" {
 		c.Name = HostName(a.hardware)
 	}
@@ -467,15 +470,7 @@ func Finish(ctx context.Context, tx *db.Tx, from access.Caller, ring *keys.Ring,
 	if done.Restore, err = a.bring(ctx, tx, by, done, in.Restore); err != nil {
 		return Activated{}, err
 	}
-	if err := a.end(ctx, tx, done.Device); err != nil {
-		return Activated{}, err
-	}
-	if a.proof == ByToken {
-		if _, err := tx.Exec(ctx, "UPDATE devices SET token = $2 WHERE id = $1", done.Device.ID, a.credential); err != nil {
-			return Activated{}, fmt.Errorf("noting the token of device %s: %w", done.Device.ID, err)
-		}
-	}
-	return done, nil
+	return done, a.end(ctx, tx, done.Device)
 }
 
 // end notes what came of an activation. While that waits for an administrator,

@@ -109,7 +109,7 @@ type Device struct {
 	ChangedAt      time.Time // something that the device must be told
 	CreatedAt      time.Time
 	ActivatedAt    time.Time
-	Token          string // the deployment token that it came, or came back, by; "" for none
+	Token          string // the deployment token by which the computer came, or came back, that it is now; "" for none
 
 	requestID string
 }

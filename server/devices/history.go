@@ -28,6 +28,9 @@ type Identity struct {
 	Why      string    // what ended it: replaced, reactivated, undone
 	By       string    // who did that, as people know them
 	Undone   bool      // what replaced it was taken back
+	LockedAt time.Time // of one that was replaced while it was locked, and is to this day; zero: it is not
+	SeenAt   time.Time // when it last wanted to be the device again; zero: never
+	SeenIP   string
 }
 
 // Identities are the computers that a device is and was, the newest first.
@@ -42,8 +45,12 @@ func Identities(ctx context.Context, tx *db.Tx, by access.Caller, id ID) ([]Iden
 	}
 	list := []Identity{{Name: d.Name, Hardware: d.Hardware, System: d.System, Key: keyName(d.SigningKey), Serial: d.CertSerial, From: d.ActivatedAt}}
 	for _, i := range before {
-		list = append(list, Identity{Name: i.name, Hardware: i.hardware, System: i.system, Key: keyName(i.signingKey), Serial: i.certSerial,
-			From: i.activated, To: i.ended, Why: i.why, By: i.by, Undone: i.undone})
+		x := Identity{Name: i.name, Hardware: i.hardware, System: i.system, Key: keyName(i.signingKey), Serial: i.certSerial,
+			From: i.activated, To: i.ended, Why: i.why, By: i.by, Undone: i.undone}
+		if i.shutOut() {
+			x.LockedAt, x.SeenAt, x.SeenIP = i.locked, i.seen, i.seenIP
+		}
+		list = append(list, x)
 	}
 	return list, nil
 }

@@ -20,7 +20,8 @@ import (
 
 func (w *world) report(d devices.Device, host, ip string) {
 	w.Helper()
-	by := access.Caller{Kind: access.DeviceKind, User: d.User, Org: d.Org, Device: d.ID, IP: ip}
+	by := caller(d)
+	by.IP = ip
 	s := wire.Status{State: wire.StateIdle, Hardware: wire.Hardware{Hostname: host}}
 	if err := devices.Report(w.Context(), w.DB, w.Ring, by, s); err != nil {
 		w.Fatal(err)
@@ -267,6 +268,95 @@ func TestLockStaysOnTheComputer(t *testing.T) {
 	}
 	if w.find(other.ID).LockedAt.IsZero() {
 		t.Error("by the name of another one it is free")
+	}
+}
+
+// D-13: another computer in the place of the stolen one does not set that free.
+// It is let in no more, where it tries is recorded, and with the user's password
+// it is a locked device again. An administrator sees that, and can end it.
+func TestReplacedWhileLocked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.clock()
+	boss := admin(w, access.OrgAdmin)
+	d, stolen := w.device(w.una, "stolen")
+	w.Write(func(tx *db.Tx) error { return devices.Lock(t.Context(), tx, boss, d.ID, reason) })
+	if _, err := w.become(w.una, w.computer("bought"), wire.Replace, d.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.proves(d.ID, stolen.signing); !errs.Is(err, errs.DeviceDeactivated) {
+		t.Errorf("the stolen computer is let in: %v", err)
+	}
+	former := func() (i devices.Identity) {
+		t.Helper()
+		w.Read(func(tx *db.Tx) error {
+			list, err := devices.Identities(t.Context(), tx, boss, d.ID)
+			i = list[1]
+			return err
+		})
+		return i
+	}
+	if i := former(); i.LockedAt.IsZero() || i.SeenIP != from.IP || !i.SeenAt.Equal(w.DB.Now()) {
+		t.Errorf("the stolen computer is %+v", i)
+	}
+	marked := func() (n int) {
+		t.Helper()
+		w.Read(func(tx *db.Tx) error {
+			list, _, err := devices.List(t.Context(), tx, boss, devices.Filter{Org: w.Org.ID, Marked: devices.MarkedLocked})
+			n = len(list)
+			return err
+		})
+		return n
+	}
+	if n := marked(); n != 1 {
+		t.Errorf("%d devices are listed as locked, want the one that was stolen", n)
+	}
+	made, err := w.become(w.una, w.again(stolen), wire.Add, "")
+	if err != nil || w.find(made.Device.ID).LockedAt.IsZero() {
+		t.Errorf("activated again it is free: %v", err)
+	}
+	unlock := func(by access.Caller) error {
+		return w.Try(func(tx *db.Tx) error { return devices.UnlockFormer(t.Context(), tx, by, d.ID, former().Serial) })
+	}
+	if err := unlock(w.una.Caller(from)); errs.KindOf(err) != errs.Forbidden {
+		t.Errorf("its user unlocks it: %v", err)
+	}
+	if err := unlock(boss); err != nil || !former().LockedAt.IsZero() {
+		t.Errorf("it is locked still: %v", err)
+	}
+	if err := unlock(boss); errs.KindOf(err) != errs.Conflict {
+		t.Errorf("unlocked twice: %v", err)
+	}
+	w.Write(func(tx *db.Tx) error { return devices.Unlock(t.Context(), tx, boss, made.Device.ID) })
+	if n := marked(); n != 0 {
+		t.Errorf("%d devices are listed as locked that are not", n)
+	}
+	free := w.again(stolen)
+	free.activation.Hardware.Hostname = "found"
+	if made, err := w.become(w.una, free, wire.Add, ""); err != nil || !w.find(made.Device.ID).LockedAt.IsZero() {
+		t.Errorf("unlocked and activated again it is locked: %v", err)
+	}
+}
+
+// Nor does the deletion of its device, while that can be undone; and who unlocks
+// a device unlocks the computer that it was all along.
+func TestLockOutlivesTheDevice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	boss := admin(w, access.OrgAdmin)
+	d, stolen := w.device(w.una, "stolen")
+	w.Write(func(tx *db.Tx) error { return devices.Lock(t.Context(), tx, boss, d.ID, reason) })
+	if _, err := w.become(w.una, w.again(stolen), wire.Replace, d.ID); err != nil || w.find(d.ID).LockedAt.IsZero() {
+		t.Fatalf("it took its own place: %v", err)
+	}
+	w.Write(func(tx *db.Tx) error { return devices.Unlock(t.Context(), tx, boss, d.ID) })
+	if _, err := w.become(w.una, w.again(stolen), wire.Replace, d.ID); err != nil || !w.find(d.ID).LockedAt.IsZero() {
+		t.Errorf("unlocked, it is locked when it takes its own place: %v", err)
+	}
+	w.Write(func(tx *db.Tx) error { return devices.Lock(t.Context(), tx, boss, d.ID, reason) })
+	w.Write(func(tx *db.Tx) error { return devices.Delete(t.Context(), tx, boss, d.ID, reason) })
+	if made, err := w.become(w.una, w.again(stolen), wire.Add, ""); err != nil || w.find(made.Device.ID).LockedAt.IsZero() {
+		t.Errorf("its device deleted, it is free: %v", err)
 	}
 }
 

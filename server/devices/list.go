@@ -48,6 +48,7 @@ type Listed struct {
 	Device
 	Username string
 	UserName string // as people say it
+	Barred   bool   // a computer that it was stays locked
 }
 
 func (f Filter) where() (string, []any) {
@@ -65,9 +66,12 @@ func (f Filter) where() (string, []any) {
 	} else {
 		where = append(where, "u.state NOT IN ('deleted', 'purged')")
 	}
-	if f.State != "" {
+	switch {
+	case f.State != "":
 		add("d.state = $", f.State)
-	} else {
+	case f.Marked == MarkedLocked: // another device in its place does not take a lock away
+		where = append(where, "("+live+" OR d.state = 'replaced')")
+	default:
 		where = append(where, live)
 	}
 	if len(f.Users) > 0 {
@@ -97,7 +101,7 @@ func (f Filter) where() (string, []any) {
 	case MarkedInactive:
 		where = append(where, "d.inactive_at > 0")
 	case MarkedLocked:
-		where = append(where, "d.locked_at > 0")
+		where = append(where, "(d.locked_at > 0 OR "+barred+")")
 	case MarkedClone:
 		where = append(where, "d.clone_at > 0")
 	}
@@ -115,12 +119,15 @@ func (f Filter) see(by access.Caller) error {
 	return audit.See(by, access.ViewDevices, org, f.User, "devices")
 }
 
-const listedColumns = "SELECT " + columns + ", u.username, u.first_name, u.last_name"
+const listedColumns = "SELECT " + columns + ", u.username, u.first_name, u.last_name, " + barred
+
+const barred = "EXISTS (SELECT 1 FROM device_identities i WHERE i.device = d.id AND " + shutOut + ")"
 
 func scanListed(row db.Row) (Listed, error) {
 	var u accounts.User
-	d, err := scan(row, &u.Username, &u.FirstName, &u.LastName)
-	return Listed{Device: d, Username: u.Username, UserName: u.Name()}, err
+	var barred bool
+	d, err := scan(row, &u.Username, &u.FirstName, &u.LastName, &barred)
+	return Listed{Device: d, Username: u.Username, UserName: u.Name(), Barred: barred}, err
 }
 
 const joined = " FROM devices d JOIN users u ON u.id = d.user_id WHERE "

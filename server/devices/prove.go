@@ -106,6 +106,9 @@ func Prove(ctx context.Context, d *db.DB, ring *keys.Ring, store backup.UUID, id
 			refused = replacedAt(device.StateAt)
 		}
 		if refused != nil {
+			if err := device.tried(ctx, tx, from); err != nil {
+				return err
+			}
 			return refuse(ctx, tx, device, from, "state_"+string(device.State), errs.Find(refused))
 		}
 		token, expires, err = issue(ctx, tx, id)
@@ -189,6 +192,11 @@ func formerly(ctx context.Context, tx *db.Tx, ring *keys.Ring, from access.Calle
 		if i.why == wasReplaced {
 			told = replacedAt(i.ended)
 		}
+		if i.shutOut() {
+			if err := i.sighted(ctx, tx, d, from); err != nil {
+				return nil, err
+			}
+		}
 		if i.why == wasReactivated && tx.Now().Sub(i.ended) < cloneWindow {
 			if err := cloned(ctx, tx, ring, from, d, i.hardware); err != nil {
 				return nil, err
@@ -243,7 +251,7 @@ func verdict(device State, reset time.Time, user accounts.State) error {
 // applies. A token that is none, or over, is Unauthenticated; the device gets
 // another by signing a challenge.
 func Verify(ctx context.Context, tx *db.Tx, token string, from access.Caller) (access.Caller, error) {
-	ended := errs.New(errs.Unauthenticated, "device.token.ended")
+	ended := tokenEnded()
 	hash, ok := accounts.HashToken(TokenPrefix, token)
 	if !ok {
 		return access.Caller{}, ended
@@ -252,10 +260,10 @@ func Verify(ctx context.Context, tx *db.Tx, token string, from access.Caller) (a
 	var device State
 	var reset time.Time
 	var user accounts.State
-	err := tx.QueryRow(ctx, `SELECT d.id, d.user_id, d.org, d.name, d.state, d.reset_at, u.state
+	err := tx.QueryRow(ctx, `SELECT d.id, d.user_id, d.org, d.name, d.cert_serial, d.state, d.reset_at, u.state
 		FROM device_tokens t JOIN devices d ON d.id = t.device JOIN users u ON u.id = d.user_id
 		WHERE t.token = $1 AND t.expires_at > $2`, hash, db.Micros(tx.Now())).
-		Scan(&c.Device, &c.User, &c.Org, &c.Name, &device, instant{&reset}, &user)
+		Scan(&c.Device, &c.User, &c.Org, &c.Name, &c.Computer, &device, instant{&reset}, &user)
 	if errors.Is(err, sql.ErrNoRows) {
 		return access.Caller{}, ended
 	}
@@ -265,6 +273,8 @@ func Verify(ctx context.Context, tx *db.Tx, token string, from access.Caller) (a
 	// The caller is known even when it is refused: the record names it.
 	return c, verdict(device, reset, user)
 }
+
+func tokenEnded() error { return errs.New(errs.Unauthenticated, "device.token.ended") }
 
 // Expire deletes challenges, tokens and activations that are over, and keys and requests that ended
 // long ago; it returns how many.

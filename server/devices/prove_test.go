@@ -63,7 +63,7 @@ func TestProve(t *testing.T) {
 	other, oc := w.device(w.una, "two")
 	token := w.token(d, c)
 	got, err := verify(t, w.DB, token)
-	want := access.Caller{Kind: access.DeviceKind, User: w.una.ID, Org: w.Org.ID, Device: d.ID, Name: "one", IP: from.IP, RequestID: from.RequestID}
+	want := access.Caller{Kind: access.DeviceKind, User: w.una.ID, Org: w.Org.ID, Device: d.ID, Name: "one", Computer: d.CertSerial, IP: from.IP, RequestID: from.RequestID}
 	if err != nil || got != want {
 		t.Errorf("Verify = %+v, %v; want %+v", got, err, want)
 	}

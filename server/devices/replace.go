@@ -71,6 +71,7 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 		return Activated{}, err
 	}
 	d.State, d.StateAt, d.StateReason, d.requestID, d.Hardware, d.System, d.ClientVersion, d.SigningKey = Active, tx.Now(), "", c.RequestID, c.Hardware, c.System, c.ClientVersion, c.SigningKey
+	d.Token = c.token
 	d.LastSeenAt, d.LastIP, d.ChangedAt, d.ActivatedAt = tx.Now(), by.IP, tx.Now(), tx.Now()
 	done, err := certify(ring, u, d, c.EnrolmentKey)
 	if err != nil {
@@ -229,9 +230,9 @@ func endIdentity(ctx context.Context, tx *db.Tx, by access.Caller, d Device, why
 		return fmt.Errorf("reading the newest snapshot of device %s: %w", d.ID, err)
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO device_identities (device, signing_key, cert, cert_serial, name, named, hardware, is_system, choices,
-			activated_at, ended_at, ended_why, ended_by, last_seq, locked_at, undone_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0)`,
+			activated_at, ended_at, ended_why, ended_by, last_seq, locked_at, undone_at, token, request_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, $16, $17)`,
 		d.ID, d.SigningKey, d.Cert, int64(d.CertSerial), d.Name, d.Named, string(hardware), d.System, encodeChoices(d.Choices),
-		db.Micros(d.ActivatedAt), db.Micros(tx.Now()), why, by.Name, seq, db.Micros(d.LockedAt))
+		db.Micros(d.ActivatedAt), db.Micros(tx.Now()), why, by.Name, seq, db.Micros(d.LockedAt), d.Token, d.requestID)
 	if err != nil {
 		return fmt.Errorf("keeping what device %s was: %w", d.ID, err)
 	}
@@ -256,6 +257,9 @@ type identity struct {
 	lastSeq    int64
 	locked     time.Time // zero: it was not
 	undone     bool
+	token      string    // the deployment token that it came by, empty: none
+	seen       time.Time // as of the table
+	seenIP     string
 }
 
 // identities are the computers that a device was, the last one first.
@@ -263,7 +267,8 @@ func identities(ctx context.Context, tx *db.Tx, id ID) ([]identity, error) {
 	list, err := db.All(ctx, tx, func(row db.Row) (i identity, err error) {
 		var hardware, choices string
 		var serial, activated, ended, undone int64
-		err = row.Scan(&i.number, &i.signingKey, &i.cert, &serial, &i.name, &i.named, &hardware, &i.system, &choices, &activated, &ended, &i.why, &i.by, &i.lastSeq, instant{&i.locked}, &undone)
+		err = row.Scan(&i.number, &i.signingKey, &i.cert, &serial, &i.name, &i.named, &hardware, &i.system, &choices, &activated, &ended, &i.why, &i.by, &i.lastSeq, instant{&i.locked}, &undone, &i.token,
+			instant{&i.seen}, &i.seenIP)
 		if err != nil {
 			return i, err
 		}
@@ -272,8 +277,8 @@ func identities(ctx context.Context, tx *db.Tx, id ID) ([]identity, error) {
 			return i, err
 		}
 		return i, json.Unmarshal([]byte(hardware), &i.hardware)
-	}, `SELECT number, signing_key, cert, cert_serial, name, named, hardware, is_system, choices, activated_at, ended_at, ended_why, ended_by, last_seq, locked_at, undone_at
-		FROM device_identities WHERE device = $1 ORDER BY number DESC`, id)
+	}, `SELECT number, signing_key, cert, cert_serial, name, named, hardware, is_system, choices, activated_at, ended_at, ended_why, ended_by, last_seq, locked_at, undone_at, token,
+			seen_at, seen_ip FROM device_identities WHERE device = $1 ORDER BY number DESC`, id)
 	if err != nil {
 		return nil, fmt.Errorf("reading what device %s was: %w", id, err)
 	}
@@ -309,10 +314,10 @@ func (d Device) writeIdentity(ctx context.Context, tx *db.Tx) error {
 			search = $8, machine_id = $9, serial = $10, hostname = $11, os = $12, os_version = $13, arch = $14, os_user = $15, os_home = $16,
 			is_system = $17, client_version = $18, signing_key = $19, cert_serial = $20, cert = $21, last_seen_at = $4, last_ip = $22,
 			status = '', status_code = '', progress = '', next_run_at = 0, profile_version = 0, changed_at = $4, activated_at = $23,
-			choices = $24, root_epoch = $25, names = $26 WHERE id = $1`,
+			choices = $24, root_epoch = $25, names = $26, token = $27 WHERE id = $1`,
 		d.ID, d.requestID, d.State, db.Micros(tx.Now()), d.Name, orgs.Fold(d.Name), d.Named, d.searchText(), h.MachineID, h.Serial, h.Hostname,
 		h.OS, h.OSVersion, h.Arch, h.OSUser, h.OSHome, d.System, d.ClientVersion, d.SigningKey, int64(d.CertSerial), d.Cert, d.LastIP,
-		db.Micros(d.ActivatedAt), encodeChoices(d.Choices), d.RootEpoch, d.Names)
+		db.Micros(d.ActivatedAt), encodeChoices(d.Choices), d.RootEpoch, d.Names, d.Token)
 	if err != nil {
 		return fmt.Errorf("writing who device %s is: %w", d.ID, err)
 	}

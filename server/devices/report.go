@@ -49,7 +49,9 @@ func Report(ctx context.Context, d *db.DB, ring *keys.Ring, by access.Caller, s 
 	var now time.Time
 	err = d.Peek(ctx, func(tx *db.Tx) (err error) {
 		now = tx.Now()
-		old, err = Find(ctx, tx, by.Device)
+		if old, err = Find(ctx, tx, by.Device); err == nil {
+			err = old.stillIs(by)
+		}
 		return err
 	})
 	if err != nil {
@@ -68,6 +70,13 @@ func Report(ctx context.Context, d *db.DB, ring *keys.Ring, by access.Caller, s 
 		return nil
 	}
 	err = d.Write(ctx, func(tx *db.Tx) error {
+		d, err := Find(ctx, tx, by.Device)
+		if err == nil {
+			err = d.stillIs(by)
+		}
+		if err != nil {
+			return err
+		}
 		now := updated
 		if err := now.follow(ctx, tx, ring, by, old.Hardware); err != nil {
 			return err
@@ -79,6 +88,16 @@ func Report(ctx context.Context, d *db.DB, ring *keys.Ring, by access.Caller, s 
 	})
 	if err != nil {
 		return fmt.Errorf("noting the report of device %s: %w", by.Device, err)
+	}
+	return nil
+}
+
+// stillIs refuses a computer whose device another one has become since its
+// request began: what it says is of itself. It learns why when it asks for
+// another token.
+func (d Device) stillIs(by access.Caller) error {
+	if d.CertSerial != by.Computer {
+		return tokenEnded()
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func caller(d devices.Device) access.Caller {
-	return access.Caller{Kind: access.DeviceKind, Device: d.ID, User: d.User, Org: d.Org, IP: from.IP}
+	return access.Caller{Kind: access.DeviceKind, Device: d.ID, User: d.User, Org: d.Org, Computer: d.CertSerial, IP: from.IP}
 }
 
 func TestReport(t *testing.T) {
@@ -290,4 +290,24 @@ func TestChanged(t *testing.T) {
 		_, err := profiles.Save(t.Context(), tx, system, lab.ID, lab.Revision, profiles.Changes{Settings: &s})
 		return err
 	}), three.ID)
+}
+
+// What a computer says whose device another one became meanwhile is of itself:
+// none of it stands as the device's, and it has to ask who it is.
+func TestReportOfTheReplaced(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	d, old := w.device(w.una, "old")
+	inFlight := caller(d)
+	if _, err := w.become(w.una, w.computer("new"), wire.Replace, d.ID); err != nil {
+		t.Fatal(err)
+	}
+	before := w.find(d.ID)
+	s := wire.Status{State: wire.StateFailed, Code: "E1001", Folders: []string{"/old"}, Hardware: old.activation.Hardware, ClientVersion: "0.0"}
+	if err := devices.Report(t.Context(), w.DB, w.Ring, inFlight, s); errs.KindOf(err) != errs.Unauthenticated {
+		t.Errorf("the report of the old computer: %v, want Unauthenticated", err)
+	}
+	if got := w.find(d.ID); got.Hardware != before.Hardware || got.Name != before.Name || got.Status != before.Status || len(got.Folders) != 0 || got.ClientVersion != before.ClientVersion {
+		t.Errorf("the device is %+v, was %+v", got, before)
+	}
 }

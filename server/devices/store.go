@@ -92,12 +92,12 @@ func insert(ctx context.Context, tx *db.Tx, d Device) error {
 	_, err := tx.Exec(ctx, `INSERT INTO devices (id, org, user_id, request_id, state, state_at, state_reason, name, name_key, search,
 			machine_id, serial, hostname, os, os_version, arch, os_user, is_system, client_version, signing_key, cert_serial, cert, folders,
 			last_seen_at, last_ip, status, status_code, progress, next_run_at, last_backup_at, last_snapshot, last_status, stored_bytes,
-			stored_files, profile_version, changed_at, created_at, activated_at, os_home, named, choices, root_epoch, replaces)
+			stored_files, profile_version, changed_at, created_at, activated_at, os_home, named, choices, root_epoch, replaces, token)
 		VALUES ($1, $2, $3, $4, $5, $6, '', $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, '',
-			$6, $22, '', '', '', 0, 0, '', '', 0, 0, 0, $6, $6, $6, $23, $24, $25, $26, $27)`,
+			$6, $22, '', '', '', 0, 0, '', '', 0, 0, 0, $6, $6, $6, $23, $24, $25, $26, $27, $28)`,
 		d.ID, d.Org, d.User, d.requestID, d.State, db.Micros(d.CreatedAt), d.Name, orgs.Fold(d.Name), d.searchText(),
 		h.MachineID, h.Serial, h.Hostname, h.OS, h.OSVersion, h.Arch, h.OSUser, d.System, d.ClientVersion, d.SigningKey, int64(d.CertSerial), d.Cert,
-		d.LastIP, h.OSHome, d.Named, encodeChoices(d.Choices), d.RootEpoch, d.Replaces)
+		d.LastIP, h.OSHome, d.Named, encodeChoices(d.Choices), d.RootEpoch, d.Replaces, d.Token)
 	return err
 }
 

@@ -192,6 +192,7 @@ func giveBack(ctx context.Context, tx *db.Tx, by access.Caller, d Device, old id
 	}
 	d.Name, d.Named, d.Hardware, d.System, d.SigningKey, d.Cert, d.CertSerial = name, old.named, old.hardware, old.system, old.signingKey, old.cert, old.certSerial
 	d.Choices, d.State, d.requestID, d.ActivatedAt = old.choices, Active, uuid.NewString(), old.activated
+	d.Token = old.token
 	if err := writeLock(ctx, tx, d.ID, old.locked); err != nil {
 		return err
 	}

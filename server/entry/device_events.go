@@ -77,9 +77,14 @@ func told(p *locale.Printer, row audit.Row) (icon, text string) {
 	case after["request"] != "":
 		return say("refresh", "asked")
 	case before["locked_seen_at"]+after["locked_seen_at"] != "":
+		if host := after["hostname"]; host != "" {
+			return say("lock", "sighted.computer", "ip", after["locked_seen_at"], "host", seen(host))
+		}
 		return say("lock", "sighted", "ip", after["locked_seen_at"])
 	case has(row, "locked") && flag["locked"]:
 		return say("lock", "locked")
+	case has(row, "locked") && after["hostname"] != "":
+		return say("lock-open", "unlocked.computer", "host", seen(after["hostname"]))
 	case has(row, "locked"):
 		return say("lock-open", "unlocked")
 	case after["name"] != "":

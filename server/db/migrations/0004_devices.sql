@@ -12,7 +12,7 @@ ALTER TABLE devices ADD COLUMN root_epoch BIGINT NOT NULL DEFAULT 1;      -- one
 ALTER TABLE devices ADD COLUMN replaces TEXT NOT NULL DEFAULT '';         -- the device that this one takes over with its first complete backup
 ALTER TABLE devices ADD COLUMN successor TEXT NOT NULL DEFAULT '';        -- of a replaced device
 ALTER TABLE devices ADD COLUMN brings TEXT NOT NULL DEFAULT '';           -- of the device that it replaces: what is to come back to it, DATA, ALL, SYSTEM or nothing
-ALTER TABLE devices ADD COLUMN token TEXT NOT NULL DEFAULT '';            -- the deployment token that it came by
+ALTER TABLE devices ADD COLUMN token TEXT NOT NULL DEFAULT '';            -- the deployment token by which the computer came that it is now
 ALTER TABLE devices ADD COLUMN inactive_at BIGINT NOT NULL DEFAULT 0;     -- since when it counts as inactive, 0: it does not
 ALTER TABLE devices ADD COLUMN noted_at BIGINT NOT NULL DEFAULT 0;        -- last warning before an inactive device is deleted
 ALTER TABLE devices ADD COLUMN state_before TEXT NOT NULL DEFAULT '';     -- what undoing a deletion returns to
@@ -81,10 +81,15 @@ CREATE TABLE device_identities (
 	ended_by     TEXT NOT NULL,            -- the name of who did that
 	last_seq     BIGINT NOT NULL,          -- of the set's head when it ended
 	locked_at    BIGINT NOT NULL,          -- as of devices
-	undone_at    BIGINT NOT NULL           -- the replacement was taken back
+	undone_at    BIGINT NOT NULL,          -- the replacement was taken back
+	token        TEXT NOT NULL,            -- as of devices
+	request_id   TEXT NOT NULL,            -- likewise
+	seen_at      BIGINT NOT NULL DEFAULT 0, -- while it is locked: when it last wanted to be the device again,
+	seen_ip      TEXT NOT NULL DEFAULT ''  -- and from where
 );
 CREATE INDEX device_identities_device ON device_identities (device, number);
 CREATE INDEX device_identities_key ON device_identities (signing_key);
+CREATE INDEX device_identities_token ON device_identities (token, request_id);
 
 -- An activation that was begun: who it is for was proved, which device it
 -- becomes is still to be said.
