@@ -93,24 +93,20 @@ func fromPOSIX(name string) (Lang, bool) {
 //go:embed en.json fr.json
 var files embed.FS
 
-var bundle, plurals = load()
-
-// load reads the message files. They are part of the program and checked by
-// the tests, so a file that does not parse is a defect of the build.
-func load() (*i18n.Bundle, map[string]bool) {
-	b := i18n.NewBundle(language.English)
+// load reads the messages of a language. Their file is part of the program and
+// checked by the tests, so one that does not parse is a defect of the build.
+func load(l Lang) *Printer {
+	b := i18n.NewBundle(language.Make(string(l)))
 	b.RegisterUnmarshalFunc("json", json.Unmarshal)
-	plurals := map[string]bool{}
-	for _, l := range Langs() {
-		file, err := b.LoadMessageFileFS(files, string(l)+".json")
-		if err != nil {
-			panic(fmt.Sprintf("reading the messages in %s: %v", l, err))
-		}
-		for _, m := range file.Messages {
-			if m.One != "" {
-				plurals[m.ID] = true
-			}
+	file, err := b.LoadMessageFileFS(files, string(l)+".json")
+	if err != nil {
+		panic(fmt.Sprintf("reading the messages in %s: %v", l, err))
+	}
+	p := &Printer{lang: l, loc: i18n.NewLocalizer(b, string(l)), plurals: map[string]bool{}}
+	for _, m := range file.Messages {
+		if m.One != "" {
+			p.plurals[m.ID] = true
 		}
 	}
-	return b, plurals
+	return p
 }

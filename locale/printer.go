@@ -2,6 +2,7 @@ package locale
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/nicksnyder/go-i18n/v2/i18n"
@@ -9,22 +10,25 @@ import (
 
 // Printer speaks one language. It is safe for use by several goroutines.
 type Printer struct {
-	lang Lang
-	loc  *i18n.Localizer
+	lang    Lang
+	loc     *i18n.Localizer
+	plurals map[string]bool // keys whose messages have a singular
 }
 
-var printers = map[Lang]*Printer{
-	English: {English, i18n.NewLocalizer(bundle, string(English))},
-	French:  {French, i18n.NewLocalizer(bundle, string(French))},
+// A language is read when it is first spoken: that takes longer than the rest of
+// a program's start, and most programs speak one or none.
+var printers = map[Lang]func() *Printer{
+	English: sync.OnceValue(func() *Printer { return load(English) }),
+	French:  sync.OnceValue(func() *Printer { return load(French) }),
 }
 
 // For returns the printer of a language, the English one for a language that
 // Backstay does not speak.
 func For(l Lang) *Printer {
 	if p, ok := printers[l]; ok {
-		return p
+		return p()
 	}
-	return printers[English]
+	return printers[English]()
 }
 
 // Lang is the language the printer speaks.
@@ -65,7 +69,7 @@ func (p *Printer) Error(err error) string {
 
 func (p *Printer) text(key string, data map[string]any) string {
 	config := &i18n.LocalizeConfig{MessageID: key}
-	if n, ok := whole(data["n"]); ok && plurals[key] {
+	if n, ok := whole(data["n"]); ok && p.plurals[key] {
 		config.PluralCount = n
 	}
 	shown := make(map[string]any, len(data))
