@@ -96,18 +96,22 @@ func condition(name string) (bool, error) {
 	return false, fmt.Errorf("there is no condition %q", name)
 }
 
-// within repeats ok until it is true or the time is over.
+// within repeats ok until it is true or the time is over. What it waits for needs
+// the processor more than it does: a program that is run again and again would
+// take most of one.
 func within(d time.Duration, ok func() bool) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	for {
+		began := time.Now()
 		if ok() {
 			return true
 		}
+		pause := min(max(20*time.Millisecond, 2*time.Since(began)), 200*time.Millisecond)
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }
