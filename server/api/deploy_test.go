@@ -123,15 +123,9 @@ func TestDeployedWaits(t *testing.T) {
 		t.Fatalf("enrolled: %+v, %v", out, err)
 	}
 	by := access.Caller{Kind: access.AdminKind, User: "a", Org: h.org.ID, Role: access.OrgAdmin, Name: "ada"}
-	err = h.DB.Write(t.Context(), func(tx *db.Tx) error {
-		n, err := deploy.Decide(t.Context(), tx, by, h.org.ID, deploy.Filter{OS: "linux", Search: "pc"}, nil, true)
-		if n != 1 {
-			t.Errorf("%d are approved", n)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+	n, err := deploy.Decide(t.Context(), h.DB, by, h.org.ID, deploy.Filter{OS: "linux", Search: "pc"}, nil, true)
+	if err != nil || n != 1 {
+		t.Fatalf("%d are approved, %v", n, err)
 	}
 	if out, err = h.enrol(c, client, request, secret, "pc"); err != nil {
 		t.Fatal(err)

@@ -232,10 +232,11 @@ func (c *console) deployToken(w http.ResponseWriter, r *http.Request, v *visit) 
 		for _, s := range t.Systems {
 			page.Systems = append(page.Systems, web.System(s, "", ""))
 		}
-		list, err := deploy.Quarantined(ctx, tx, v.caller, t)
+		list, held, err := deploy.Quarantined(ctx, tx, v.caller, t, quarantinedShown)
 		if err != nil {
 			return err
 		}
+		page.Held = held
 		if page.Quarantined, err = deviceRows(ctx, tx, page.Frame, list); err != nil {
 			return err
 		}
@@ -253,6 +254,9 @@ func (c *console) deployToken(w http.ResponseWriter, r *http.Request, v *visit) 
 	}
 	c.site.Render(w, r, http.StatusOK, "deploy-token", page)
 }
+
+// quarantinedShown is how many devices in quarantine a token's page lists.
+const quarantinedShown = 200
 
 // describe says a token's figures, and in sentences whom it lets in and what
 // becomes of them.
@@ -340,20 +344,24 @@ func (c *console) revokeToken(w http.ResponseWriter, r *http.Request, v *visit) 
 	ctx, id := r.Context(), r.PathValue("token")
 	note := web.Flash{Key: "deploy.revoked"}
 	since, wrong := sinceOf(r.PostFormValue("since"), c.site.Frame(w, r).Zone())
+	quarantine := r.PostFormValue("what") == "quarantine"
 	err := c.DB.Write(ctx, func(tx *db.Tx) error {
 		if err := c.checkFresh(ctx, tx, v); err != nil {
 			return err
 		}
-		if r.PostFormValue("what") != "quarantine" {
+		if !quarantine {
 			return deploy.Revoke(ctx, tx, v.caller, id)
 		}
 		if wrong != nil {
 			return errs.New(errs.Invalid, "deploy.since.invalid")
 		}
-		n, err := deploy.Quarantine(ctx, tx, v.caller, id, since)
-		note = web.Flash{Key: "deploy.quarantined", Args: []any{"n", n}}
-		return err
+		return nil
 	})
+	if err == nil && quarantine {
+		var n int
+		n, err = deploy.Quarantine(ctx, c.DB, v.caller, id, since)
+		note = web.Flash{Key: "deploy.quarantined", Args: []any{"n", n}}
+	}
 	if err != nil {
 		c.showRevokeToken(w, r, v, web.Status(w, err), err)
 		return
@@ -419,12 +427,11 @@ func (c *console) deployApprovals(w http.ResponseWriter, r *http.Request, v *vis
 		for _, o := range page.Tokens[1:] {
 			names[o.Value] = o.Text
 		}
-		list, err := deploy.Waiting(ctx, tx, v.caller, v.org(), page.Filter)
+		list, total, err := deploy.Waiting(ctx, tx, v.caller, v.org(), page.Filter, approvalsShown)
 		if err != nil {
 			return err
 		}
-		page.Total = int64(len(list))
-		list = list[:min(len(list), approvalsShown)]
+		page.Total = total
 		rows, err := deviceRows(ctx, tx, page.Frame, list)
 		for n, d := range list[:len(rows)] {
 			page.Devices = append(page.Devices, waitingDevice{rows[n], names[d.Token], d.Hardware.Hostname, d.LastIP, d.CreatedAt})
@@ -459,11 +466,7 @@ func (c *console) decideDevices(w http.ResponseWriter, r *http.Request, v *visit
 		c.site.Done(w, r, back, web.Flash{Key: "deploy.approvals.none.chosen", Bad: true})
 		return
 	}
-	n := 0
-	err := c.DB.Write(r.Context(), func(tx *db.Tx) (err error) {
-		n, err = deploy.Decide(r.Context(), tx, v.caller, v.org(), deployFilter(r), only, allow)
-		return err
-	})
+	n, err := deploy.Decide(r.Context(), c.DB, v.caller, v.org(), deployFilter(r), only, allow)
 	if err != nil {
 		c.fail(w, r, v.caller, err)
 		return

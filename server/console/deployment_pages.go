@@ -64,7 +64,8 @@ type tokenPage struct {
 	Figures     []count
 	Rules       []web.Sign
 	Stages      []stageItem
-	Quarantined []device
+	Quarantined []device // the first
+	Held        int      // in quarantine
 }
 
 type revokePage struct {
@@ -87,7 +88,7 @@ type approvalsPage struct {
 	Tokens  []option
 	Systems []option
 	Devices []waitingDevice
-	Total   int64
+	Total   int
 }
 
 type knockItem struct {

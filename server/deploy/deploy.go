@@ -206,45 +206,39 @@ func revoke(ctx context.Context, tx *db.Tx, by access.Caller, t Token, details .
 	return devices.EndBegun(ctx, tx, devices.ByToken, t.ID)
 }
 
-// Quarantine revokes a token and disables every device that it brought, or
-// brought back, since a time; it returns how many. Release lets them go on, one
-// by one. Those that wait for an administrator wait on: they have nothing yet.
-func Quarantine(ctx context.Context, tx *db.Tx, by access.Caller, id string, since time.Time) (int, error) {
-	t, err := View(ctx, tx, by, id)
-	if err != nil {
-		return 0, err
-	}
-	list, err := devices.OfToken(ctx, tx, t.ID, devices.Active, since)
-	if err != nil {
-		return 0, err
-	}
-	for _, d := range list {
-		if err := devices.SetState(ctx, tx, by, d.ID, devices.Disabled, quarantined(t)); err != nil {
-			return 0, err
+// Quarantine revokes a token and then disables every device that it brought, or
+// brought back, since a time, some at a time; it returns how many. It goes on when
+// ctx ends: who has begun it wants it whole. Release lets them go on, one by one.
+// Those that wait for an administrator wait on: they have nothing yet.
+func Quarantine(ctx context.Context, store *db.DB, by access.Caller, id string, since time.Time) (int, error) {
+	ctx = context.WithoutCancel(ctx)
+	var t Token
+	var list []devices.ID
+	err := store.Write(ctx, func(tx *db.Tx) (err error) {
+		if t, err = View(ctx, tx, by, id); err != nil {
+			return err
 		}
+		if list, err = devices.OfToken(ctx, tx, t.ID, devices.Active, since); err != nil {
+			return err
+		}
+		return revoke(ctx, tx, by, t, audit.Note("quarantined", len(list)), audit.Note("since", since))
+	})
+	if err != nil {
+		return 0, err
 	}
-	return len(list), revoke(ctx, tx, by, t, audit.Note("quarantined", len(list)), audit.Note("since", since))
+	return setStates(ctx, store, by, list, devices.Active, devices.Disabled, quarantined(t))
 }
 
 // quarantined is the reason with which Quarantine disables devices.
 func quarantined(t Token) string { return "quarantine: " + t.Name + " (" + t.Shown() + ")" }
 
-// Quarantined are the devices that are disabled because of their token.
-func Quarantined(ctx context.Context, tx *db.Tx, by access.Caller, t Token) ([]devices.Listed, error) {
+// Quarantined are the first of the devices that are disabled because of their
+// token, by name, at most limit, and how many there are.
+func Quarantined(ctx context.Context, tx *db.Tx, by access.Caller, t Token, limit int) (list []devices.Listed, total int, err error) {
 	if err := audit.See(by, access.Deploy, t.Org, "", object(t.ID)); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	list, err := devices.OfToken(ctx, tx, t.ID, devices.Disabled, time.Time{})
-	if err != nil {
-		return nil, err
-	}
-	var out []devices.Listed
-	for _, d := range list {
-		if d.StateReason == quarantined(t) {
-			out = append(out, d)
-		}
-	}
-	return out, nil
+	return devices.DisabledFor(ctx, tx, t.ID, quarantined(t), limit)
 }
 
 // Release lets a device of Quarantined go on.
@@ -253,14 +247,12 @@ func Release(ctx context.Context, tx *db.Tx, by access.Caller, id string, device
 	if err != nil {
 		return err
 	}
-	list, err := Quarantined(ctx, tx, by, t)
+	d, err := devices.View(ctx, tx, by, device)
 	if err != nil {
 		return err
 	}
-	for _, d := range list {
-		if d.ID == device {
-			return devices.SetState(ctx, tx, by, device, devices.Active, "")
-		}
+	if d.Token != t.ID || d.State != devices.Disabled || d.StateReason != quarantined(t) {
+		return errs.New(errs.NotFound, "device.unknown")
 	}
-	return errs.New(errs.NotFound, "device.unknown")
+	return devices.SetState(ctx, tx, by, device, devices.Active, "")
 }

@@ -331,13 +331,9 @@ func TestQuarantine(t *testing.T) {
 	for _, id := range ids {
 		w.Write(func(tx *db.Tx) error { return devices.SetState(t.Context(), tx, w.admin, id, devices.Active, "") })
 	}
-	w.Write(func(tx *db.Tx) error {
-		n, err := deploy.Quarantine(t.Context(), tx, w.admin, token.ID, when[1])
-		if n != 2 {
-			t.Errorf("%d are quarantined", n)
-		}
-		return err
-	})
+	if n, err := deploy.Quarantine(t.Context(), w.DB, w.admin, token.ID, when[1]); err != nil || n != 2 {
+		t.Errorf("%d are quarantined, %v", n, err)
+	}
 	state := func(id devices.ID) (d devices.Device) {
 		w.Read(func(tx *db.Tx) (err error) {
 			d, err = devices.Find(t.Context(), tx, id)
@@ -391,12 +387,12 @@ func TestQuarantineSparesWhomTheirUsersVouchFor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	quarantined := func() (n int) {
+	quarantined := func() int {
 		t.Helper()
-		w.Write(func(tx *db.Tx) (err error) {
-			n, err = deploy.Quarantine(t.Context(), tx, w.admin, token.ID, since)
-			return err
-		})
+		n, err := deploy.Quarantine(t.Context(), w.DB, w.admin, token.ID, since)
+		if err != nil {
+			t.Fatal(err)
+		}
 		return n
 	}
 	rollout := func() (e deploy.Enrolment) {

@@ -141,7 +141,8 @@ func standing(ctx context.Context, tx *db.Tx, org orgs.ID, values []string) (map
 	return rows, nil
 }
 
-// atOnce is about how many rows one statement asks for.
+// atOnce is about how many rows one statement asks for, and bounds the transactions
+// that change many: others wait for them.
 const atOnce = 250
 
 // judge says what becomes of a row that could be read.

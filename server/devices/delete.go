@@ -40,7 +40,7 @@ func del(ctx context.Context, tx *db.Tx, d Device, reason string) error {
 	if err != nil {
 		return err
 	}
-	if err := write(ctx, tx, d, Deleted, reason, tx.Now().Add(window)); err != nil {
+	if err := write(ctx, tx, Deleted, reason, tx.Now().Add(window), d.ID); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, "DELETE FROM device_requests WHERE device = $1 AND done_at = 0", d.ID)
@@ -78,7 +78,7 @@ func Undelete(ctx context.Context, tx *db.Tx, by access.Caller, id ID) error {
 			return err
 		}
 	}
-	return write(ctx, tx, d, d.StateBefore, "", time.Time{})
+	return write(ctx, tx, d.StateBefore, "", time.Time{}, d.ID)
 }
 
 // comeBack gives a device what it needs to count again: a name, and the seat.

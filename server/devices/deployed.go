@@ -101,12 +101,26 @@ func EndBegun(ctx context.Context, tx *db.Tx, p Proof, credential string) error 
 }
 
 // OfToken are the devices in a state that a deployment token brought or brought
-// back since a time, by name. It asks nobody's permission.
-func OfToken(ctx context.Context, tx *db.Tx, token string, s State, since time.Time) ([]Listed, error) {
-	list, err := db.All(ctx, tx, scanListed, listedColumns+joined+"d.token = $1 AND d.state = $2 AND d.activated_at >= $3 ORDER BY d.name_key, d.id",
-		token, s, db.Micros(since))
+// back since a time. It asks nobody's permission.
+func OfToken(ctx context.Context, tx *db.Tx, token string, s State, since time.Time) ([]ID, error) {
+	list, err := db.All(ctx, tx, db.Column[ID], "SELECT id FROM devices WHERE token = $1 AND state = $2 AND activated_at >= $3 ORDER BY id", token, s, db.Micros(since))
 	if err != nil {
 		return nil, fmt.Errorf("listing the devices of token %s: %w", token, err)
 	}
 	return list, nil
+}
+
+// DisabledFor are the first of the devices of a deployment token that are disabled
+// for a reason, by name, at most limit, and how many there are. It asks nobody's
+// permission.
+func DisabledFor(ctx context.Context, tx *db.Tx, token, reason string, limit int) (list []Listed, total int, err error) {
+	const where = joined + "d.token = $1 AND d.state = 'disabled' AND d.state_reason = $2"
+	err = tx.QueryRow(ctx, "SELECT count(*)"+where, token, reason).Scan(&total)
+	if err == nil {
+		list, err = db.All(ctx, tx, scanListed, listedColumns+where+" ORDER BY d.name_key, d.id LIMIT $3", token, reason, limit)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("listing the disabled devices of token %s: %w", token, err)
+	}
+	return list, total, nil
 }

@@ -194,23 +194,32 @@ func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// revoke takes away what a device could use. Its own tokens stay until they
+// revoke takes away what devices could use. Their own tokens stay until they
 // end: a device that is not active is told so when it shows one. They are gone
 // before it becomes active again.
-func revoke(ctx context.Context, tx *db.Tx, id ID, to State) error {
-	if err := accounts.EndTokens(ctx, tx, id); err != nil {
+func revoke(ctx context.Context, tx *db.Tx, to State, ids ...ID) error {
+	if err := accounts.EndTokens(ctx, tx, ids...); err != nil {
 		return err
 	}
-	if err := endGrants(ctx, tx, id); err != nil {
+	if err := endGrants(ctx, tx, ids...); err != nil {
 		return err
 	}
 	if to != Active {
 		return nil
 	}
-	if _, err := tx.Exec(ctx, "DELETE FROM device_tokens WHERE device = $1", id); err != nil {
-		return fmt.Errorf("revoking what device %s has: %w", id, err)
+	if _, err := tx.Exec(ctx, "DELETE FROM device_tokens WHERE device IN ("+db.In(len(ids), 1)+")", arguments(ids)...); err != nil {
+		return fmt.Errorf("revoking what %d devices have: %w", len(ids), err)
 	}
 	return nil
+}
+
+// arguments are ids as a statement takes them.
+func arguments(ids []ID) []any {
+	list := make([]any, len(ids))
+	for i, id := range ids {
+		list[i] = string(id)
+	}
+	return list
 }
 
 // Backup is what the vault notes of a snapshot that became visible.

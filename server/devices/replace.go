@@ -99,7 +99,7 @@ func takeOver(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring,
 			return Activated{}, err
 		}
 	}
-	if err := revoke(ctx, tx, d.ID, Active); err != nil {
+	if err := revoke(ctx, tx, Active, d.ID); err != nil {
 		return Activated{}, err
 	}
 	return done, done.Device.writeIdentity(ctx, tx)

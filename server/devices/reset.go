@@ -15,28 +15,14 @@ import (
 // it: that was before. With distrust their keys of until now let no computer
 // back by themselves. Many at once are for the caller to part.
 func Reset(ctx context.Context, tx *db.Tx, by access.Caller, ids []ID, reason string, distrust bool, why audit.Detail) error {
-	list := make([]any, len(ids))
-	for i, id := range ids {
-		list[i] = string(id)
-	}
-	active, err := db.All(ctx, tx, func(row db.Row) (d Device, err error) {
-		err = row.Scan(&d.ID, &d.Org, &d.User)
-		return d, err
-	}, "SELECT id, org, user_id FROM devices WHERE state = 'active' AND id IN ("+db.In(len(list), 1)+") ORDER BY id", list...)
+	active, err := inState(ctx, tx, Active, ids)
 	if err != nil {
-		return fmt.Errorf("looking for devices to reset: %w", err)
-	}
-	var events []audit.Event
-	for _, d := range active {
-		if err := audit.See(by, access.ManageDevices, d.Org, d.User, object(d.ID)); err != nil {
-			return err
-		}
-		events = append(events, audit.Event{Action: access.ManageDevices, Org: d.Org, Owner: d.User, Object: object(d.ID), Outcome: audit.Done,
-			Details: []audit.Detail{audit.Change("state", Active, Deactivated), audit.Note("reason", reason), why}})
-	}
-	if err := audit.Record(ctx, tx, by, events...); err != nil {
 		return err
 	}
+	if err := recordMoved(ctx, tx, by, active, Deactivated, audit.Note("reason", reason), why); err != nil {
+		return err
+	}
+	list := arguments(ids)
 	if err := accounts.EndTokens(ctx, tx, ids...); err != nil {
 		return err
 	}

@@ -413,9 +413,9 @@ func endRestores(ctx context.Context, tx *db.Tx, d Device, why string) ([]Restor
 
 // endGrants takes away what a device could read without its user. The user lets
 // it go on.
-func endGrants(ctx context.Context, tx *db.Tx, id ID) error {
-	if _, err := tx.Exec(ctx, "UPDATE restores SET token = NULL WHERE device = $1 AND ended_at = 0", id); err != nil {
-		return fmt.Errorf("ending what device %s may read: %w", id, err)
+func endGrants(ctx context.Context, tx *db.Tx, ids ...ID) error {
+	if _, err := tx.Exec(ctx, "UPDATE restores SET token = NULL WHERE device IN ("+db.In(len(ids), 1)+") AND ended_at = 0", arguments(ids)...); err != nil {
+		return fmt.Errorf("ending what %d devices may read: %w", len(ids), err)
 	}
 	return nil
 }

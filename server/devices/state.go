@@ -58,13 +58,72 @@ func SetState(ctx context.Context, tx *db.Tx, by access.Caller, id ID, to State,
 	if to == Deleted {
 		return del(ctx, tx, d, reason)
 	}
-	if err := write(ctx, tx, d, to, reason, time.Time{}); err != nil {
+	if err := write(ctx, tx, to, reason, time.Time{}, id); err != nil {
 		return err
 	}
 	if slices.Contains(gone, to) {
 		return freeSeat(ctx, tx, d.User)
 	}
 	return nil
+}
+
+// SetStates has an administrator move those of some devices that are in one state
+// to another, as SetState does, and returns how many. Those that something else
+// became of stay as they are.
+func SetStates(ctx context.Context, tx *db.Tx, by access.Caller, ids []ID, from, to State, reason string) (int, error) {
+	list, err := inState(ctx, tx, from, ids)
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	if slices.Contains(gone, to) { // each of them and its user are asked
+		for _, d := range list {
+			if err := SetState(ctx, tx, by, d.ID, to, reason); err != nil {
+				return 0, err
+			}
+		}
+		return len(list), nil
+	}
+	ids = nil
+	for _, d := range list {
+		ids = append(ids, d.ID)
+		if err := d.forAdministrators(by); err != nil {
+			return 0, err
+		}
+	}
+	if !slices.Contains(next[from], to) {
+		return 0, impossible(list[0], to)
+	}
+	if err := recordMoved(ctx, tx, by, list, to, audit.Note("reason", reason)); err != nil {
+		return 0, err
+	}
+	return len(ids), write(ctx, tx, to, reason, time.Time{}, ids...)
+}
+
+// inState are those of some devices that are in a state, with what says whose
+// they are.
+func inState(ctx context.Context, tx *db.Tx, s State, ids []ID) ([]Device, error) {
+	list, err := db.All(ctx, tx, func(row db.Row) (d Device, err error) {
+		err = row.Scan(&d.ID, &d.Org, &d.User, &d.State)
+		return d, err
+	}, "SELECT id, org, user_id, state FROM devices WHERE state = $1 AND id IN ("+db.In(len(ids), 2)+") ORDER BY id", append([]any{s}, arguments(ids)...)...)
+	if err != nil {
+		return nil, fmt.Errorf("looking for devices that are %s: %w", s, err)
+	}
+	return list, nil
+}
+
+// recordMoved asks whether devices may be moved to a state, and records that they
+// are.
+func recordMoved(ctx context.Context, tx *db.Tx, by access.Caller, list []Device, to State, why ...audit.Detail) error {
+	var events []audit.Event
+	for _, d := range list {
+		if err := audit.See(by, access.ManageDevices, d.Org, d.User, object(d.ID)); err != nil {
+			return err
+		}
+		events = append(events, audit.Event{Action: access.ManageDevices, Org: d.Org, Owner: d.User, Object: object(d.ID), Outcome: audit.Done,
+			Details: append([]audit.Detail{audit.Change("state", d.State, to)}, why...)})
+	}
+	return audit.Record(ctx, tx, by, events...)
 }
 
 // forAdministrators refuses the device's user, who may manage it, what is not
@@ -84,20 +143,21 @@ func impossible(d Device, to State) error {
 	return errs.New(errs.Conflict, "device.state.impossible", "from", string(d.State), "to", string(to))
 }
 
-// write writes a state down, and takes away what a device could use in the one
-// before. A deleted device remembers where it was until purgeAt.
-func write(ctx context.Context, tx *db.Tx, d Device, to State, reason string, purgeAt time.Time) error {
-	if err := revoke(ctx, tx, d.ID, to); err != nil {
+// write writes a state of devices down, and takes away what they could use in the
+// one before. A deleted device remembers where it was until purgeAt.
+func write(ctx context.Context, tx *db.Tx, to State, reason string, purgeAt time.Time, ids ...ID) error {
+	if err := revoke(ctx, tx, to, ids...); err != nil {
 		return err
 	}
-	before := State("")
+	before := "''"
 	if to == Deleted {
-		before = d.State
+		before = "state"
 	}
-	_, err := tx.Exec(ctx, `UPDATE devices SET state = $2, state_at = $3, state_reason = $4, state_before = $5, purge_at = $6, changed_at = $3,
-		inactive_at = 0, noted_at = 0, reset_at = 0 WHERE id = $1`, d.ID, to, db.Micros(tx.Now()), reason, before, db.Micros(purgeAt))
+	args := append([]any{to, db.Micros(tx.Now()), reason, db.Micros(purgeAt)}, arguments(ids)...)
+	_, err := tx.Exec(ctx, `UPDATE devices SET state = $1, state_at = $2, state_reason = $3, state_before = `+before+`, purge_at = $4, changed_at = $2,
+		inactive_at = 0, noted_at = 0, reset_at = 0 WHERE id IN (`+db.In(len(ids), 5)+")", args...)
 	if err != nil {
-		return fmt.Errorf("changing the state of device %s: %w", d.ID, err)
+		return fmt.Errorf("changing the state of %d devices to %s: %w", len(ids), to, err)
 	}
 	return nil
 }

@@ -39,14 +39,14 @@ func succeed(ctx context.Context, tx *db.Tx, id ID) error {
 	if err != nil {
 		return err
 	}
-	if err := write(ctx, tx, d, Replaced, "", time.Time{}); err != nil {
+	if err := write(ctx, tx, Replaced, "", time.Time{}, d.ID); err != nil {
 		return err
 	}
 	if err := cancelRequests(ctx, tx, d.ID); err != nil {
 		return err
 	}
 	// With the tokens gone it proves itself again, and is told since when.
-	if err := revoke(ctx, tx, d.ID, Active); err != nil {
+	if err := revoke(ctx, tx, Active, d.ID); err != nil {
 		return err
 	}
 	// What it was, it is again when that is taken back.
@@ -90,7 +90,7 @@ func undoSuccession(ctx context.Context, tx *db.Tx, by access.Caller, d, before 
 	if err := comeBack(ctx, tx, before); err != nil {
 		return Device{}, err
 	}
-	if err := write(ctx, tx, before, to, "", time.Time{}); err != nil {
+	if err := write(ctx, tx, to, "", time.Time{}, before.ID); err != nil {
 		return Device{}, err
 	}
 	if _, err := tx.Exec(ctx, "UPDATE devices SET successor = '' WHERE id = $1", before.ID); err != nil {

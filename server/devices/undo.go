@@ -202,7 +202,7 @@ func giveBack(ctx context.Context, tx *db.Tx, by access.Caller, d Device, old id
 	if err := cancelRestores(ctx, tx, d, wasUndone); err != nil {
 		return err
 	}
-	if err := revoke(ctx, tx, d.ID, Active); err != nil {
+	if err := revoke(ctx, tx, Active, d.ID); err != nil {
 		return err
 	}
 	return d.writeIdentity(ctx, tx)
