@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/backstay/backstay/agent/upload"
+	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/backup/catalog"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/wire"
@@ -109,6 +110,37 @@ func TestQuotaAndDeletions(t *testing.T) {
 	f.quota = 1_000_000
 	must(t, os.Remove(filepath.Join(d.folder, "z")))
 	d.write("b", noise(3, 800_000))
+	d.waits(d.back(), 0)
+	d.restored()
+	d.honest()
+}
+
+// What the newest snapshot has stored may fill the quota alone, whatever the next
+// one is to have. Then nothing new is taken, and deletions go through all the same:
+// what waits for them comes with the backup after that.
+func TestQuotaFullOfWhatIsDeleted(t *testing.T) {
+	t.Parallel()
+	f := newServer(t)
+	d := newDevice(t, f)
+	d.write("a", noise(1, 1000))
+	d.write("z", noise(2, 8_000_000))
+	d.back()
+	f.quota = 1_000_000
+	first := f.head()
+	f.refuse = func(w http.ResponseWriter, r *http.Request) bool {
+		full := false
+		f.set(func() { full = r.URL.Query().Get("class") == backup.ClassData.String() && f.head() == first })
+		if full {
+			problem(w, http.StatusInsufficientStorage, wire.Problem{Code: "E1401", Data: map[string]any{"q": f.quota, "room": f.quota, "of": "user"}})
+		}
+		return full
+	}
+	must(t, os.Remove(filepath.Join(d.folder, "z")))
+	d.write("b", noise(3, 800_000))
+	d.waits(d.back(), 1)
+	if got := d.sizes("a", "b", "z"); got != "1000 0? -" {
+		t.Errorf("the snapshot has %s", got)
+	}
 	d.waits(d.back(), 0)
 	d.restored()
 	d.honest()

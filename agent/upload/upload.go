@@ -140,8 +140,8 @@ type head struct {
 	ids   []backup.ID // nil when they are not known
 }
 
-// attempts at one snapshot: after each but the last what the server misses is
-// made again.
+// attempts at a snapshot of which the server misses something: after each but the
+// last that is made again.
 const attempts = 3
 
 // Run makes one backup. An error means that there is no new complete snapshot,
@@ -255,9 +255,9 @@ func (r *run) backup(ctx context.Context) (*archive.Result, error) {
 	if r.prev.Known() && len(r.renew) == 0 {
 		r.base = r.prev.Head.Hash.String()
 	}
-	for attempt := 1; ; attempt++ {
+	for missed, retried := 0, false; ; {
 		result, err := r.archive(previous, since, walk)
-		if attempt < attempts && r.lessRoom(ctx, err) {
+		if r.lessRoom(ctx, err) {
 			continue
 		}
 		if err != nil {
@@ -270,7 +270,8 @@ func (r *run) backup(ctx context.Context) (*archive.Result, error) {
 				return nil, err
 			}
 		}
-		if attempt == 1 && r.roomAfterAll(result) {
+		if !retried && r.roomAfterAll(result) {
+			retried = true
 			previous, since, walk = catalog.NewReader(result.Root, r.fetch), r.started, nil
 			r.base = ""
 			r.before = int64(result.Totals.Bytes)
@@ -287,10 +288,10 @@ func (r *run) backup(ctx context.Context) (*archive.Result, error) {
 			}
 			return result, nil
 		}
-		if attempt < attempts && r.lessRoom(ctx, err) {
+		if r.lessRoom(ctx, err) {
 			continue
 		}
-		if len(missing) == 0 || attempt == attempts {
+		if missed++; len(missing) == 0 || missed == attempts {
 			return nil, err
 		}
 		r.Log.Warn("the server misses objects that it had: making them again", "objects", len(missing))
@@ -305,15 +306,16 @@ func (r *run) backup(ctx context.Context) (*archive.Result, error) {
 }
 
 // lessRoom takes note that the server had no room for what was sent, since other
-// devices took it: the next attempt keeps to what is left, or, when that is the
-// second time, sends nothing new. What was sent counts for the session.
+// devices took it, or what it stores of the snapshot before needs it: the next
+// attempt keeps to what is left, or, when that is the second time, sends nothing
+// new. After that there is none. What was sent counts for the session.
 func (r *run) lessRoom(ctx context.Context, err error) bool {
 	e := errs.Find(err)
 	if e == nil || e.Code != errs.QuotaUsedUp {
 		return false
 	}
 	room, ok := e.Args["room"].(int64)
-	if !ok {
+	if !ok || r.refused && *r.room == 0 {
 		return false
 	}
 	if r.refused {
