@@ -284,7 +284,7 @@ func (a *Agent) status() wire.Status {
 			s.Progress = &shown
 		}
 	}
-	if next := a.live.Next; !next.IsZero() {
+	if next := a.live.Next.UTC(); !next.IsZero() {
 		s.NextRun = &next
 	}
 	s.Restore = a.restoring()

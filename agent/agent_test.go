@@ -261,7 +261,7 @@ func start(t *testing.T, a *Agent) (stop func()) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 500 {
+	for range 3000 {
 		if ok() {
 			return
 		}
@@ -479,8 +479,8 @@ func TestHeartbeatsGoWithThePolls(t *testing.T) {
 	if err := st.SetChoices(profile.Choices{}); err != nil {
 		t.Fatal(err)
 	}
-	a := newAgent(t, st, r)
-	a.cfg.pace = 100
+	a, began := newAgent(t, st, r), time.Now()
+	a.cfg.pace, a.cfg.Now = 100, func() time.Time { return began.Add(100 * time.Since(began)) }
 	start(t, a)
 	eventually(t, "two heartbeats came by the connection of the polls", func() bool {
 		f.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
@@ -219,9 +220,12 @@ func begins(st *state.State, out wire.Activated, maps []state.PathMap) (profile.
 }
 
 // news reports whether a heartbeat is to come soon: a backup runs, files come
-// back, or the user chose something.
-func (a *Agent) news() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.live.Running || a.untold() != nil || a.restoring() != nil
+// back, the user chose something, or the server was told something else.
+func (a *Agent) news(told wire.Status) bool {
+	now := a.status()
+	if now.State == wire.StateRunning || now.Choices != nil || now.Restore != nil {
+		return true
+	}
+	told.Choices, told.Restore = nil, nil // which are over
+	return !reflect.DeepEqual(now, told)
 }

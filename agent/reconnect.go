@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/backstay/backstay/wire"
 )
@@ -11,9 +12,9 @@ import (
 // more.
 var errOtherWay = errors.New("the proxy settings were changed")
 
-// next is one long poll. It ends when the proxy settings change. After a failure
-// it does not wait, so that it is soon known that the server is there again.
-func (a *Agent) next(ctx context.Context, after int64) (wire.Next, error) {
+// next is one long poll of so long. It ends when the proxy settings change. After a
+// failure it does not wait, so that it is soon known that the server is there again.
+func (a *Agent) next(ctx context.Context, after int64, wait time.Duration) (wire.Next, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -25,11 +26,11 @@ func (a *Agent) next(ctx context.Context, after int64) (wire.Next, error) {
 	}()
 	if a.isStopped() {
 		// When an administrator changes their mind, it shall not take long.
-		if err := a.client.Readmitted(ctx, pollWait); err != nil {
+		if err := a.client.Readmitted(ctx, wait); err != nil {
 			return wire.Next{}, err
 		}
 	}
-	wait, live := pollWait, a.Live()
+	live := a.Live()
 	if !live.Online {
 		wait = 0
 	}

@@ -15,13 +15,10 @@ import (
 
 // The agent's rhythm.
 const (
-	heartbeat        = time.Minute
-	ripe             = heartbeat / 2     // from when on a heartbeat goes with a poll
-	alone            = heartbeat * 5 / 4 // when it goes without one
+	alone            = 75 * time.Second // for how long a heartbeat that is ripe waits for a poll's end
 	runningHeartbeat = 5 * time.Second
-	lastWord         = 5 * time.Second  // for what whoever ends still has to tell the server
-	pollWait         = 55 * time.Second // under what proxies and load balancers cut
-	firstPause       = 5 * time.Second  // after a failed poll, doubled each time
+	lastWord         = 5 * time.Second // for what whoever ends still has to tell the server
+	firstPause       = 5 * time.Second // after a failed poll, doubled each time
 	lastPause        = 5 * time.Minute
 	// look is how often the schedule looks at the wall clock: a timer sleeps
 	// with the computer.
@@ -71,8 +68,9 @@ func (a *Agent) after(d time.Duration) <-chan time.Time {
 	return time.After(d / time.Duration(a.cfg.pace))
 }
 
-// beat sends heartbeats until ctx ends, oftener while a backup runs. One that is
-// on its way then ends with sending.
+// beat sends heartbeats until ctx ends: at once when there is something new to
+// tell, all the time while a backup runs, and else every few minutes. One that is on
+// its way then ends with sending.
 func (a *Agent) beat(ctx, sending context.Context) {
 	sent := make(chan struct{})
 	for {
@@ -90,19 +88,24 @@ func (a *Agent) beat(ctx, sending context.Context) {
 			a.mu.Unlock()
 		}
 		close(sent)
-		if sent = a.ripen(ctx); sent == nil || !a.rest(ctx, deactivatedPause) { // poll asks meanwhile
+		after := wire.BeatWait()
+		if err != nil {
+			after = 0 // it goes with the next poll that comes through
+		}
+		if sent = a.ripen(ctx, after, status); sent == nil || !a.rest(ctx, deactivatedPause) { // poll asks meanwhile
 			return
 		}
 	}
 }
 
-// ripen returns when it is time for a heartbeat, with what to close when it is
-// sent, or nil when ctx ends. One without news goes between two polls, by their
+// ripen returns when it is time for the heartbeat after the one that told the
+// server all that told has, with what to close when it is sent, or nil when ctx ends.
+// One without news goes between the first two polls after so long, by their
 // connection: one of its own would have to be opened for it each time, or cost the
 // server as much as the poll's for as long as it is kept.
-func (a *Agent) ripen(ctx context.Context) (sent chan struct{}) {
+func (a *Agent) ripen(ctx context.Context, after time.Duration, told wire.Status) (sent chan struct{}) {
 	var gap chan chan struct{}
-	for passed, last := time.Duration(0), wire.About(alone); passed < last; {
+	for passed, last := time.Duration(0), after+wire.About(alone); passed < last; {
 		select {
 		case sent = <-gap:
 			return sent
@@ -110,10 +113,10 @@ func (a *Agent) ripen(ctx context.Context) (sent chan struct{}) {
 		case <-ctx.Done():
 			return nil
 		}
-		if a.news() {
+		if a.news(told) {
 			break
 		}
-		if passed += runningHeartbeat; passed >= ripe {
+		if passed += runningHeartbeat; passed >= after {
 			gap = a.gap
 		}
 	}
@@ -140,8 +143,9 @@ func (a *Agent) letBeat(ctx context.Context) {
 func (a *Agent) poll(ctx context.Context) {
 	var after int64
 	wait := firstPause
-	for ctx.Err() == nil {
-		next, err := a.next(ctx, after)
+	for first := true; ctx.Err() == nil; {
+		stopped, online := a.isStopped(), a.Live().Online
+		next, err := a.next(ctx, after, wire.PollWait(first))
 		if errors.Is(err, errOtherWay) {
 			continue
 		}
@@ -149,6 +153,7 @@ func (a *Agent) poll(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
+			first = !stopped || !Stops(errs.Find(err)) // else it has waited and is still stopped
 			if a.isStopped() {
 				if !a.rest(ctx, stoppedPause) {
 					return
@@ -166,7 +171,7 @@ func (a *Agent) poll(ctx context.Context) {
 			}
 			continue
 		}
-		wait = firstPause
+		wait, first = firstPause, !online // then it did not wait
 		a.setLocked(next.Locked)
 		a.learn("", next.Offer)
 		for _, r := range next.Requests {
@@ -181,7 +186,9 @@ func (a *Agent) poll(ctx context.Context) {
 				return
 			}
 		}
-		a.letBeat(ctx)
+		if !first { // else all that come back would have the server hear of it twice at once
+			a.letBeat(ctx)
+		}
 	}
 }
 

@@ -56,17 +56,18 @@ type device struct {
 	after   int64
 	beat    time.Time // when it sends its next heartbeat
 	stopped bool      // an administrator disabled it, and it knows
+	away    bool      // no call came through since one failed: the next does not wait
+	waited  bool      // it has waited since it came
 	waits   bool      // it is counted among those who wait
 }
 
 // The agent's rhythm.
 const (
-	pollWait     = 55
 	tokenLife    = 13 * time.Minute // less what it is renewed ahead
 	firstPause   = 5 * time.Second
 	lastPause    = 5 * time.Minute
 	stoppedPause = 2 * time.Second
-	ripe         = 30 * time.Second // between two heartbeats, which go with polls
+	slowest      = time.Minute // from a poll to the next
 )
 
 func newFleet(s *server, w *world) *fleet {
@@ -106,6 +107,7 @@ func (f *fleet) live(ctx context.Context, d *device) (lived bool) {
 		}
 		lived = true
 	}
+	d.away, d.waited = true, false
 	if d.waits {
 		d.waits = false
 		f.waiting.Add(-1)
@@ -137,17 +139,26 @@ func (f *fleet) poll(ctx context.Context, d *device) error {
 		}
 		d.renew = time.Now().Add(life)
 	}
-	if f.beats.Load() && time.Now().After(d.beat) {
+	if f.beats.Load() && d.waited && time.Now().After(d.beat) {
+		after := wire.BeatWait()
+		if d.beat.IsZero() {
+			after = rand.N(after) // as with the tokens
+		}
 		if err := f.call(ctx, d, "PUT", "status", d.status(), &wire.StatusAnswer{}); err != nil {
 			return err
 		}
-		d.beat = time.Now().Add(ripe)
+		d.beat = time.Now().Add(after)
 	}
 	var next wire.Next
-	f.waits(d)
-	if err := f.call(ctx, d, "GET", fmt.Sprintf("next?wait=%d&after=%d", pollWait, d.after), nil, &next); err != nil {
+	wait := 0
+	if !d.away {
+		wait = d.wait()
+		f.waits(d)
+	}
+	if err := f.call(ctx, d, "GET", fmt.Sprintf("next?wait=%d&after=%d", wait, d.after), nil, &next); err != nil {
 		return err
 	}
+	d.away = false
 	for _, r := range next.Requests {
 		d.after = max(d.after, r.Number)
 		f.arrived(d)
@@ -165,14 +176,21 @@ func (d *device) status() wire.Status {
 	}
 }
 
+// wait is for how many seconds it asks to be kept waiting.
+func (d *device) wait() int {
+	first := !d.waited
+	d.waited = true
+	return int(wire.PollWait(first) / time.Second)
+}
+
 // readmitted waits for the end of a stop.
 func (f *fleet) readmitted(ctx context.Context, d *device) error {
 	f.waits(d)
-	err := f.prove(ctx, d, pollWait)
+	err := f.prove(ctx, d, d.wait())
 	var refused *refusal
 	switch {
 	case err == nil:
-		d.stopped, d.renew = false, time.Now().Add(tokenLife)
+		d.stopped, d.away, d.waited, d.renew = false, true, false, time.Now().Add(tokenLife)
 		f.arrived(d)
 	case errors.As(err, &refused) && refused.status == http.StatusForbidden:
 		wire.Pause(ctx, wire.About(stoppedPause))
@@ -276,7 +294,7 @@ func (f *fleet) noneWaits(ctx context.Context) error { return f.until(ctx, 0) }
 // allPolled returns when every device that waits has begun its next wait, false when
 // ctx has ended.
 func (f *fleet) allPolled(ctx context.Context) bool {
-	return wire.Pause(ctx, (pollWait+5)*time.Second)
+	return wire.Pause(ctx, slowest)
 }
 
 func (f *fleet) until(ctx context.Context, waiting int) error {

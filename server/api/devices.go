@@ -233,11 +233,12 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by access.Caller) e
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
-	if err := devices.Report(r.Context(), a.DB, a.Keys, by, in); err != nil {
+	d, err := devices.Report(r.Context(), a.DB, a.Keys, by, in)
+	if err != nil {
 		return err
 	}
 	out := wire.StatusAnswer{ServerTime: a.DB.Now().UTC().Truncate(time.Millisecond)}
-	err := a.DB.Peek(r.Context(), func(tx *db.Tx) error {
+	err = a.DB.Peek(r.Context(), func(tx *db.Tx) error {
 		u, err := accounts.Find(r.Context(), tx, by.User)
 		if err != nil {
 			return err
@@ -250,7 +251,7 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by access.Caller) e
 		if out.Quota, err = quotaOf(r.Context(), tx, u, p); err != nil {
 			return err
 		}
-		return devices.Told(r.Context(), tx, by, &out)
+		return devices.Told(r.Context(), tx, d, &out)
 	})
 	if err != nil {
 		return err

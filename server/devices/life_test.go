@@ -23,7 +23,7 @@ func (w *world) report(d devices.Device, host, ip string) {
 	by := caller(d)
 	by.IP = ip
 	s := wire.Status{State: wire.StateIdle, Hardware: wire.Hardware{Hostname: host}}
-	if err := devices.Report(w.Context(), w.DB, w.Ring, by, s); err != nil {
+	if _, err := devices.Report(w.Context(), w.DB, w.Ring, by, s); err != nil {
 		w.Fatal(err)
 	}
 }

@@ -25,7 +25,7 @@ import (
 const (
 	// seenEvery bounds the writes that idle devices cost: a heartbeat that says
 	// nothing new is written down no more often.
-	seenEvery = 4 * time.Minute
+	seenEvery = 2 * time.Minute
 
 	keepRequests  = 30 * 24 * time.Hour
 	maxRequests   = 100
@@ -33,17 +33,18 @@ const (
 	maxFolderPath = 4096
 )
 
-// Report notes what a device says about itself. by is the device.
-func Report(ctx context.Context, d *db.DB, ring *keys.Ring, by access.Caller, s wire.Status) error {
+// Report notes what a device says about itself, and returns the device with it. by
+// is the device.
+func Report(ctx context.Context, d *db.DB, ring *keys.Ring, by access.Caller, s wire.Status) (Device, error) {
 	if err := audit.See(by, access.Report, by.Org, by.User, object(by.Device)); err != nil {
-		return err
+		return Device{}, err
 	}
 	if err := checkStatus(s); err != nil {
-		return err
+		return Device{}, err
 	}
 	choices, err := checkChoices(s.Choices)
 	if err != nil {
-		return err
+		return Device{}, err
 	}
 	var old Device
 	var now time.Time
@@ -55,11 +56,11 @@ func Report(ctx context.Context, d *db.DB, ring *keys.Ring, by access.Caller, s 
 		return err
 	})
 	if err != nil {
-		return err
+		return Device{}, err
 	}
 	if s.Restore != nil {
 		if err := noteRestore(ctx, d, by, *s.Restore); err != nil {
-			return err
+			return Device{}, err
 		}
 	}
 	updated := old.reported(s, by.IP)
@@ -67,8 +68,9 @@ func Report(ctx context.Context, d *db.DB, ring *keys.Ring, by access.Caller, s 
 		updated.Choices = choices
 	}
 	if equalReports(old, updated) && now.Sub(old.LastSeenAt) < seenEvery && !now.Before(old.LastSeenAt) {
-		return nil
+		return updated, nil
 	}
+	var noted Device
 	err = d.Write(ctx, func(tx *db.Tx) error {
 		d, err := Find(ctx, tx, by.Device)
 		if err == nil {
@@ -77,19 +79,19 @@ func Report(ctx context.Context, d *db.DB, ring *keys.Ring, by access.Caller, s 
 		if err != nil {
 			return err
 		}
-		now := updated
-		if err := now.follow(ctx, tx, ring, by, old.Hardware); err != nil {
+		noted = updated
+		if err := noted.follow(ctx, tx, ring, by, old.Hardware); err != nil {
 			return err
 		}
-		if err := now.sighted(ctx, tx, by, old.LastIP); err != nil {
+		if err := noted.sighted(ctx, tx, by, old.LastIP); err != nil {
 			return err
 		}
-		return now.writeReport(ctx, tx, choices)
+		return noted.writeReport(ctx, tx, choices)
 	})
 	if err != nil {
-		return fmt.Errorf("noting the report of device %s: %w", by.Device, err)
+		return Device{}, fmt.Errorf("noting the report of device %s: %w", by.Device, err)
 	}
-	return nil
+	return noted, nil
 }
 
 // stillIs refuses a computer whose device another one has become since its

@@ -29,7 +29,7 @@ func TestReport(t *testing.T) {
 		Progress: &wire.Progress{Files: 5, Bytes: 6, Folder: "/home/una/secret"}, Hardware: c.activation.Hardware, ClientVersion: "0.2"}
 	s.Hardware.Hostname, s.Hardware.MachineID = "renamed", ""
 	move(time.Second)
-	if err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), s); err != nil {
+	if _, err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), s); err != nil {
 		t.Fatal(err)
 	}
 	got := w.find(d.ID)
@@ -43,21 +43,21 @@ func TestReport(t *testing.T) {
 	}
 	seen := got.LastSeenAt
 	move(time.Minute)
-	if err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), s); err != nil {
+	if _, err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), s); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.find(d.ID); !got.LastSeenAt.Equal(seen) {
 		t.Error("a report with nothing new was written")
 	}
 	move(3 * time.Minute)
-	if err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), s); err != nil {
+	if _, err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), s); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.find(d.ID); !got.LastSeenAt.Equal(w.DB.Now()) {
 		t.Error("after four minutes a report with nothing new was not written")
 	}
 	s.State, s.Progress, s.NextRun, s.Code, s.Folders = wire.StateIdle, nil, nil, "", nil
-	if err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), s); err != nil {
+	if _, err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), s); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.find(d.ID); got.Status != wire.StateIdle || got.Progress != nil || !got.NextRunAt.IsZero() || len(got.Folders) != 0 {
@@ -76,11 +76,11 @@ func TestReport(t *testing.T) {
 	} {
 		r := s
 		bad(&r)
-		if err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), r); errs.KindOf(err) != errs.Invalid {
+		if _, err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), r); errs.KindOf(err) != errs.Invalid {
 			t.Errorf("%s: %v, want Invalid", name, err)
 		}
 	}
-	if err := devices.Report(t.Context(), w.DB, w.Ring, w.una.Caller(from), s); errs.KindOf(err) != errs.Forbidden {
+	if _, err := devices.Report(t.Context(), w.DB, w.Ring, w.una.Caller(from), s); errs.KindOf(err) != errs.Forbidden {
 		t.Errorf("a user reports: %v", err)
 	}
 }
@@ -94,7 +94,7 @@ func TestReportedChoices(t *testing.T) {
 	report := func(choices []byte) {
 		t.Helper()
 		s := wire.Status{State: wire.StateIdle, Hardware: c.activation.Hardware, ClientVersion: "0.2", Choices: choices}
-		if err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), s); err != nil {
+		if _, err := devices.Report(t.Context(), w.DB, w.Ring, caller(d), s); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -268,7 +268,7 @@ func TestChanged(t *testing.T) {
 		return err
 	}), one.ID)
 	changed("a report", func() {
-		if err := devices.Report(t.Context(), w.DB, w.Ring, caller(one), wire.Status{State: wire.StateRunning}); err != nil {
+		if _, err := devices.Report(t.Context(), w.DB, w.Ring, caller(one), wire.Status{State: wire.StateRunning}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -304,7 +304,7 @@ func TestReportOfTheReplaced(t *testing.T) {
 	}
 	before := w.find(d.ID)
 	s := wire.Status{State: wire.StateFailed, Code: "E1001", Folders: []string{"/old"}, Hardware: old.activation.Hardware, ClientVersion: "0.0"}
-	if err := devices.Report(t.Context(), w.DB, w.Ring, inFlight, s); errs.KindOf(err) != errs.Unauthenticated {
+	if _, err := devices.Report(t.Context(), w.DB, w.Ring, inFlight, s); errs.KindOf(err) != errs.Unauthenticated {
 		t.Errorf("the report of the old computer: %v, want Unauthenticated", err)
 	}
 	if got := w.find(d.ID); got.Hardware != before.Hardware || got.Name != before.Name || got.Status != before.Status || len(got.Folders) != 0 || got.ClientVersion != before.ClientVersion {

@@ -354,11 +354,7 @@ func Restores(ctx context.Context, tx *db.Tx, by access.Caller, id ID) ([]Restor
 
 // Told fills in what a device is told at each heartbeat: its name, whether it is
 // locked, and whose files may come back to it.
-func Told(ctx context.Context, tx *db.Tx, by access.Caller, out *wire.StatusAnswer) error {
-	d, err := Find(ctx, tx, by.Device)
-	if err != nil {
-		return err
-	}
+func Told(ctx context.Context, tx *db.Tx, d Device, out *wire.StatusAnswer) (err error) {
 	out.Name, out.Locked = d.Name, !d.LockedAt.IsZero()
 	if out.Retired, err = Retired(ctx, tx, d); err != nil {
 		return err
