@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/server/devices"
 	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 // record is an object of n random bytes as a pack has it.
@@ -75,7 +76,7 @@ func TestReceivedBytes(t *testing.T) {
 	}
 	const object = 300_000
 	whole := bytes.Join([][]byte{record(object), record(object)}, nil)
-	if _, err := d.Client.Put(t.Context(), session.SessionID, putID(), backup.ClassData, 0, bytes.NewReader(whole)); err != nil {
+	if _, err := d.Client.Put(t.Context(), session.SessionID, putID(), backup.ClassData, 0, wiretest.Body(whole), nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := metric(t, s, "backstay_received_bytes_total"); got != int64(len(whole)) {
@@ -90,7 +91,7 @@ func TestReceivedBytes(t *testing.T) {
 	}
 
 	// The bytes of a put that breaks off have come all the same.
-	if _, err := d.Client.Put(t.Context(), session.SessionID, putID(), backup.ClassData, 0, brokenReader{bytes.NewReader(whole[:len(whole)-1])}); err == nil {
+	if _, err := d.Client.Put(t.Context(), session.SessionID, putID(), backup.ClassData, 0, wiretest.Stream(brokenReader{bytes.NewReader(whole[:len(whole)-1])}), nil); err == nil {
 		t.Fatal("a put that broke off went through")
 	}
 	deadline := time.Now().Add(5 * time.Second)
@@ -143,7 +144,7 @@ func TestRunningPutsFinishOnStop(t *testing.T) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		answer, err := d.Client.Put(t.Context(), session.SessionID, putID(), backup.ClassData, 0, body)
+		answer, err := d.Client.Put(t.Context(), session.SessionID, putID(), backup.ClassData, 0, wiretest.Stream(body), nil)
 		done <- result{answer, err}
 	}()
 	object := record(1 << 20)

@@ -1,7 +1,6 @@
 package wire_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 // BenchmarkPut sends packs of 32 MiB to a server that only reads them, on
@@ -44,7 +44,7 @@ func BenchmarkPut(b *testing.B) {
 			pack := make([]byte, 32<<20)
 			b.SetBytes(int64(len(pack)))
 			for b.Loop() {
-				if _, err := c.Put(context.Background(), "s", "p", backup.ClassData, 0, bytes.NewReader(pack)); err != nil {
+				if _, err := c.Put(context.Background(), "s", "p", backup.ClassData, 0, wiretest.Body(pack), nil); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -97,11 +97,21 @@ func (c *Client) OpenSession(ctx context.Context, setID string) (Session, error)
 
 // Have asks which of ids, at most MaxHave, the server holds for this user.
 func (c *Client) Have(ctx context.Context, session string, ids []backup.ID) ([]bool, error) {
+	return c.have(ctx, "sessions/"+url.PathEscape(session)+"/have", ids)
+}
+
+// Arrived is Have after the connection of a put was cut: the server takes no more
+// of that one, and counts what came of it.
+func (c *Client) Arrived(ctx context.Context, session, putID string, ids []backup.ID) ([]bool, error) {
+	return c.have(ctx, "sessions/"+url.PathEscape(session)+"/have?cut="+url.QueryEscape(putID), ids)
+}
+
+func (c *Client) have(ctx context.Context, path string, ids []backup.ID) ([]bool, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
 	out := make([]bool, len(ids))
-	req := call{method: http.MethodPost, path: "sessions/" + url.PathEscape(session) + "/have", auth: deviceToken, inTurn: true, heavy: sends, body: idBody(nil, ids)}
+	req := call{method: http.MethodPost, path: path, auth: deviceToken, inTurn: true, heavy: sends, body: idBody(nil, ids)}
 	err := c.do(ctx, req, func(_ *http.Response, body io.Reader) error {
 		answer := make([]byte, len(ids))
 		if _, err := io.ReadFull(body, answer); err != nil {
@@ -118,44 +128,29 @@ func (c *Client) Have(ctx context.Context, session string, ids []backup.ID) ([]b
 	return out, nil
 }
 
-func idBody(head []byte, ids []backup.ID) func() (io.Reader, int64, error) {
+func idBody(head []byte, ids []backup.ID) func() (io.Reader, int64) {
 	data := make([]byte, 0, len(head)+32*len(ids))
 	data = append(data, head...)
 	for i := range ids {
 		data = append(data, ids[i][:]...)
 	}
-	return func() (io.Reader, int64, error) { return bytes.NewReader(data), int64(len(data)), nil }
+	return func() (io.Reader, int64) { return bytes.NewReader(data), int64(len(data)) }
 }
 
 // Put sends a pack's records under putID, 32 hex digits that name this put and
 // no other. size is how many bytes of files the snapshot will have for which it
-// is, as far as is known by now: the quota rests on that. When body can seek, a put that fails on its way is sent again from
-// where body stood; otherwise the caller repeats it, under the same putID. A
-// put that failed has cost nothing but its own bytes: nothing of it is kept.
-func (c *Client) Put(ctx context.Context, session, putID string, class backup.Class, size int64, body io.Reader) (PutAnswer, error) {
+// is, as far as is known by now: the quota rests on that. body gives the records
+// and how many bytes they are, -1 when that is not known.
+//
+// When the put fails on its way, again is called, and the put is sent again, with
+// what body gives by then: Arrived tells what need not be in it. An error of again
+// ends the put. Without again it is not sent again.
+func (c *Client) Put(ctx context.Context, session, putID string, class backup.Class, size int64, body func() (io.Reader, int64), again func(context.Context) error) (PutAnswer, error) {
 	var out PutAnswer
 	req := call{
 		method: http.MethodPut, auth: deviceToken, inTurn: true, heavy: sends, expect: true, think: 30 * time.Second,
 		path: "sessions/" + url.PathEscape(session) + "/packs/" + url.PathEscape(putID) + "?class=" + class.String() + "&size=" + strconv.FormatInt(size, 10),
-		body: func() (io.Reader, int64, error) { return body, -1, nil },
-		once: true,
-	}
-	if seeker, ok := body.(io.Seeker); ok {
-		start, err := seeker.Seek(0, io.SeekCurrent)
-		if err != nil {
-			return PutAnswer{}, fmt.Errorf("finding the start of a pack: %w", err)
-		}
-		end, err := seeker.Seek(0, io.SeekEnd)
-		if err != nil {
-			return PutAnswer{}, fmt.Errorf("finding the end of a pack: %w", err)
-		}
-		req.once = false
-		req.body = func() (io.Reader, int64, error) {
-			if _, err := seeker.Seek(start, io.SeekStart); err != nil {
-				return nil, 0, fmt.Errorf("going back to the start of a pack: %w", err)
-			}
-			return body, end - start, nil
-		}
+		body: body, once: again == nil, again: again,
 	}
 	return out, c.json(ctx, req, &out)
 }
@@ -169,13 +164,13 @@ func (c *Client) Commit(ctx context.Context, session string, manifest, refs []by
 	req := call{
 		method: http.MethodPost, path: fmt.Sprintf("sessions/%s/commit?waiting=%d&carried=%d", url.PathEscape(session), lacking.Waiting, lacking.Carried), auth: deviceToken, inTurn: true, heavy: sends,
 		think: 5 * time.Minute, // ten million references take a while to check
-		body: func() (io.Reader, int64, error) {
+		body: func() (io.Reader, int64) {
 			var a [4]byte
 			var b [8]byte
 			binary.BigEndian.PutUint32(a[:], uint32(len(manifest)))
 			binary.BigEndian.PutUint64(b[:], uint64(len(refs)))
 			r := io.MultiReader(bytes.NewReader(a[:]), bytes.NewReader(manifest), bytes.NewReader(b[:]), bytes.NewReader(refs))
-			return r, int64(12 + len(manifest) + len(refs)), nil
+			return r, int64(12 + len(manifest) + len(refs))
 		},
 	}
 	return out, c.json(ctx, req, &out)

@@ -21,6 +21,7 @@ import (
 	"github.com/backstay/backstay/backup"
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 var discard = log.New(io.Discard, "", 0)
@@ -283,10 +284,12 @@ func TestPasswordIsSentOnce(t *testing.T) {
 	}
 }
 
-func TestPutIsSentAgainFromItsStart(t *testing.T) {
+// A put that was cut off is sent again with what its body has by then.
+func TestPutIsSentAgain(t *testing.T) {
 	t.Parallel()
 	pack := make([]byte, 3<<20)
 	rand.Read(pack)
+	left := pack
 	var got []byte
 	var calls atomic.Int64
 	mux := device(nil)
@@ -303,12 +306,25 @@ func TestPutIsSentAgainFromItsStart(t *testing.T) {
 	})
 	s := serve(t, mux)
 	s.Config.ErrorLog = discard
-	put, err := client(t, s).Put(context.Background(), "s", "p", backup.ClassMetadata, 0, bytes.NewReader(pack))
+	again := func(context.Context) error {
+		if calls.Load() != 1 {
+			t.Errorf("asked what is left after %d puts, want 1", calls.Load())
+		}
+		left = left[1<<20:]
+		return nil
+	}
+	put, err := client(t, s).Put(context.Background(), "s", "p", backup.ClassMetadata, 0, func() (io.Reader, int64) { return bytes.NewReader(left), int64(len(left)) }, again)
 	if err != nil || put.Records != 5 {
 		t.Fatalf("Put = %v, %v", put, err)
 	}
-	if !bytes.Equal(got, pack) {
-		t.Errorf("the server got %d bytes, want the pack's %d", len(got), len(pack))
+	if !bytes.Equal(got, pack[1<<20:]) {
+		t.Errorf("the server got %d bytes, want the %d that were left", len(got), len(left))
+	}
+	calls.Store(0)
+	lost := errors.New("all of it is there")
+	_, err = client(t, s).Put(context.Background(), "s", "p", backup.ClassData, 0, wiretest.Body(pack), func(context.Context) error { return lost })
+	if !errors.Is(err, lost) || calls.Load() != 1 {
+		t.Errorf("Put = %v after %d calls, want what again said after the first", err, calls.Load())
 	}
 }
 
@@ -319,7 +335,7 @@ func TestRefusedPutIsNotSent(t *testing.T) {
 		refuse(w, 507, wire.Problem{Code: "E1601"})
 	})
 	body := &countingReader{n: 64 << 20}
-	_, err := client(t, serve(t, mux)).Put(context.Background(), "s", "p", backup.ClassData, 0, body)
+	_, err := client(t, serve(t, mux)).Put(context.Background(), "s", "p", backup.ClassData, 0, wiretest.Stream(body), nil)
 	if !errs.Is(err, errs.StorageFull) {
 		t.Errorf("Put = %v, want E1601", err)
 	}

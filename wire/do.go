@@ -32,7 +32,10 @@ type call struct {
 	auth         auth
 	user         string // a user token
 	in           any    // a JSON body, or
-	body         func() (r io.Reader, size int64, err error)
+	body         func() (r io.Reader, size int64)
+	// again is called before the call is made again, and may change what body
+	// gives. Its error ends the call.
+	again func(ctx context.Context) error
 	// once forbids repeating: a password that is wrong must not be counted
 	// twice, and who asks for an address wants to know at once.
 	once bool
@@ -102,6 +105,11 @@ func (c *Client) do(ctx context.Context, req call, use func(r *http.Response, bo
 		c.cfg.Log.Info("trying again", "call", req.path, "attempt", attempt+1, "pause", pause, "err", f.err)
 		if !Pause(ctx, pause) {
 			return context.Cause(ctx)
+		}
+		if req.again != nil {
+			if err := req.again(ctx); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -206,10 +214,7 @@ func (c *Client) request(ctx context.Context, req call, token string, w *watch) 
 		}
 		body, size, media = bytes.NewReader(data), int64(len(data)), "application/json"
 	case req.body != nil:
-		var err error
-		if body, size, err = req.body(); err != nil {
-			return nil, err
-		}
+		body, size = req.body()
 	}
 	if body != nil {
 		body = w.sending(body)

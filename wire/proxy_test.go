@@ -24,6 +24,7 @@ import (
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/wire"
 	"github.com/backstay/backstay/wire/proxytest"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 // behind starts a server that is reached through a proxy alone.
@@ -86,8 +87,8 @@ func TestThroughSquid(t *testing.T) {
 			if next, err := c.Next(t.Context(), 2*time.Second, wire.Known{}); err != nil || next.ProfileVersion != 7 {
 				t.Errorf("Next = %+v, %v", next, err)
 			}
-			body := bytes.NewReader(make([]byte, 8<<20))
-			if _, err := c.Put(t.Context(), "s", "p", backup.ClassData, 0, body); err != nil {
+			body := wiretest.Body(make([]byte, 8<<20))
+			if _, err := c.Put(t.Context(), "s", "p", backup.ClassData, 0, body, nil); err != nil {
 				t.Errorf("Put = %v", err)
 			}
 			c.Close()

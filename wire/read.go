@@ -47,7 +47,7 @@ var errNoProgress = errors.New("the server sent fewer records than were asked fo
 func (c *Client) readSome(ctx context.Context, userToken string, ids []backup.ID, left map[backup.ID]bool, each func(backup.Kind, backup.ID, []byte) error) error {
 	req := call{
 		method: http.MethodPost, path: "read", auth: deviceToken, user: userToken, heavy: receives, think: 30 * time.Second,
-		body: func() (io.Reader, int64, error) {
+		body: func() (io.Reader, int64) {
 			wanted := make([]backup.ID, 0, len(left))
 			for _, id := range ids {
 				if left[id] {

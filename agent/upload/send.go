@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"sync"
 
@@ -238,17 +240,7 @@ func (s *sender) send(l *load) error {
 	if len(lacking) == 0 {
 		return nil
 	}
-	body := newBody(lacking)
-	var name [16]byte
-	rand.Read(name[:])
-	var answer wire.PutAnswer
-	err = s.r.inTurn(s.ctx, func() (err error) {
-		if _, err := body.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		answer, err = s.r.Client.Put(s.ctx, s.r.session.SessionID, hex.EncodeToString(name[:]), l.class, s.r.progress.Size.Load(), body)
-		return err
-	})
+	answer, err := s.put(l.class, lacking)
 	if err != nil {
 		return fmt.Errorf("sending a pack: %w", err)
 	}
@@ -262,11 +254,50 @@ func (s *sender) send(l *load) error {
 	return nil
 }
 
+// errArrived says that a put need not be repeated: all of it has arrived.
+var errArrived = errors.New("all of the put has arrived")
+
+// put sends objects. After a connection that was cut it goes on behind what has
+// arrived.
+func (s *sender) put(class backup.Class, objects []backup.Object) (answer wire.PutAnswer, err error) {
+	var random [16]byte
+	rand.Read(random[:])
+	name := hex.EncodeToString(random[:])
+	body := func() (io.Reader, int64) { return records(objects) }
+	again := func(ctx context.Context) (err error) {
+		all := len(objects)
+		objects, err = s.without(objects, func(ids []backup.ID) ([]bool, error) {
+			return s.r.Client.Arrived(ctx, s.r.session.SessionID, name, ids)
+		})
+		if err != nil {
+			return fmt.Errorf("asking the server what has arrived: %w", err)
+		}
+		s.r.Log.Info("a put was cut off", "objects", all, "left", len(objects))
+		if len(objects) == 0 {
+			return errArrived
+		}
+		return nil
+	}
+	err = s.r.inTurn(s.ctx, func() (err error) {
+		answer, err = s.r.Client.Put(s.ctx, s.r.session.SessionID, name, class, s.r.progress.Size.Load(), body, again)
+		return err
+	})
+	if errors.Is(err, errArrived) {
+		err = nil
+	}
+	return answer, err
+}
+
 // lacking asks which objects the server does not have.
 func (s *sender) lacking(objects []backup.Object) ([]backup.Object, error) {
 	if !s.r.session.Known {
 		return objects, nil
 	}
+	return s.without(objects, func(ids []backup.ID) ([]bool, error) { return s.r.have(s.ctx, ids) })
+}
+
+// without is objects without those that the server has, as ask finds out.
+func (s *sender) without(objects []backup.Object, ask func([]backup.ID) ([]bool, error)) ([]backup.Object, error) {
 	var lacking []backup.Object
 	most := wire.MaxHave
 	if n := s.r.session.Limits.HaveIDs; n > 0 {
@@ -277,7 +308,7 @@ func (s *sender) lacking(objects []backup.Object) ([]backup.Object, error) {
 		for i := range part {
 			ids[i] = part[i].Ref.ID
 		}
-		have, err := s.r.have(s.ctx, ids)
+		have, err := ask(ids)
 		if err != nil {
 			return nil, err
 		}
@@ -290,64 +321,17 @@ func (s *sender) lacking(objects []backup.Object) ([]backup.Object, error) {
 	return lacking, nil
 }
 
-// body reads a pack's records from the objects' own memory, as often as the put
-// has to be repeated.
-type body struct {
-	parts [][]byte
-	size  int64
-	at    int64 // offset in all
-	part  int   // the part at is in
-	in    int   // offset in it
-}
-
-func newBody(objects []backup.Object) *body {
-	b := &body{}
-	heads := make([]byte, 0, len(objects)*64)
+// records are objects as a put has them, in the objects' own memory, and how many
+// bytes they are.
+func records(objects []backup.Object) (io.Reader, int64) {
+	var parts net.Buffers
+	size := 0
+	heads := make([]byte, 0, len(objects)*pack.RecordHead)
 	for _, o := range objects {
 		start := len(heads)
 		heads = pack.AppendHead(heads, o.Kind, o.Ref.ID, len(o.Sealed))
-		b.parts = append(b.parts, heads[start:], o.Sealed)
+		parts = append(parts, heads[start:], o.Sealed)
+		size += pack.RecordHead + len(o.Sealed)
 	}
-	for _, p := range b.parts {
-		b.size += int64(len(p))
-	}
-	return b
-}
-
-func (b *body) Read(p []byte) (n int, err error) {
-	for n < len(p) {
-		if b.part == len(b.parts) {
-			if n == 0 && len(p) > 0 {
-				return 0, io.EOF
-			}
-			break
-		}
-		m := copy(p[n:], b.parts[b.part][b.in:])
-		n += m
-		b.in += m
-		if b.in == len(b.parts[b.part]) {
-			b.part, b.in = b.part+1, 0
-		}
-	}
-	b.at += int64(n)
-	return n, nil
-}
-
-// Seek goes to any place, by the way from the beginning.
-func (b *body) Seek(offset int64, whence int) (int64, error) {
-	switch whence {
-	case io.SeekCurrent:
-		offset += b.at
-	case io.SeekEnd:
-		offset += b.size
-	}
-	if offset < 0 || offset > b.size {
-		return b.at, fmt.Errorf("seeking to %d of %d bytes", offset, b.size)
-	}
-	b.at, b.part, b.in = offset, 0, int(offset)
-	for b.part < len(b.parts) && b.in >= len(b.parts[b.part]) {
-		b.in -= len(b.parts[b.part])
-		b.part++
-	}
-	return offset, nil
+	return &parts, int64(size)
 }

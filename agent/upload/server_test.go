@@ -23,6 +23,7 @@ import (
 	"github.com/backstay/backstay/backup/crypt"
 	"github.com/backstay/backstay/backup/pack"
 	"github.com/backstay/backstay/backup/snapshot"
+	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -34,8 +35,10 @@ type fake struct {
 	keys keys
 
 	mu        sync.Mutex
-	idle      *sync.Cond // busy has become 0
-	busy      int        // requests being answered
+	idle      *sync.Cond     // busy has become 0
+	busy      int            // requests being answered
+	arriving  map[string]int // puts being received, by name
+	arrived   *sync.Cond     // one of them is not any more
 	objects   map[backup.ID]backup.Object
 	session   *session
 	snapshots []*committed
@@ -52,6 +55,10 @@ type fake struct {
 	refuse func(w http.ResponseWriter, r *http.Request) bool
 	// putting is called for each record that arrives.
 	putting func()
+	// cutAfter breaks the first connection of each put behind so many records, 0
+	// none.
+	cutAfter int
+	cuts     map[string]bool
 	// commitFails lists what the next commits say they miss.
 	commitFails [][]backup.ID
 }
@@ -100,8 +107,9 @@ func newKeys(t testing.TB) keys {
 
 func newServer(t testing.TB) *fake {
 	t.Helper()
-	f := &fake{t: t, keys: newKeys(t), objects: map[backup.ID]backup.Object{}, refs: map[backup.Hash][]backup.ID{}, epoch: 1}
-	f.idle = sync.NewCond(&f.mu)
+	f := &fake{t: t, keys: newKeys(t), objects: map[backup.ID]backup.Object{}, refs: map[backup.Hash][]backup.ID{}, epoch: 1,
+		arriving: map[string]int{}, cuts: map[string]bool{}}
+	f.idle, f.arrived = sync.NewCond(&f.mu), sync.NewCond(&f.mu)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /agent/v1/challenge", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, wire.Challenge{Challenge: make([]byte, 32)})
@@ -171,6 +179,9 @@ func (f *fake) head() *committed {
 func (f *fake) open(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for len(f.arriving) > 0 {
+		f.arrived.Wait()
+	}
 	s := wire.Session{StoreID: storeID.Hex(), GCEpoch: f.epoch, Damaged: f.damaged, ExpiresAt: time.Now().Add(time.Hour)}
 	s.Limits = wire.SessionLimits{PackBytes: wire.PackBytes, RecordBytes: wire.RecordBytes, HaveIDs: 100}
 	if f.quota > 0 && !f.silent {
@@ -210,6 +221,9 @@ func (f *fake) have(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.haves++
+	for f.arriving[r.URL.Query().Get("cut")] > 0 {
+		f.arrived.Wait()
+	}
 	if err != nil || len(body)%32 != 0 || len(body) > 100*32 {
 		problem(w, http.StatusBadRequest, wire.Problem{Title: "have"})
 		return
@@ -241,12 +255,24 @@ func (f *fake) put(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusInsufficientStorage, wire.Problem{Code: "E1401", Data: map[string]any{"q": quota, "room": quota, "of": "user"}})
 		return
 	}
+	name := r.PathValue("put")
+	f.set(func() { f.arriving[name]++ })
+	defer f.set(func() {
+		if f.arriving[name]--; f.arriving[name] == 0 {
+			delete(f.arriving, name)
+		}
+		f.arrived.Broadcast()
+	})
 	var objects []backup.Object
 	in := pack.NewReader(r.Body, false)
+	var cut error
 	for {
 		rec, err := in.Next()
 		if err == io.EOF {
 			break
+		}
+		if cut = err; cut != nil && errs.Find(cut) == nil {
+			break // what came whole counts
 		}
 		f.mu.Lock()
 		f.received += int64(len(rec.Sealed))
@@ -258,6 +284,15 @@ func (f *fake) put(w http.ResponseWriter, r *http.Request) {
 		if err != nil || rec.Kind.Class() != class || sha256.Sum256(rec.Sealed) != rec.ID {
 			problem(w, http.StatusBadRequest, wire.Problem{Title: fmt.Sprint("record: ", err)})
 			return
+		}
+		f.mu.Lock()
+		if len(objects) == f.cutAfter && f.cutAfter > 0 && !f.cuts[name] {
+			f.cuts[name] = true
+			cut = http.ErrAbortHandler
+		}
+		f.mu.Unlock()
+		if cut != nil {
+			break
 		}
 		objects = append(objects, backup.Object{Ref: backup.Ref{ID: rec.ID}, Kind: rec.Kind, Sealed: slices.Clone(rec.Sealed)})
 	}
@@ -275,6 +310,13 @@ func (f *fake) put(w http.ResponseWriter, r *http.Request) {
 		f.objects[o.Ref.ID] = o
 		f.session.sent[o.Ref.ID] = true
 		f.damaged = slices.DeleteFunc(f.damaged, func(id string) bool { return id == o.Ref.ID.String() })
+	}
+	if cut == http.ErrAbortHandler {
+		panic(cut)
+	}
+	if cut != nil {
+		problem(w, http.StatusBadRequest, wire.Problem{Title: fmt.Sprint("body: ", cut)})
+		return
 	}
 	answer(w, wire.PutAnswer{Records: len(objects)})
 }

@@ -5,8 +5,9 @@
 // What was sent counts for the server's session, which lasts until a complete
 // snapshot is committed, whatever becomes of this process. So a run that was
 // cut off is repeated: it reads files again where no partial snapshot had come,
-// finds by the ids that their objects are there, and sends only the others. At
-// most the packs on the way are sent twice.
+// finds by the ids that their objects are there, and sends only the others. Of
+// packs on the way the server keeps the objects that came whole: at most one is
+// sent twice for each, the one that was cut.
 //
 // The order of writes is what makes a crash harmless. The server commits first,
 // then the device replaces its catalog and then its head. Cut off between, the

@@ -17,6 +17,7 @@ import (
 	"github.com/backstay/backstay/backup/snapshot"
 	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/wire"
+	"github.com/backstay/backstay/wire/wiretest"
 )
 
 // device asks the devices' interface by hand, with what tokens there are. The
@@ -124,7 +125,7 @@ func (w *world) backUp(d *servertest.Device) backedUp {
 		}
 		all = append(all, o)
 		records := append(pack.AppendHead(nil, o.Kind, o.Ref.ID, len(o.Sealed)), o.Sealed...)
-		if a, err := d.Client.Put(w.Context(), s.SessionID, putID(), o.Kind.Class(), 0, bytes.NewReader(records)); err != nil || a.Records != 1 {
+		if a, err := d.Client.Put(w.Context(), s.SessionID, putID(), o.Kind.Class(), 0, wiretest.Body(records), nil); err != nil || a.Records != 1 {
 			w.Fatalf("putting an object: %+v, %v", a, err)
 		}
 	}

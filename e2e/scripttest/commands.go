@@ -61,6 +61,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"console":       consoleCommand,
 	"reads":         reads,
 	"key":           keyCommand,
+	"line":          lineCommand,
+	"sound":         soundCommand,
 }
 
 // activate makes the script's computer a device of ann: activate [FLAG...]

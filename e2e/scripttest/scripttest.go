@@ -83,7 +83,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("LANGUAGE", "")
 	env.Setenv("XDG_DATA_HOME", filepath.Join(home, "data"))
 	env.Setenv("NO_PROXY", "127.0.0.1")
-	env.Values[serversKey{}] = &servers{}
+	env.Values[serversKey{}], env.Values[lineKey{}] = &servers{}, new(*line)
 	env.Defer(func() { env.Values[serversKey{}].(*servers).stopAll() })
 	return nil
 }

@@ -54,7 +54,7 @@ type API struct {
 	table   []access.Route
 	waiting waiting
 	reading streams[access.UserID]
-	putting streams[access.DeviceID]
+	putting puts
 }
 
 var _ http.Handler = (*API)(nil)

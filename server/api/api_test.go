@@ -297,7 +297,7 @@ func TestRevokedWithinSeconds(t *testing.T) {
 	body, feed := io.Pipe()
 	put := make(chan error, 1)
 	go func() {
-		_, err := d.Put(t.Context(), s.SessionID, wiretest.PutID(), backup.ClassData, 0, body)
+		_, err := d.Put(t.Context(), s.SessionID, wiretest.PutID(), backup.ClassData, 0, wiretest.Stream(body), nil)
 		put <- err
 	}()
 	one := wiretest.Records(d.Seal(backup.Data, "late"))
@@ -520,7 +520,7 @@ func TestReceivedCountsUnfinishedPuts(t *testing.T) {
 		feed.Write(make([]byte, 100<<10)) // no record at all
 		feed.CloseWithError(errors.New("the line broke"))
 	}()
-	if _, err := d.Put(t.Context(), s.SessionID, wiretest.PutID(), backup.ClassData, 0, body); err == nil {
+	if _, err := d.Put(t.Context(), s.SessionID, wiretest.PutID(), backup.ClassData, 0, wiretest.Stream(body), nil); err == nil {
 		t.Error("half a put worked")
 	}
 	deadline := time.Now().Add(5 * time.Second)

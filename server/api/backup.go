@@ -21,6 +21,10 @@ func (a *API) openSession(w http.ResponseWriter, r *http.Request, by access.Call
 	if err := read(w, r, &in); err != nil {
 		return err
 	}
+	// It begins anew: what it had on its way, it has given up.
+	if err := a.putting.giveUp(r.Context(), by.Device, ""); err != nil {
+		return err
+	}
 	s, err := a.Vault.Begin(r.Context(), by, in.SetID)
 	if err != nil {
 		return err
@@ -32,6 +36,11 @@ func (a *API) have(w http.ResponseWriter, r *http.Request, by access.Caller) err
 	ids, err := readIDs(w, r, false)
 	if err != nil {
 		return err
+	}
+	if put := r.URL.Query().Get("cut"); put != "" {
+		if err := a.putting.giveUp(r.Context(), by.Device, put); err != nil {
+			return err
+		}
 	}
 	has, err := a.Vault.Have(r.Context(), by, r.PathValue("session"), ids)
 	if err != nil {
@@ -89,11 +98,13 @@ func (a *API) put(w http.ResponseWriter, r *http.Request, by access.Caller) erro
 	if err != nil {
 		return err
 	}
-	if !a.putting.begin(by.Device, maxPuts) {
+	id := r.PathValue("put")
+	put := a.putting.begin(by.Device, id, http.NewResponseController(w))
+	if put == nil {
 		return errs.New(errs.Unavailable, "put.busy")
 	}
-	defer a.putting.end(by.Device)
-	done, err := a.Vault.Put(r.Context(), by, r.PathValue("session"), r.PathValue("put"), class, vault.Size{Snapshot: size, Put: max(r.ContentLength, 0)}, &counted{body, a.Received})
+	defer a.putting.end(by.Device, put)
+	done, err := a.Vault.Put(r.Context(), by, r.PathValue("session"), id, class, vault.Size{Snapshot: size, Put: max(r.ContentLength, 0)}, &counted{body, a.Received})
 	if err != nil {
 		return err
 	}

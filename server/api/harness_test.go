@@ -197,7 +197,7 @@ func (d *machine) on(h *host) *machine {
 
 func (d *machine) put(s wire.Session, objects ...backup.Object) {
 	d.h.t.Helper()
-	a, err := d.Put(d.h.t.Context(), s.SessionID, wiretest.PutID(), objects[0].Kind.Class(), 0, bytes.NewReader(wiretest.Records(objects...)))
+	a, err := d.Put(d.h.t.Context(), s.SessionID, wiretest.PutID(), objects[0].Kind.Class(), 0, wiretest.Body(wiretest.Records(objects...)), nil)
 	if err != nil || a.Records != len(objects) || len(a.Rejected) > 0 {
 		d.h.t.Fatalf("Put = %+v, %v", a, err)
 	}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -75,7 +74,7 @@ func (r *rush) step(x *runner) error {
 			kind = backup.Page
 		}
 		o := d.Seal(kind, fmt.Sprint(x.name, len(x.sent)))
-		_, err := d.Put(r.t.Context(), x.session.SessionID, wiretest.PutID(), kind.Class(), 0, bytes.NewReader(wiretest.Records(o)))
+		_, err := d.Put(r.t.Context(), x.session.SessionID, wiretest.PutID(), kind.Class(), 0, wiretest.Body(wiretest.Records(o)), nil)
 		if err == nil {
 			x.sent = append(x.sent, o)
 		}

@@ -96,10 +96,7 @@ type streams[K comparable] struct {
 	open map[K]int
 }
 
-const (
-	maxReads = 16 // of a user
-	maxPuts  = 8  // of a device, whose client has two, and some that it gave up
-)
+const maxReads = 16 // of a user
 
 // begin reports whether who may have one more, most at once.
 func (s *streams[K]) begin(who K, most int) bool {

@@ -33,8 +33,12 @@ func packName(name string) string { return "packs/" + name[:2] + "/" + name }
 // that is held already is answered like one that is new.
 //
 // Put is idempotent by its putID, 32 hex digits: a repeated one that was
-// finished gets the first answer, after its body was read. When Put fails,
-// nothing of it counts; a body that ends inside a record is such a failure.
+// finished gets the first answer, after its body was read.
+//
+// What has arrived is settled also when nobody waits for the answer any more. Of
+// a body that is cut off the records count that came whole, as if they had been
+// all, unless they are under leastKept; Put fails all the same. When it fails for
+// any other reason, nothing of it counts.
 //
 // A device without a place among those that back up is E1402 before its body is
 // read; it may have lost the one with which the session began.
@@ -75,8 +79,15 @@ func (v *Vault) Put(ctx context.Context, by access.Caller, id, putID string, cla
 			return wire.PutAnswer{}, err
 		}
 	}
-	return v.put(ctx, by, s, org, putID, class, size, body)
+	// The body ends with its connection, and with it what follows.
+	return v.put(context.WithoutCancel(ctx), by, s, org, putID, class, size, body)
 }
+
+// leastKept is how many bytes of whole records a body must have brought before it
+// was cut off to be worth a pack: a line that breaks all the time must not fill
+// the store with tiny ones. No piece of a large file is smaller, but for its last,
+// before it is compressed.
+const leastKept = 256 << 10
 
 // Size is what a device says of a put before it is read. Nothing rests on it but
 // that an honest device is told in time.
@@ -137,6 +148,9 @@ func (v *Vault) put(ctx context.Context, by access.Caller, s session, org int64,
 		if err := r.receive(body); err != nil {
 			return err
 		}
+		if r.cut != nil && r.size < leastKept {
+			return r.cut
+		}
 		if len(r.pack.Entries()) == 0 {
 			return errNothingNew
 		}
@@ -171,7 +185,10 @@ func (v *Vault) put(ctx context.Context, by access.Caller, s session, org int64,
 		return wire.PutAnswer{}, err
 	}
 	v.log.DebugContext(ctx, "put is stored", "backup_session", s.id, "put", putID, "class", class.String(),
-		"records", r.records, "bytes", r.size, "held", len(r.held), "rejected", len(r.rejected))
+		"records", r.records, "bytes", r.size, "held", len(r.held), "rejected", len(r.rejected), "cut", r.cut != nil)
+	if r.cut != nil {
+		return wire.PutAnswer{}, r.cut
+	}
 	return answer, nil
 }
 
@@ -232,6 +249,11 @@ func (v *Vault) settle(ctx context.Context, tx *db.Tx, by access.Caller, id, put
 	if err != nil {
 		return err
 	}
+	if r.cut != nil {
+		// Nobody can ask for this name, so that the put under its own is still to
+		// come; and one put can be cut off more than once.
+		putID = "cut " + name
+	}
 	text, err := json.Marshal(answer)
 	if err != nil {
 		return fmt.Errorf("encoding a put's answer: %w", err)
@@ -286,6 +308,7 @@ type receiver struct {
 
 	snapshot int64 // what the snapshot will have, by the device's word
 
+	cut      error // why the body ended too early, nil when it did not
 	size     int64
 	records  int
 	rejected []wire.Rejected
@@ -311,6 +334,10 @@ func (r *receiver) receive(body io.Reader) error {
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		if err != nil && errs.Find(err) == nil {
+			r.cut = broken(err)
+			break
+		}
 		if err != nil {
 			return broken(err)
 		}
@@ -322,7 +349,7 @@ func (r *receiver) receive(body io.Reader) error {
 			return err
 		}
 	}
-	if r.records == 0 {
+	if r.records == 0 && r.cut == nil {
 		return errs.New(errs.Invalid, "put.body")
 	}
 	return r.decide()

@@ -3,7 +3,6 @@ package vault
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -44,12 +43,7 @@ func (p *person) quota() (q devices.Quotas) {
 
 // content is an object that nothing makes smaller.
 func (d *machine) content(seed uint64, size int) backup.Object {
-	text := make([]byte, size)
-	r := rand.New(rand.NewPCG(seed, 1))
-	for i := range text {
-		text[i] = byte(r.Uint32())
-	}
-	return d.Seal(backup.Data, string(text))
+	return d.Seal(backup.Data, wiretest.Noise(fmt.Sprint(seed), size))
 }
 
 // offer is a put of contents for a snapshot of size bytes.

@@ -4,9 +4,13 @@
 package wiretest
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
+	"io"
+	mathrand "math/rand/v2"
 	"testing"
 	"time"
 
@@ -171,4 +175,21 @@ func PutID() string {
 	var b [16]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
+}
+
+// Body is a put's body of these records.
+func Body(records []byte) func() (io.Reader, int64) {
+	return func() (io.Reader, int64) { return bytes.NewReader(records), int64(len(records)) }
+}
+
+// Stream is a put's body that is still being made, and is given once.
+func Stream(r io.Reader) func() (io.Reader, int64) {
+	return func() (io.Reader, int64) { return r, -1 }
+}
+
+// Noise is text that nothing makes smaller, always the same for a seed.
+func Noise(seed string, size int) string {
+	text := make([]byte, size)
+	mathrand.NewChaCha8(sha256.Sum256([]byte(seed))).Read(text)
+	return string(text)
 }
