@@ -61,11 +61,14 @@ clients: packages msi ## all clients: the packages, and bin/backstay_darwin_ARCH
 
 # A program that opens no window of its own still gets a black one, unless it says so.
 .PHONY: msi
-msi: assets ## bin/*.msi, the client's package for Windows, for VERSION
+msi: assets ## bin/*.msi, the client's packages for Windows, for VERSION
 	@scripts/need msi
-	@GOOS=windows GOARCH=amd64 $(GOBUILD) -o bin/windows/ ./cmd/backstay
-	@GOOS=windows GOARCH=amd64 $(subst "-buildid=,"-H=windowsgui -buildid=,$(GOBUILD)) -o bin/windows/ ./cmd/backstay-tray
-	@packaging/msi.sh $(VERSION) bin/windows bin/backstay_$(VERSION)_amd64.msi
+	@for arch in amd64 arm64; do to=bin/windows-$$arch && \
+		GOOS=windows GOARCH=$$arch $(GOBUILD) -o $$to/ ./cmd/backstay && \
+		GOOS=windows GOARCH=$$arch $(subst "-buildid=,"-H=windowsgui -buildid=,$(GOBUILD)) -o $$to/ ./cmd/backstay-tray && \
+		$(GO) run ./scripts/icon $$to/backstay.ico && \
+		packaging/msi.sh $(VERSION) $$arch $$to bin/backstay_$(VERSION)_$$arch.msi || exit; \
+	done
 
 .PHONY: test
 test: ## run every test, on SQLite and on PostgreSQL; PKGS=./server/... for some packages only

@@ -1,10 +1,12 @@
 #!/bin/sh
-# msi.sh VERSION BIN PACKAGE makes the client's package for Windows of the programs
-# in BIN, a path from the repository's root, where this runs.
+# msi.sh VERSION ARCH BIN PACKAGE makes the client's package for Windows, on amd64
+# or arm64, of the programs and the icon in BIN, a path from the repository's root,
+# where this runs.
 set -eu
-rm -f "$3"
+version=$1 arch=$2 bin=$3 package=$4
+rm -f "$package"
 # A word that wixl does not know is an error, which by itself it only tells.
-G_DEBUG=fatal-warnings wixl --arch x64 --define VERSION="$1" --define BIN="$2" --output "$3" packaging/backstay.wxs
+G_DEBUG=fatal-warnings wixl --arch x64 --define VERSION="$version" --define BIN="$bin" --output "$package" packaging/backstay.wxs
 
 # What wixl leaves out. The types are sums: a program from a folder (34) or an
 # installed one (18), deferred (1024), as the system (2048), whose end does not
@@ -16,7 +18,7 @@ system() { # NAME TYPE SEQUENCE CONDITION PROGRAM ARGUMENTS: one of Windows' own
 unless='NOT (REMOVE="ALL")'
 {
 	# An older version and the same one made anew are replaced (768: both ends count).
-	printf '%s\n' "INSERT INTO Upgrade (UpgradeCode, VersionMin, VersionMax, Attributes, ActionProperty) VALUES ('{9C7A4E0D-6A1B-4B5C-8B3F-2D7C51F0A6E4}', '0.0.0', '$1', 768, 'OLDER')"
+	printf '%s\n' "INSERT INTO Upgrade (UpgradeCode, VersionMin, VersionMax, Attributes, ActionProperty) VALUES ('{9C7A4E0D-6A1B-4B5C-8B3F-2D7C51F0A6E4}', '0.0.0', '$version', 768, 'OLDER')"
 	printf '%s\n' "UPDATE Property SET Value = 'NEWER;OLDER;SERVER;CA_SHA256;TOKEN;PROXY;EDITION;IDENTITY' WHERE Property = 'SecureCustomProperties'"
 	# The old version goes first, and comes back when the new one cannot be installed.
 	printf '%s\n' "UPDATE InstallExecuteSequence SET Sequence = 1510 WHERE Action = 'RemoveExistingProducts'"
@@ -32,4 +34,9 @@ unless='NOT (REMOVE="ALL")'
 	system DelayService 3170 5811 "$unless" sc.exe 'config backstay start= delayed-auto binPath= "\"[INSTALLDIR]backstay.exe\" service run"'
 	# backstay ui is a console program that opens the browser: its own window is small.
 	printf '%s\n' "UPDATE Shortcut SET ShowCmd = 7 WHERE Shortcut = 'OpenBackstay'"
-} | while IFS= read -r query; do msibuild "$3" -q "$query"; done
+} | while IFS= read -r query; do msibuild "$package" -q "$query"; done
+
+# wixl knows no ARM. What is the processor's stands in the summary alone.
+if [ "$arch" = arm64 ]; then
+	msibuild "$package" -s "Backs up this computer to an organisation's Backstay server" Backstay 'Arm64;1033'
+fi

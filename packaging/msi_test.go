@@ -49,8 +49,11 @@ func TestMSI(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	msi := filepath.Join(dir, "backstay.msi")
-	tool(t, nil, "packaging/msi.sh", "0.1.7", bin, msi)
+	icon := filepath.Join(dir, "backstay.ico")
+	tool(t, nil, "go", "run", "./scripts/icon", icon)
+	msi, arm := filepath.Join(dir, "backstay.msi"), filepath.Join(dir, "arm64.msi")
+	tool(t, nil, "packaging/msi.sh", "0.1.7", "amd64", bin, msi)
+	tool(t, nil, "packaging/msi.sh", "0.1.7", "arm64", bin, arm)
 
 	files := strings.Fields(tool(t, nil, "msiextract", "--directory", dir, msi))
 	for _, name := range []string{"backstay.exe", "backstay-tray.exe", "LICENSE.txt"} {
@@ -65,6 +68,8 @@ func TestMSI(t *testing.T) {
 		{"Property", "MsiHiddenProperties", "Value", "TOKEN;PROXY"},
 		{"Property", "SecureCustomProperties", "Value", "NEWER;OLDER;SERVER;CA_SHA256;TOKEN;PROXY;EDITION;IDENTITY"},
 		{"Property", "IDENTITY", "Value", "auto"},
+		{"Property", "ARPPRODUCTICON", "Value", "backstay.ico"}, // among the installed apps
+		{"Shortcut", "OpenBackstay", "Icon_", "backstay.ico"},
 		{"Directory", "INSTALLDIR", "Directory_Parent", "ProgramFiles64Folder"},
 		// As osservice defines it: the system's own, started with the computer.
 		{"ServiceInstall", "InstallService", "Name", "backstay"},
@@ -124,7 +129,16 @@ func TestMSI(t *testing.T) {
 	if at("TakeDeployFile") == 0 || at("TakeDeployFile") > at("LeaveDeployFile") {
 		t.Error("what takes the file back has to stand before what leaves it")
 	}
-	if left := tool(t, nil, "msiinfo", "suminfo", msi); !strings.Contains(left, "Template: x64;1033") {
-		t.Errorf("it is for another processor: %s", left)
+	for file, want := range map[string]string{msi: "x64;1033", arm: "Arm64;1033"} {
+		if left := tool(t, nil, "msiinfo", "suminfo", file); !strings.Contains(left, "Template: "+want+"\n") {
+			t.Errorf("it is for another processor than %s: %s", want, left)
+		}
+	}
+	drawn, err := os.ReadFile(icon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tool(t, nil, "msiinfo", "extract", arm, "Icon.backstay.ico"); got != string(drawn) {
+		t.Errorf("its icon has %d bytes, want the %d that were drawn", len(got), len(drawn))
 	}
 }

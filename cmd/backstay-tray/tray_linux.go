@@ -4,6 +4,7 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/backstay/backstay/agent"
+	"github.com/backstay/backstay/agent/mark"
 	"github.com/backstay/backstay/errs"
 )
 
@@ -18,4 +19,4 @@ func session() error {
 	return conn.Close()
 }
 
-func icon(tone agent.Tone) []byte { return encode(tone) }
+func icon(tone agent.Tone) []byte { return mark.PNG(draw(tone)) }
