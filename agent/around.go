@@ -37,6 +37,9 @@ func power(supplies string) (p schedule.Power) {
 		switch kind := read("type"); {
 		case read("scope") == "Device":
 		case kind == "Battery":
+			if read("status") == "Charging" {
+				return schedule.Power{} // not all chargers are listed
+			}
 			if n, err := strconv.Atoi(read("capacity")); err == nil {
 				batteries, percent = batteries+1, percent+n
 			}

@@ -40,13 +40,14 @@ func TestPower(t *testing.T) {
 		tree map[string]string
 		want schedule.Power
 	}{
-		"a tower":              {nil, schedule.Power{}},
-		"on battery":           {battery, schedule.Power{Battery: true, Percent: 29}},
-		"on mains":             {with(map[string]string{"AC/online": "1"}), schedule.Power{}},
-		"charged by USB":       {with(map[string]string{"usb/type": "USB", "usb/online": "1"}), schedule.Power{}},
-		"two batteries":        {with(map[string]string{"BAT1/type": "Battery", "BAT1/capacity": "81"}), schedule.Power{Battery: true, Percent: 55}},
-		"a mouse's":            {map[string]string{"mouse/type": "Battery", "mouse/scope": "Device", "mouse/capacity": "3"}, schedule.Power{}},
-		"one that says little": {map[string]string{"BAT0/type": "Battery"}, schedule.Power{}},
+		"a tower":                      {nil, schedule.Power{}},
+		"on battery":                   {battery, schedule.Power{Battery: true, Percent: 29}},
+		"on mains":                     {with(map[string]string{"AC/online": "1"}), schedule.Power{}},
+		"charged by USB":               {with(map[string]string{"usb/type": "USB", "usb/online": "1"}), schedule.Power{}},
+		"charged by what nobody lists": {map[string]string{"BAT0/type": "Battery", "BAT0/capacity": "9", "BAT0/status": "Charging"}, schedule.Power{}},
+		"two batteries":                {with(map[string]string{"BAT1/type": "Battery", "BAT1/capacity": "81"}), schedule.Power{Battery: true, Percent: 55}},
+		"a mouse's":                    {map[string]string{"mouse/type": "Battery", "mouse/scope": "Device", "mouse/capacity": "3"}, schedule.Power{}},
+		"one that says little":         {map[string]string{"BAT0/type": "Battery"}, schedule.Power{}},
 	} {
 		if got := power(files(t, c.tree)); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
