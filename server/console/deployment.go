@@ -481,8 +481,8 @@ func (c *console) decideDevices(w http.ResponseWriter, r *http.Request, v *visit
 func (c *console) deployKnocks(w http.ResponseWriter, r *http.Request, v *visit) {
 	page := knocksPage{deployFrame: c.deployFrame(w, r, v, "deploy.page.knocking")}
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) error {
-		list, err := deploy.Knocks(r.Context(), tx, v.caller, v.org())
-		page.Knocks = nil
+		list, more, err := deploy.Knocks(r.Context(), tx, v.caller, v.org())
+		page.Knocks, page.More = nil, more
 		for _, k := range list {
 			page.Knocks = append(page.Knocks, knockItem{Knock: k, System: web.System(k.OS, "", ""), Why: whyNot(page.Frame, k.Code)})
 		}

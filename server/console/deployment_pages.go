@@ -99,6 +99,7 @@ type knockItem struct {
 type knocksPage struct {
 	deployFrame
 	Knocks []knockItem
+	More   int64 // that are not listed
 }
 
 type stageItem struct {

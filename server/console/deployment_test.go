@@ -78,7 +78,15 @@ func TestDeployment(t *testing.T) {
 	if _, err := w.machine(token, "four", "four@example.org"); err == nil {
 		t.Error("there was a use too many")
 	}
-	admin.get("/admin/deployment/knocking").want(t, http.StatusOK, "four", "The token is used up.")
+	admin.get("/admin/deployment/knocking").want(t, http.StatusOK, "four", "The token is used up.").lacks(t, "than are listed here")
+	err := w.DB.Write(t.Context(), func(tx *db.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE deploy_tokens SET knocks_lost = 2, knocks_lost_at = $1", db.Micros(tx.Now()))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin.get("/admin/deployment/knocking").want(t, http.StatusOK, "2 more computers knocked than are listed here.")
 	queue := admin.get("/admin/deployment/approvals").want(t, http.StatusOK, "one@example.org", "two@example.org", "Approve all 3")
 	first := regexp.MustCompile(`name="device" value="([^"]+)"`).FindStringSubmatch(queue.body)[1]
 	admin.get("/admin/deployment/rollout/laggards").want(t, http.StatusOK, ",used,awaiting_approval,").lacks(t, ",enrolled,")

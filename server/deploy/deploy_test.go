@@ -112,7 +112,7 @@ func (w *world) knocks() []deploy.Knock {
 	w.Helper()
 	var list []deploy.Knock
 	w.Read(func(tx *db.Tx) (err error) {
-		list, err = deploy.Knocks(w.Context(), tx, w.admin, w.Org.ID)
+		list, _, err = deploy.Knocks(w.Context(), tx, w.admin, w.Org.ID)
 		return err
 	})
 	return list

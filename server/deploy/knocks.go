@@ -15,8 +15,15 @@ import (
 	"github.com/backstay/backstay/server/orgs"
 )
 
-// keepKnocks is for how long it is known who was not let in.
-const keepKnocks = 7 * 24 * time.Hour
+const (
+	// keepKnocks is for how long it is known who was not let in.
+	keepKnocks = 7 * 24 * time.Hour
+	// maxKnocks is of how many that is known for each token, the latest: whoever
+	// has a token that leaked can make up as many computers as they like.
+	maxKnocks = 5000
+	// maxShown is how many are listed.
+	maxShown = 500
+)
 
 // Prompted is the code of a knock whose user has to sign in.
 const Prompted = "prompt"
@@ -41,15 +48,16 @@ func (r *redemption) refused(ctx context.Context, d *db.DB, err error) error {
 	}
 	ctx = context.WithoutCancel(ctx)
 	return d.Write(ctx, func(tx *db.Tx) error {
-		known, err := r.knock(ctx, tx, expected)
+		known, crowded, err := r.knock(ctx, tx, expected)
 		if err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "UPDATE deploy_tokens SET failures = failures + 1, last_failed_at = $2 WHERE id = $1", r.token.ID, db.Micros(tx.Now())); err != nil {
 			return fmt.Errorf("noting a failure of deployment token %s: %w", r.token.ID, err)
 		}
-		// Computers try again for days: the record says it once.
-		if known || !r.secret && tx.Now().Sub(r.token.LastFailedAt) < time.Minute {
+		// Computers try again for days: the record says it once. Of guesses, and of
+		// more computers than anybody has, it says one a minute.
+		if known || (crowded || !r.secret) && tx.Now().Sub(r.token.LastFailedAt) < time.Minute {
 			return nil
 		}
 		return audit.Record(ctx, tx, r.system(), audit.Event{Action: access.Activate, Org: r.token.Org, Object: object(r.token.ID), Outcome: audit.Refuse,
@@ -71,10 +79,10 @@ func (r *redemption) code(err *errs.Error) string {
 }
 
 // knock notes the computer, and reports whether it is known to be kept out for
-// this reason already.
-func (r *redemption) knock(ctx context.Context, tx *db.Tx, because *errs.Error) (known bool, err error) {
+// this reason already, and whether there are too many to know them all.
+func (r *redemption) knock(ctx context.Context, tx *db.Tx, because *errs.Error) (known, crowded bool, err error) {
 	if !r.secret {
-		return false, nil
+		return false, false, nil
 	}
 	h, code := r.in.Hardware, r.code(because)
 	n, err := tx.Changed(ctx, `UPDATE deploy_knocks SET times = times + 1, last_at = $5, ip = $6 WHERE token = $1 AND machine = $2 AND os_user = $3 AND code = $4`,
@@ -85,10 +93,26 @@ func (r *redemption) knock(ctx context.Context, tx *db.Tx, because *errs.Error) 
 			ON CONFLICT (token, machine, os_user) DO UPDATE SET code = excluded.code, times = deploy_knocks.times + 1, last_at = excluded.last_at, ip = excluded.ip`,
 			r.token.ID, r.machine(), tidy(h.Hostname), tidy(h.OS), tidy(h.OSUser), r.from.IP, code, db.Micros(tx.Now()))
 	}
-	if err != nil {
-		return false, fmt.Errorf("noting who knocked: %w", err)
+	if err == nil && n == 0 {
+		crowded, err = crowd(ctx, tx, r.token.ID)
 	}
-	return n > 0, nil
+	if err != nil {
+		return false, false, fmt.Errorf("noting who knocked: %w", err)
+	}
+	return n > 0, crowded, nil
+}
+
+// crowd forgets who knocked first with a token when there are too many, and counts
+// them. It reports whether there were.
+func crowd(ctx context.Context, tx *db.Tx, token string) (bool, error) {
+	lost, err := tx.Changed(ctx, `DELETE FROM deploy_knocks WHERE token = $1 AND (last_at, machine, os_user) <=
+		(SELECT last_at, machine, os_user FROM deploy_knocks WHERE token = $1 ORDER BY last_at DESC, machine DESC, os_user DESC LIMIT 1 OFFSET $2)`, token, maxKnocks)
+	if err != nil || lost == 0 {
+		return false, err
+	}
+	_, err = tx.Exec(ctx, `UPDATE deploy_tokens SET knocks_lost = CASE WHEN knocks_lost_at > $2 THEN knocks_lost ELSE 0 END + $3, knocks_lost_at = $4 WHERE id = $1`,
+		token, db.Micros(tx.Now().Add(-keepKnocks)), lost, db.Micros(tx.Now()))
+	return true, err
 }
 
 // unknock forgets that the computer was not let in.
@@ -116,23 +140,30 @@ func tidy(s string) string {
 }
 
 // Knocks are the computers of the last week that showed a good secret and were
-// not let in, the latest first.
-func Knocks(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID) ([]Knock, error) {
+// not let in, the latest first, and how many more there were than are listed.
+func Knocks(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID) (list []Knock, more int64, err error) {
 	if err := audit.See(by, access.Deploy, org, "", "deploy-knocks"); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	list, err := db.All(ctx, tx, func(row db.Row) (k Knock, err error) {
+	week := db.Micros(tx.Now().Add(-keepKnocks))
+	list, err = db.All(ctx, tx, func(row db.Row) (k Knock, err error) {
 		var first, last int64
 		err = row.Scan(&k.Token, &k.TokenName, &k.Machine, &k.Hostname, &k.OS, &k.OSUser, &k.IP, &k.Code, &k.Times, &first, &last)
 		k.FirstAt, k.LastAt = db.Time(first), db.Time(last)
 		return k, err
 	}, `SELECT k.token, t.name, k.machine, k.hostname, k.os, k.os_user, k.ip, k.code, k.times, k.first_at, k.last_at
-		FROM deploy_knocks k JOIN deploy_tokens t ON t.id = k.token WHERE t.org = $1 AND k.last_at > $2 ORDER BY k.last_at DESC, k.machine LIMIT 500`,
-		org, db.Micros(tx.Now().Add(-keepKnocks)))
+		FROM deploy_knocks k JOIN deploy_tokens t ON t.id = k.token WHERE t.org = $1 AND k.last_at > $2 ORDER BY k.last_at DESC, k.machine LIMIT $3`,
+		org, week, maxShown)
 	if err != nil {
-		return nil, fmt.Errorf("listing who knocked: %w", err)
+		return nil, 0, fmt.Errorf("listing who knocked: %w", err)
 	}
-	return list, nil
+	var kept, lost int64
+	err = tx.QueryRow(ctx, `SELECT (SELECT count(*) FROM deploy_knocks k JOIN deploy_tokens t ON t.id = k.token WHERE t.org = $1 AND k.last_at > $2),
+		(SELECT CAST(coalesce(sum(t.knocks_lost), 0) AS BIGINT) FROM deploy_tokens t WHERE t.org = $1 AND t.knocks_lost_at > $2)`, org, week).Scan(&kept, &lost)
+	if err != nil {
+		return nil, 0, fmt.Errorf("counting who knocked: %w", err)
+	}
+	return list, kept + lost - int64(len(list)), nil
 }
 
 // KeptOut is how many computers of the last week the option of one device for

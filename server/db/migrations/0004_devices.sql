@@ -193,7 +193,9 @@ CREATE TABLE deploy_tokens (
 	revoked_at    BIGINT NOT NULL,
 	last_used_at  BIGINT NOT NULL,
 	last_failed_at BIGINT NOT NULL,
-	failures      BIGINT NOT NULL
+	failures      BIGINT NOT NULL,
+	knocks_lost   BIGINT NOT NULL DEFAULT 0, -- rows of deploy_knocks that were too many
+	knocks_lost_at BIGINT NOT NULL DEFAULT 0 -- the last of them; after a week they count no more
 );
 CREATE INDEX deploy_tokens_org ON deploy_tokens (org, created_at);
 
@@ -227,6 +229,7 @@ CREATE TABLE deploy_knocks (
 	PRIMARY KEY (token, machine, os_user)
 );
 CREATE INDEX deploy_knocks_last ON deploy_knocks (last_at);
+CREATE INDEX deploy_knocks_token ON deploy_knocks (token, last_at, machine, os_user);
 
 -- Which computer is whose, said by an administrator beforehand. A row is
 -- deleted when it has been used.
