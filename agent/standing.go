@@ -22,6 +22,7 @@ type Standing struct {
 	Live     *control.Live // nil when no agent runs
 	Busy     bool          // somebody works with the state folder
 	Settings profile.Effective
+	Restore  *state.Restore // what comes back beside the backups, or came back last; nil: nothing
 	Now      time.Time
 }
 
@@ -40,6 +41,9 @@ func Stand(ctx context.Context, dir string, now time.Time) (s Standing, err erro
 		return s, err
 	}
 	s.Settings = InForce(st)
+	if s.Restore, err = st.Restore(); err != nil {
+		return s, err
+	}
 	answer, err := control.Ask(ctx, dir, control.Request{Do: control.Status}, nil)
 	switch {
 	case err == nil:
@@ -53,6 +57,15 @@ func Stand(ctx context.Context, dir string, now time.Time) (s Standing, err erro
 		s.Busy = errs.Is(err, errs.AlreadyRunning)
 	}
 	return s, nil
+}
+
+// Offered names the computer whose files its successor's user may have brought
+// back, "" for none: what comes back already is offered no more.
+func (s Standing) Offered() string {
+	if s.Restore != nil && !over(s.Restore) {
+		return ""
+	}
+	return s.Device.Offer
 }
 
 // Running reports whether a backup runs now.

@@ -44,6 +44,7 @@ type homePage struct {
 	Folders int
 	Pauses  []time.Duration // that the user may choose
 	Barred  barred
+	Beside  *besideLine
 	After   string // what becomes of the backups when the window is closed
 }
 
@@ -61,7 +62,7 @@ func (p *homePage) Room() int64 { return max(0, p.Quota().LimitBytes-p.Quota().U
 
 // State is what the page is drawn anew for when it changes.
 func (p *homePage) State() string {
-	return fmt.Sprint(p.Running(), p.Paused(), p.Stopped() != nil, p.Folders > 0, p.Quota() != nil, p.Live != nil && p.Live.Locked)
+	return fmt.Sprint(p.Running(), p.Paused(), p.Stopped() != nil, p.Folders > 0, p.Quota() != nil, p.Live != nil && p.Live.Locked, p.Beside != nil && p.Beside.Offered)
 }
 
 // Every is how many milliseconds the page shows what it does.
@@ -97,6 +98,7 @@ func (w *Window) showHome(rw http.ResponseWriter, r *http.Request, p page, s age
 		}
 		h.Share = share(s.Done())
 	}
+	h.Beside = besideOf(p.Printer(), s)
 	folders, err := agent.Folders(w.cfg.State)
 	if err != nil {
 		w.fail(rw, r, err)

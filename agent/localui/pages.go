@@ -36,6 +36,8 @@ func (w *Window) newRoutes() *http.ServeMux {
 		"GET /restore/to":             w.looks("restore", w.targetPage),
 		"GET /restore/folder":         w.looks("restore", w.browseTarget),
 		"POST /restore/folder":        w.looks("restore", w.takeTarget),
+		"GET " + besideAt:             w.looks("restore", w.besidePage),
+		"POST " + besideAt:            w.looks("restore", w.bringBack),
 		"POST /restore/cancel":        w.looks("restore", w.endJob),
 		"POST /restore/again":         w.looks("restore", w.againJob),
 		"POST /restore/dismiss":       w.looks("restore", w.dropJob),

@@ -28,10 +28,10 @@ type shown struct {
 	*agent.Opened
 }
 
-// restorePath is the page of a snapshot, by its path below the base; of another
-// path, that which lists them.
+// restorePath is a page for whoever has proved to be the user, by its path below
+// the base; of another path, that which lists the snapshots.
 func restorePath(path string) string {
-	if strings.HasPrefix(path, "/restore/at/") {
+	if strings.HasPrefix(path, "/restore/at/") || path == besideAt {
 		return path
 	}
 	return "/restore"

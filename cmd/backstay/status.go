@@ -37,7 +37,6 @@ type deviceStatus struct {
 	folders []string
 	serves  bool            // this computer has the service
 	kept    *osservice.Kept // what it does about this state folder, nil when nothing
-	restore *state.Restore  // what comes back, or came back last, nil when nothing does
 }
 
 func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
@@ -49,9 +48,6 @@ func (a *app) readStatus(cmd *cobra.Command) (s deviceStatus, err error) {
 		return s, err
 	}
 	if s.folders, err = agent.Folders(st); err != nil {
-		return s, err
-	}
-	if s.restore, err = st.Restore(); err != nil {
 		return s, err
 	}
 	if s.Live == nil {
@@ -87,10 +83,11 @@ func (a *app) showStatus(s deviceStatus) error {
 	if s.Ran {
 		add("last", a.runText(s))
 	}
-	if s.restore != nil {
-		add("restore", a.besideText(s.restore))
-	} else if s.Device.Offer != "" {
-		add("restore", a.say.T("cli.restore.beside.offered", "name", safe(s.Device.Offer)))
+	if s.Restore != nil {
+		add("restore", a.besideText(s.Restore))
+	}
+	if offered := s.Offered(); offered != "" {
+		add("restore", a.say.T("cli.restore.beside.offered", "name", safe(offered)))
 	}
 	switch {
 	case s.Live == nil && s.kept != nil:
@@ -235,10 +232,10 @@ func (s deviceStatus) json(message func(error) string) any {
 	for _, folder := range s.folders {
 		out.Folders = append(out.Folders, toJSON(folder))
 	}
-	if s.restore != nil {
-		out.Restore = besideOf(s.restore)
+	if s.Restore != nil {
+		out.Restore = besideOf(s.Restore)
 	}
-	out.Offer = s.Device.Offer
+	out.Offer = s.Offered()
 	if !s.Run.LastDone.IsZero() {
 		out.LastDone = &s.Run.LastDone
 	}

@@ -105,10 +105,23 @@ func TestSaveBeforeDeleting(t *testing.T) {
 		t.Errorf("the archive lacks %s", report)
 	}
 
+	// Nor is it lost unasked with its user.
+	account := s.URL + "/admin/users/" + string(s.User.ID)
+	b.Go(account + "/delete")
+	want(t, b, "deleting the user", "Devices like these cannot be added again once they are deleted: ATELIER-07. Offer user to save first what they need.")
+	b.Shot(pictures, "console-user-save-first")
+	b.Follow(`form[action$="/save"] button`)
+	want(t, b, "the mail to the user", "A mail was written to user about each device that cannot be added again")
+	if again := m.Wait("user@example.org", mail.SaveFirst).Link(); again != link {
+		t.Errorf("the mail leads to %s, want %s", again, link)
+	}
+
 	// Who cannot sign in is asked nothing.
-	b.Go(s.URL + "/admin/users/" + string(s.User.ID) + "/disable")
+	b.Go(account + "/disable")
 	b.Type("user")
 	b.Submit("\r")
+	b.Go(account + "/delete")
+	want(t, b, "the user for nobody", "user cannot be asked by mail to save first")
 	b.Go(device + "/delete")
 	want(t, b, "for nobody", "user cannot be asked by mail", "See the user")
 	b.Fill("#f-reason", "sold to a colleague")

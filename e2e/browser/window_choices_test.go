@@ -150,3 +150,61 @@ func oldLaptop(t *testing.T, s *servertest.Server) (documents string) {
 	})
 	return documents
 }
+
+// D-06: where an administrator put this computer in the place of another one, the
+// window offers what that one backed up last, and the user has it brought back.
+func TestWindowBringsFilesBack(t *testing.T) {
+	t.Parallel()
+	s := servertest.New(t)
+	old := newClient(t, s)
+	root := old.backedUp()
+	heir := newClient(t, s)
+	key := filepath.Join(t.TempDir(), "heir.key")
+	id := deviceNamed(t, s, "ATELIER-07")
+	write(t, s, func(tx *db.Tx) error {
+		text, _, err := devices.IssueKey(t.Context(), tx, access.System("test"), s.Keys, s.URL, s.User.ID, devices.Succeed, id)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(key, []byte(text+"\n"), 0o600)
+	})
+	args := []string{"activate", "--server", s.URL, "--ca-fingerprint", s.Fingerprint, "--key-file", key, "--name", "HEIR"}
+	if os.Geteuid() == 0 {
+		args = append(args, "--system-device")
+	}
+	heir.run(args...)
+	own := filepath.Join(t.TempDir(), "own")
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(own, "letter"), []byte("dear"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	heir.run("backup", own)
+	if err := os.RemoveAll(root); err != nil { // the new computer never had it
+		t.Fatal(err)
+	}
+
+	b := webtest.Open(t)
+	w := heir.window()
+	b.Enter(w.link)
+	becomes(t, b, "the offer", "This computer has taken the place of ATELIER-07.")
+	shots(b, "window-offered")
+	b.Follow(`a[href$="/restore/beside"]`)
+	want(t, b, "who asks", "user")
+	b.Type(servertest.UserPassword)
+	b.Submit("\r")
+	want(t, b, "what comes back", "Bring the files of ATELIER-07 back", "Nothing is overwritten")
+	lookWindow(t, b, "window-beside")
+	b.Follow("#submit")
+	want(t, b, "begun", "The files of ATELIER-07 come back in the background.")
+	within(t, "the files", func() bool { return strings.Contains(heir.run("status"), "The files of ATELIER-07 are back") })
+	if got, err := os.ReadFile(filepath.Join(root, "notes.txt")); err != nil || string(got) != "Buy milk.\n" {
+		t.Errorf("notes.txt came back as %q, %v", got, err)
+	}
+	b.Go(b.URL())
+	if strings.Contains(b.Text(), "can come back here") {
+		t.Error("what is back is offered again")
+	}
+	b.Problems()
+}

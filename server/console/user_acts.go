@@ -26,6 +26,7 @@ type act struct {
 	reason bool   // one has to be given
 	fresh  bool   // whoever does it has just proved who they are
 	means  func(p *locale.Printer, u accounts.User, x stakes) []string
+	before func(p *locale.Printer, u accounts.User, x stakes) *notice // what is offered first; none when nil
 	do     func(context.Context, *db.Tx, access.Caller, accounts.ID, string) error
 }
 
@@ -34,12 +35,13 @@ type stakes struct {
 	devices, snapshots, bytes int64
 	until                     time.Time // when a deletion becomes final
 	kept                      int       // days after which the profile deletes a preserved user, 0 for never
+	retired                   []string  // the devices that there cannot be again
 }
 
 var acts = []act{
 	{name: "disable", means: disableMeans, do: accounts.Disable},
 	{name: "preserve", means: preserveMeans, do: accounts.Preserve},
-	{name: "delete", reason: true, fresh: true, means: deleteMeans, do: accounts.Delete},
+	{name: "delete", reason: true, fresh: true, means: deleteMeans, before: saveAllFirst, do: accounts.Delete},
 }
 
 func (c *console) actRoutes(mux *entry.Mux) {
@@ -58,6 +60,7 @@ func (c *console) actRoutes(mux *entry.Mux) {
 		mux.HandleFunc("POST "+at+"/activate", c.admin(c.activateUser))
 		mux.HandleFunc("POST "+at+"/undelete", c.admin(c.undeleteUser))
 	}
+	mux.HandleFunc("POST /admin/users/{user}/save", c.admin(c.askUserToSave))
 }
 
 func disableMeans(p *locale.Printer, u accounts.User, x stakes) []string {
@@ -139,6 +142,13 @@ func (c *console) stakes(ctx context.Context, tx *db.Tx, v *visit, f web.Frame, 
 		return x, err
 	}
 	if u.Kind == access.UserKind {
+		retired, err := devices.RetiredOf(ctx, tx, u.ID)
+		if err != nil {
+			return x, err
+		}
+		for _, d := range retired {
+			x.retired = append(x.retired, web.Visible(d.Name))
+		}
 		eff, err := profiles.Of(ctx, tx, u)
 		x.kept = eff.Settings.AutoDeletePreservedDays
 		return x, err
@@ -170,6 +180,9 @@ func (c *console) showAct(w http.ResponseWriter, r *http.Request, v *visit, stat
 		return
 	}
 	page.AskReason, page.Consequences = a.reason, a.means(page.Printer(), u, x)
+	if a.before != nil {
+		page.Before = a.before(page.Printer(), u, x)
+	}
 	c.confirm(w, r, v, status, page.about("users."+a.name, u.Username, home(u), a.name), failure)
 }
 
@@ -215,6 +228,27 @@ func (c *console) activateUser(w http.ResponseWriter, r *http.Request, v *visit)
 func (c *console) undeleteUser(w http.ResponseWriter, r *http.Request, v *visit) {
 	c.changeUser(w, r, v, "users.undelete.done", func(tx *db.Tx, u accounts.User) error {
 		return accounts.Undelete(r.Context(), tx, v.caller, u.ID, "")
+	})
+}
+
+// saveAllFirst offers to have a user save what there cannot be again.
+func saveAllFirst(p *locale.Printer, u accounts.User, x stakes) *notice {
+	if len(x.retired) == 0 {
+		return nil
+	}
+	args := []any{"user", web.Visible(u.Username), "devices", strings.Join(x.retired, ", ")}
+	n := &notice{What: web.Sign{Sign: "warn", Icon: "archive", Text: p.T("users.save", args...)},
+		Buttons: []button{{Text: p.T("devices.save.write"), Icon: "mail", Href: home(u) + "/save", Post: true}}}
+	if !devices.CanSave(u) {
+		n.What.Text, n.Buttons = p.T("users.save.impossible", args...), nil
+	}
+	return n
+}
+
+// askUserToSave writes to a user, for each device that there cannot be again.
+func (c *console) askUserToSave(w http.ResponseWriter, r *http.Request, v *visit) {
+	c.changeUser(w, r, v, "users.save.done", func(tx *db.Tx, u accounts.User) error {
+		return devices.AskToSaveAll(r.Context(), tx, v.caller, c.Keys, u.ID, c.portal(r)+"/devices/")
 	})
 }
 

@@ -3,6 +3,7 @@ package devices
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -54,6 +55,34 @@ func AskToSave(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring
 	}
 	return mail.Queue(ctx, tx, ring, mail.Mail{To: u.Email, Language: u.Language, User: u.ID, Org: u.Org, Template: mail.SaveFirst,
 		Values: map[string]string{"username": u.Username, "device": d.Name, "admin": by.Name, "link": link}})
+}
+
+// RetiredOf are the devices of a user, by name, that could not be added again and
+// that have something to save. It asks nobody's permission.
+func RetiredOf(ctx context.Context, tx *db.Tx, user accounts.ID) ([]Device, error) {
+	set, err := settings.Load(ctx, tx)
+	if err != nil || len(set.Devices.Retired) == 0 {
+		return nil, err
+	}
+	have, err := liveOf(ctx, tx, user)
+	return slices.DeleteFunc(have, func(d Device) bool {
+		return d.LastBackupAt.IsZero() || !set.Devices.Retires(d.System, d.Hardware.OS)
+	}), err
+}
+
+// AskToSaveAll is AskToSave for each of RetiredOf, of a user who is to be deleted.
+// A link begins with link and ends with the device.
+func AskToSaveAll(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, user accounts.ID, link string) error {
+	list, err := RetiredOf(ctx, tx, user)
+	if err == nil && len(list) == 0 {
+		err = errs.New(errs.Conflict, "devices.save.none")
+	}
+	for _, d := range list {
+		if err == nil {
+			err = AskToSave(ctx, tx, by, ring, d.ID, link+string(d.ID))
+		}
+	}
+	return err
 }
 
 // CanSave reports whether AskToSave reaches a user, who can then sign in and
