@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/backstay/backstay/agent/state"
 	"github.com/backstay/backstay/agent/upload"
@@ -181,6 +182,48 @@ func TestPartialSnapshots(t *testing.T) {
 	if f.session != nil {
 		t.Error("the session is still open after the whole snapshot")
 	}
+}
+
+// Until a first backup is through, and after one was cut off, what is done is
+// committed earlier than every ten minutes: the computer may not run for so long.
+func TestPartialSnapshotsComeSooner(t *testing.T) {
+	t.Parallel()
+	f := newServer(t)
+	d := newDevice(t, f)
+	d.fill()
+	// The clock is looked at now and then; by itself it stands still.
+	var looks atomic.Int64
+	begin := time.Now()
+	slow := func(c *upload.Config) {
+		c.Interval = time.Hour
+		c.Now = func() time.Time { return begin.Add(time.Duration(looks.Add(1)) * 3 * time.Minute) }
+	}
+	d.back(slow)
+	first := len(f.snapshots)
+	if first < 2 {
+		t.Errorf("a first backup made %d snapshots, want a partial one", first)
+	}
+	d.write("docs/0/new", noise(2000, 1000))
+	d.back(slow)
+	if made := len(f.snapshots) - first; made != 1 {
+		t.Errorf("a backup in less than an hour made %d snapshots, want 1", made)
+	}
+
+	d.write("docs/0/new", noise(2001, 1000))
+	ctx, cancel := context.WithCancel(t.Context())
+	f.set(func() { f.putting = cancel })
+	if _, err := d.try(ctx, slow); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the run was to be cut off: %v", err)
+	}
+	f.quiet()
+	f.set(func() { f.putting = nil })
+	before := len(f.snapshots)
+	d.back(slow)
+	if made := len(f.snapshots) - before; made < 2 {
+		t.Errorf("the backup after one that was cut off made %d snapshots, want a partial one", made)
+	}
+	d.restored()
+	d.honest()
 }
 
 // A put that breaks on its way is sent again under the same name.

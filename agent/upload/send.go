@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -38,7 +39,7 @@ type sender struct {
 	mu      sync.Mutex
 	taken   map[backup.ID]bool // objects that this run has taken
 	filling [3]*load           // by class
-	onWay   sync.WaitGroup     // packs that are not acknowledged
+	onWay   map[*load]bool     // packs that are not acknowledged
 	err     error              // the first failure
 }
 
@@ -49,6 +50,7 @@ type load struct {
 	class   backup.Class
 	objects []backup.Object
 	bytes   int
+	over    chan struct{} // closed when it is sent, or never will be
 }
 
 func newSender(ctx context.Context, r *run) *sender {
@@ -56,7 +58,7 @@ func newSender(ctx context.Context, r *run) *sender {
 		// Both packs that are being filled, and one object more, leave room for
 		// a pack on its way.
 		r: r, room: semaphore.NewWeighted(int64(2*r.PutBytes + backup.MaxSealed)),
-		packs: make(chan *load), taken: map[backup.ID]bool{},
+		packs: make(chan *load), taken: map[backup.ID]bool{}, onWay: map[*load]bool{},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	for range senders {
@@ -150,7 +152,7 @@ func (s *sender) add(ctx context.Context, o backup.Object) error {
 	s.mu.Lock()
 	class := o.Kind.Class()
 	if s.filling[class] == nil {
-		s.filling[class] = &load{class: class}
+		s.filling[class] = &load{class: class, over: make(chan struct{})}
 	}
 	l := s.filling[class]
 	l.objects = append(l.objects, o)
@@ -158,7 +160,7 @@ func (s *sender) add(ctx context.Context, o backup.Object) error {
 	full := l.bytes >= s.limit(class) || len(l.objects) >= wire.MaxHave
 	if full {
 		s.filling[class] = nil
-		s.onWay.Add(1)
+		s.onWay[l] = true
 	}
 	s.mu.Unlock()
 	if !full {
@@ -180,33 +182,48 @@ func (s *sender) dispatch(ctx context.Context, l *load) error {
 	case s.packs <- l:
 		return nil
 	case <-ctx.Done():
-		s.onWay.Done()
+		s.end(l)
 		return context.Cause(ctx)
 	case <-s.ctx.Done():
-		s.onWay.Done()
+		s.end(l)
 		return context.Cause(s.ctx)
 	}
 }
 
+// end says that a pack is not on its way any more.
+func (s *sender) end(l *load) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.onWay, l)
+	close(l.over)
+}
+
 // flush sends what is gathered, and returns when the server has acknowledged
-// everything that Put took.
+// everything that Put had taken when flush began. What Put takes meanwhile is not
+// waited for: on a slow line there would be no end.
 func (s *sender) flush(ctx context.Context) error {
+	s.mu.Lock()
+	var gathered []*load
 	for _, class := range []backup.Class{backup.ClassData, backup.ClassMetadata} {
-		s.mu.Lock()
-		l := s.filling[class]
-		s.filling[class] = nil
-		if l != nil {
-			s.onWay.Add(1)
+		if l := s.filling[class]; l != nil {
+			s.filling[class], s.onWay[l] = nil, true
+			gathered = append(gathered, l)
 		}
-		s.mu.Unlock()
-		if l == nil {
-			continue
-		}
+	}
+	waiting := slices.Collect(maps.Keys(s.onWay))
+	s.mu.Unlock()
+	for _, l := range gathered {
 		if err := s.dispatch(ctx, l); err != nil {
 			return err
 		}
 	}
-	s.onWay.Wait()
+	for _, l := range waiting {
+		select {
+		case <-l.over:
+		case <-s.ctx.Done():
+			return context.Cause(s.ctx)
+		}
+	}
 	return s.failed()
 }
 
@@ -218,7 +235,7 @@ func (s *sender) sendAll() {
 			if err := s.send(l); err != nil {
 				s.fail(err)
 			}
-			s.onWay.Done()
+			s.end(l)
 		case <-s.ctx.Done():
 			return
 		}

@@ -54,7 +54,7 @@ type Config struct {
 	Policy    backup.Hash // SHA-256 of the profile's settings
 	Host      string      // what this computer calls itself; asked of the system when empty
 
-	Interval time.Duration // between partial snapshots, ten minutes when 0
+	Interval time.Duration // between partial snapshots at most, ten minutes when 0
 	PutBytes int           // of one put, 16 MiB when 0
 
 	Progress func(wire.Progress) // called a few times a second, may be nil
@@ -394,7 +394,8 @@ func (r *run) archive(previous *catalog.Reader, since time.Time, walk []string) 
 		Source: w, Hints: w, Sink: r.sender, Sealer: r.sealer, Secret: r.Device.ChunkerSecret,
 		Room: r.room, Before: r.before, Held: r.held,
 		Previous: previous, Since: since, Walked: walked, Carried: carried, Keep: keep, Renew: r.renew, Defer: r.large.wait,
-		Interval: r.Interval, Partial: r.partial,
+		// The first backup, and one after a run that was cut off, may be cut off too.
+		Interval: r.Interval, Soon: r.session.Head == nil || r.session.Resumed, Partial: r.partial,
 		Progress: r.progress, Now: r.Now,
 	})
 	if sendErr := r.sender.failed(); sendErr != nil {

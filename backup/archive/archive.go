@@ -177,7 +177,11 @@ type Config struct {
 	// Partial is called about every Interval with the catalog of what is done,
 	// followed by what the previous catalog has after it. When it is called every
 	// object of that catalog was given to the Sink.
+	//
+	// Soon has it called after a tenth of the interval already, and then whenever
+	// as much time has passed as before: who knows how long this run may last.
 	Interval time.Duration
+	Soon     bool
 	Partial  func(ctx context.Context, r *Result) error
 
 	Progress *Progress // counts while the run goes on, may be nil

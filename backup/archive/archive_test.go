@@ -566,3 +566,79 @@ func TestWhatWasPassedOverIsCarried(t *testing.T) {
 		t.Errorf("gone %v", h.gone)
 	}
 }
+
+// Also when the walk is long through, and what is left is to read a few large
+// files, each of which takes its time. Here each waits for a partial catalog of
+// those before it.
+func TestPartialBetweenLargeFiles(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	d, v := newDisk(), newVault()
+	const files = 6
+	for i := range files {
+		d.file(fmt.Sprint("/", i), noise(uint64(i), 300_000))
+	}
+	made := 0
+	mayRead := make([]chan struct{}, files+1)
+	for i := range mayRead {
+		mayRead[i] = make(chan struct{})
+	}
+	close(mayRead[0])
+	d.onRead = func(path string) {
+		select {
+		case <-mayRead[path[1]-'0']:
+		case <-ctx.Done():
+		}
+	}
+	cfg := config(d, v)
+	cfg.Interval, cfg.Partial = 1, func(_ context.Context, r *Result) error {
+		made++
+		for i := range r.Totals.Files {
+			if next := mayRead[i+1]; !closed(next) {
+				close(next)
+			}
+		}
+		return nil
+	}
+	if _, err := Run(ctx, cfg); err != nil {
+		t.Errorf("the run got stuck behind %d partial catalogs: %v", made, err)
+	}
+	if ctx.Err() != nil || made < files-1 {
+		t.Errorf("%d partial catalogs of %d files", made, files)
+	}
+}
+
+func closed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// When partial catalogs are made of a run that lasts for an hour.
+func TestPartialAfter(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		soon bool
+		want string
+	}{
+		{false, "[10m0s 20m0s 30m0s 40m0s 50m0s]"},
+		{true, "[1m0s 2m0s 4m0s 8m0s 16m0s 26m0s 36m0s 46m0s 56m0s]"},
+	} {
+		c := Config{Interval: 10 * time.Minute, Soon: test.soon}
+		var made []time.Duration
+		last := time.Duration(0)
+		for now := time.Duration(0); now < time.Hour; now += time.Second {
+			if now-last >= c.partialAfter(last) {
+				last = now
+				made = append(made, now)
+			}
+		}
+		if fmt.Sprint(made) != test.want {
+			t.Errorf("soon %v: at %v, want %s", test.soon, made, test.want)
+		}
+	}
+}

@@ -31,6 +31,7 @@ type collector struct {
 	bundle   bundle
 	small    map[backup.Hash]place // contents of small files in this run
 	lastPath struct{ folder, name string }
+	began    time.Time
 	partial  time.Time // when the last partial was made
 }
 
@@ -49,7 +50,8 @@ type place struct {
 }
 
 func newCollector(r *run) *collector {
-	return &collector{run: r, chunker: chunk.NewChunker(r.Secret), small: map[backup.Hash]place{}, partial: r.Now()}
+	now := r.Now()
+	return &collector{run: r, chunker: chunk.NewChunker(r.Secret), small: map[backup.Hash]place{}, began: now, partial: now}
 }
 
 func (c *collector) collect(ctx context.Context) (*Result, error) {
@@ -194,15 +196,26 @@ func (c *collector) endBundle() error {
 }
 
 // drain gives entries to the catalog, in order, as long as that needs no
-// waiting or more than limit are queued.
+// waiting or more than limit are queued. Where it waits, a partial catalog may
+// become due: all that is left of a run may be queued by now.
 func (c *collector) drain(limit int) error {
 	n := 0
-	for n < len(c.queue) && (len(c.queue)-n > limit || c.queue[n].ready()) {
+	for n < len(c.queue) {
+		ready := c.queue[n].ready()
+		if !ready && len(c.queue)-n <= limit {
+			break
+		}
 		if err := c.add(c.queue[n]); err != nil {
 			return err
 		}
 		c.queue[n] = nil
 		n++
+		if ready {
+			continue
+		}
+		if err := c.partialIfDue(); err != nil {
+			return err
+		}
 	}
 	if n == len(c.queue) {
 		c.queue = c.queue[:0]
@@ -405,10 +418,19 @@ func (c *collector) count(s *slot, e *catalog.Entry) {
 	}
 }
 
+// partialAfter is how long after the last partial catalog the next is due, when
+// that one came so long after the beginning.
+func (c *Config) partialAfter(last time.Duration) time.Duration {
+	if !c.Soon {
+		return c.Interval
+	}
+	return min(max(last, c.Interval/10), c.Interval)
+}
+
 // partialIfDue makes the catalog of what is done, followed by what the
 // previous one has after it, and offers it.
 func (c *collector) partialIfDue() error {
-	if c.Partial == nil || c.Interval <= 0 || c.Now().Sub(c.partial) < c.Interval || c.lastPath.name == "" {
+	if c.Partial == nil || c.Interval <= 0 || c.lastPath.name == "" || c.Now().Sub(c.partial) < c.partialAfter(c.partial.Sub(c.began)) {
 		return nil
 	}
 	w := c.catalog.Fork()
