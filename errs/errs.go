@@ -31,6 +31,7 @@ const (
 	Unavailable                 // 503, busy, try again
 	NoSpace                     // 507, the store or a quota is full
 	Local                       // not HTTP: a failure on this computer
+	Stale                       // 412, changed since whoever changes it looked
 )
 
 var status = map[Kind]int{
@@ -41,7 +42,7 @@ var status = map[Kind]int{
 	TooLarge: http.StatusRequestEntityTooLarge, Locked: http.StatusLocked,
 	UpgradeRequired: http.StatusUpgradeRequired, TooMany: http.StatusTooManyRequests,
 	Unavailable: http.StatusServiceUnavailable, NoSpace: http.StatusInsufficientStorage,
-	Local: http.StatusInternalServerError,
+	Local: http.StatusInternalServerError, Stale: http.StatusPreconditionFailed,
 }
 
 // Error is an expected failure.

@@ -20,6 +20,7 @@ import (
 	"github.com/backstay/backstay/server/resets"
 	"github.com/backstay/backstay/server/settings"
 	"github.com/backstay/backstay/server/signin"
+	"github.com/backstay/backstay/server/tokens"
 	"github.com/backstay/backstay/server/vault"
 )
 
@@ -121,7 +122,7 @@ func (s *Server) expire(ctx context.Context) error {
 	inactive := func(ctx context.Context, tx *db.Tx) (int64, error) { return devices.Inactive(ctx, tx, s.Keys) }
 	var gone int64
 	for _, kind := range []func(context.Context, *db.Tx) (int64, error){accounts.Expire, factors.Expire, signin.Expire, devices.Expire, vault.Expire, admission.Expire, mail.Expire,
-		deploy.Expire, s.Desk.Expire, accounts.Forget, preserved, inactive, accounts.Purge, devices.Purge, vault.Purge} {
+		deploy.Expire, tokens.Expire, s.Desk.Expire, accounts.Forget, preserved, inactive, accounts.Purge, devices.Purge, vault.Purge} {
 		for {
 			var n int64
 			err := s.DB.Write(ctx, func(tx *db.Tx) (err error) {

@@ -174,11 +174,11 @@ func (s *Server) routes() (common, forConsole http.Handler, err error) {
 	forAdmins := admins.Handler()
 	own.Handle(console.Base, forAdmins)
 	own.Handle(console.Base+"/", forAdmins)
-	if s.cfg.AdminListen != "" {
-		own.Handle("GET "+api.VersionPath, s.api)
-	}
 	mux.Handle("/agent/", s.api)
-	mux.Handle("/api/", s.api)
+	own.Handle("/api/", s.api) // as much as the console may
+	if s.cfg.AdminListen != "" {
+		mux.Handle("GET "+api.VersionPath, s.api)
+	}
 	s.table = slices.Concat(users.Routes(), admins.Routes(), s.api.Routes())
 	also := func(by access.Guard, pattern string, h http.Handler) {
 		mux.Handle(pattern, h)

@@ -37,9 +37,9 @@ func named(list ...any) (attacks []attack) {
 var rows = []row{
 	{"A-01", "ask for every route as nobody, and with half a session", []string{"6.3.4", "8.1.1", "8.2.1", "8.3.1", "13.4.1", "13.4.2", "13.4.3", "13.4.5"},
 		named("nobody", everyRouteIsGuarded, "half a session", halfASession)},
-	{"A-02", "what belongs to others: every role, every route with an id in it, for pages and for devices; fields that are not one's own",
+	{"A-02", "what belongs to others: every role, every route with an id in it, for pages, for devices and for programs; fields that are not one's own",
 		[]string{"8.2.2", "8.2.3", "8.4.1", "15.3.1", "15.3.3"},
-		append(named("pages", othersThings, "devices", othersDevices, "fields", fields), attack{"time", apart, true})},
+		append(named("pages", othersThings, "devices", othersDevices, "programs", othersPrograms, "fields", fields), attack{"time", apart, true})},
 	{"A-03", "guessing passwords and codes: one account, one network, many at once", []string{"2.4.1", "6.3.1", "6.6.3"},
 		named("one account", guessing, "one network", guessingFromOnePlace, "at once", guessingAtOnce)},
 	{"A-04", "finding out who has an account, by answers and by their time", []string{"16.5.1"},

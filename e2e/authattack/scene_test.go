@@ -19,6 +19,7 @@ import (
 	"github.com/backstay/backstay/server/mail"
 	"github.com/backstay/backstay/server/orgs"
 	"github.com/backstay/backstay/server/resets"
+	"github.com/backstay/backstay/server/tokens"
 	"github.com/backstay/backstay/wire"
 )
 
@@ -87,6 +88,11 @@ func (w *world) victim() map[string]string {
 		values["key"] = k.ID
 		return err
 	})
+	w.write(func(ctx context.Context, tx *db.Tx) error {
+		t, _, err := tokens.Create(ctx, tx, caller(w.Admin), w.Org.ID, "Inventory", []string{access.MapWrite}, tokens.DefaultLife)
+		values["apitoken"] = t.ID
+		return err
+	})
 	check, err := accounts.CheckImport(w.Context(), w.DB, caller(w.Admin), w.Org.ID,
 		strings.NewReader("username,email,first_name,last_name\nimported,imported@example.org,Im,Ported\n"), accounts.ImportOptions{})
 	if err != nil {
@@ -143,7 +149,7 @@ func (w *world) strangers() []person {
 func (w *world) dump() (lines []string) {
 	w.Helper()
 	lines = w.rows("orgs", "users", "devices", "profiles", "licences", "settings", "totp", "passkeys", "recovery_codes",
-		"one_time_secrets", "user_imports", "account_requests", "approvals", "resets", "reset_devices", "outbox", "(SELECT id, user_id, stage FROM login_sessions) AS sessions")
+		"one_time_secrets", "user_imports", "account_requests", "approvals", "resets", "api_tokens", "device_map", "reset_devices", "outbox", "(SELECT id, user_id, stage FROM login_sessions) AS sessions")
 	slices.Sort(lines)
 	return lines
 }
@@ -205,7 +211,7 @@ var (
 func plain(a answer, path string) string {
 	header := http.Header{}
 	for name, values := range a.Header {
-		if name != "Date" && !strings.HasPrefix(name, "X-Request") && name != "Backstay-Request-Id" {
+		if name != "Date" && !strings.HasPrefix(name, "Ratelimit-") && !strings.HasPrefix(name, "X-Request") && name != "Backstay-Request-Id" {
 			header[name] = slices.Clone(values)
 		}
 	}

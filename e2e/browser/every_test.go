@@ -28,6 +28,7 @@ import (
 	"github.com/backstay/backstay/server/resets"
 	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/server/settings"
+	"github.com/backstay/backstay/server/tokens"
 	"github.com/backstay/backstay/web/webtest"
 	"github.com/backstay/backstay/wire"
 	"github.com/backstay/backstay/wire/wiretest"
@@ -143,6 +144,11 @@ func newScene(t *testing.T) *scene {
 		if err != nil {
 			return err
 		}
+		t, _, err := tokens.Create(ctx, tx, x.Admin.Caller(access.Caller{}), x.Org.ID, "Inventory", []string{access.MapWrite}, tokens.DefaultLife)
+		x.ids["apitoken"] = t.ID
+		if err != nil {
+			return err
+		}
 		r, err := resets.Ask(ctx, tx, x.Admin.Caller(access.Caller{}), x.Desk, resets.New{Org: x.Org.ID, Name: "November", Reason: "the old server was broken into", Expect: 1})
 		x.ids["reset"] = r.ID
 		return err
@@ -245,7 +251,7 @@ func (x *scene) deployment() {
 		if err != nil {
 			return err
 		}
-		rows, _, err := deploy.Mappings(x.Context(), tx, by, x.Org.ID, 1)
+		rows, _, err := deploy.Mappings(x.Context(), tx, by, x.Org.ID, 0, 1)
 		x.ids["number"] = strconv.FormatInt(rows[0].Number, 10)
 		return err
 	})

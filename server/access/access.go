@@ -5,6 +5,8 @@ package access
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync/atomic"
 )
 
@@ -26,6 +28,7 @@ const (
 	UserKind   Kind = "user"          // a person, for their own data
 	AdminKind  Kind = "administrator" // a person, for an organisation or the server
 	DeviceKind Kind = "device"        // a computer, for the sets it writes
+	TokenKind  Kind = "token"         // a program, within its scopes and the rights of who made its token
 	SystemKind Kind = "system"        // this server itself, or its operator at the command line
 )
 
@@ -43,13 +46,16 @@ const (
 func Roles() []Role { return []Role{ServerAdmin, OrgAdmin, Viewer} }
 
 // Caller is who asks. For a device, User is the device's owner; for a user,
-// Device is the device they speak from, if any.
+// Device is the device they speak from, if any. For a token, User and Role are
+// those of the administrator who made it, as they are now.
 type Caller struct {
 	Kind   Kind
 	User   UserID
 	Org    OrgID
 	Device DeviceID
 	Role   Role
+	Token  string // its id, never the secret
+	Scopes Scopes // of a token
 	Name   string // for records and pages
 
 	Computer uint64 // of a device: the number of the certificate whose key it proved; another one's is another computer
@@ -63,8 +69,11 @@ type Caller struct {
 // ID is the identifier of the caller itself, empty for the system and for
 // nobody.
 func (c Caller) ID() string {
-	if c.Kind == DeviceKind {
+	switch c.Kind {
+	case DeviceKind:
 		return string(c.Device)
+	case TokenKind:
+		return c.Token
 	}
 	return string(c.User)
 }
@@ -100,8 +109,11 @@ const (
 	Download       Action = "data.download" // recorded, not asked: whoever may read may take away
 	SetPrivacy     Action = "data.privacy"  // say who else may have RestoreOthers: the owner alone
 	ViewAudit      Action = "audit.view"
-	Deploy         Action = "devices.deploy"  // make tokens by which computers become devices, and say whose they are
-	ManageSettings Action = "settings.manage" // the server's settings and its mail
+	Deploy         Action = "devices.deploy" // make tokens by which computers become devices
+	ViewMap        Action = "device_map.view"
+	ManageMap      Action = "device_map.manage" // say which computer is whose
+	ManageTokens   Action = "tokens.manage"     // make and revoke tokens by which programs act
+	ManageSettings Action = "settings.manage"   // the server's settings and its mail
 )
 
 var viewing = map[Action]bool{
@@ -110,7 +122,8 @@ var viewing = map[Action]bool{
 
 var managing = map[Action]bool{
 	ManageOrgs: true, ManageLicences: true, ViewUsers: true, ManageUsers: true, ViewProfiles: true, ManageProfiles: true,
-	ViewDevices: true, ManageDevices: true, Deploy: true, RestoreOthers: true, ViewAudit: true, ManageSettings: true,
+	ViewDevices: true, ManageDevices: true, Deploy: true, ViewMap: true, ManageMap: true, RestoreOthers: true, ViewAudit: true,
+	ManageTokens: true, ManageSettings: true,
 }
 
 // ofServer is for server administrators alone.
@@ -123,13 +136,50 @@ var ofUsers = map[Action]bool{
 
 var ofDevices = map[Action]bool{Report: true, Backup: true}
 
+// Scopes are what a token was made for: names of ScopeNames with spaces between.
+type Scopes string
+
+// The scopes. Whoever may change may look.
+const (
+	MapRead  = "device-map:read"
+	MapWrite = "device-map:write"
+)
+
+// ScopeNames are all scopes there are.
+func ScopeNames() []string { return []string{MapRead, MapWrite} }
+
+var scopes = map[string][]Action{
+	MapRead:  {ViewMap},
+	MapWrite: {ViewMap, ManageMap},
+}
+
+// Actions are what a token with the scopes may do, as far as who made it may;
+// ok is false when one of them is no scope.
+func (s Scopes) Actions() (list []Action, ok bool) {
+	for name := range strings.FieldsSeq(string(s)) {
+		actions, known := scopes[name]
+		if !known {
+			return nil, false
+		}
+		list = append(list, actions...)
+	}
+	return list, true
+}
+
+func (s Scopes) allow(a Action) bool {
+	list, ok := s.Actions()
+	return ok && slices.Contains(list, a)
+}
+
 // Allow reports whether c may do a to an object of org that belongs to owner;
 // owner is empty for what belongs to the organisation.
 //
 // A user may act on their own, a device on its owner's, an administrator
 // within their role and organisation. Nobody but the owner has ReadOwnData:
 // administrators have RestoreOthers, which is recorded under its own name and
-// which an owner can take from them: accounts.MayOpen asks that, too.
+// which an owner can take from them: accounts.MayOpen asks that, too. A token
+// acts in its organisation alone, within its scopes, and never beyond what the
+// administrator who made it may do at that moment.
 func Allow(c Caller, a Action, org OrgID, owner UserID) bool {
 	switch c.Kind {
 	case SystemKind:
@@ -140,6 +190,8 @@ func Allow(c Caller, a Action, org OrgID, owner UserID) bool {
 		return ofDevices[a] && c.Device != "" && same(c, org, owner)
 	case AdminKind:
 		return c.User != "" && administer(c, a, org, owner)
+	case TokenKind:
+		return c.Token != "" && c.User != "" && c.Scopes.allow(a) && org != "" && org == c.Org && administer(c, a, org, owner)
 	}
 	return false
 }
@@ -176,6 +228,8 @@ func Sees(c Caller, org OrgID, owner UserID) bool {
 		return same(c, org, owner)
 	case AdminKind:
 		return c.Role == ServerAdmin || org != "" && org == c.Org
+	case TokenKind:
+		return org != "" && org == c.Org
 	}
 	return false
 }

@@ -4,7 +4,7 @@ import "testing"
 
 func all() []Action {
 	return []Action{Login, Logout, Register, ManageOrgs, ManageLicences, ViewUsers, ManageUsers, ChangeAccount, ViewProfiles, ManageProfiles,
-		ViewDevices, ManageDevices, Activate, Report, Backup, ReadOwnData, RestoreOthers, Download, SetPrivacy, ViewAudit, Deploy, ManageSettings}
+		ViewDevices, ManageDevices, Activate, Report, Backup, ReadOwnData, RestoreOthers, Download, SetPrivacy, ViewAudit, Deploy, ViewMap, ManageMap, ManageTokens, ManageSettings}
 }
 
 func TestAllow(t *testing.T) {
@@ -16,8 +16,11 @@ func TestAllow(t *testing.T) {
 	viewer := Caller{Kind: AdminKind, User: "c", Org: "o", Role: Viewer}
 
 	own := []Action{Logout, ChangeAccount, ViewDevices, ManageDevices, Activate, ReadOwnData, SetPrivacy}
-	manage := []Action{ViewUsers, ManageUsers, ViewProfiles, ManageProfiles, ViewDevices, ManageDevices, Deploy, RestoreOthers, ViewAudit}
+	manage := []Action{ViewUsers, ManageUsers, ViewProfiles, ManageProfiles, ViewDevices, ManageDevices, Deploy, ViewMap, ManageMap, ManageTokens, RestoreOthers, ViewAudit}
 	account := []Action{Logout, ChangeAccount}
+	token := func(org OrgID, role Role, scopes Scopes) Caller {
+		return Caller{Kind: TokenKind, User: "a", Org: org, Role: role, Token: "t", Scopes: scopes}
+	}
 	for _, c := range []struct {
 		name  string
 		c     Caller
@@ -48,6 +51,18 @@ func TestAllow(t *testing.T) {
 		{"a viewer", viewer, "o", "u", []Action{ViewUsers, ViewProfiles, ViewDevices}},
 		{"a viewer, other organisation", viewer, "p", "u", nil},
 		{"an administrator without a role", Caller{Kind: AdminKind, User: "a", Org: "o"}, "o", "u", nil},
+		{"a token", token("o", OrgAdmin, "device-map:read device-map:write"), "o", "", []Action{ViewMap, ManageMap}},
+		{"a token that reads", token("o", OrgAdmin, MapRead), "o", "u", []Action{ViewMap}},
+		{"a token that writes", token("o", OrgAdmin, MapWrite), "o", "u", []Action{ViewMap, ManageMap}},
+		{"a token without a scope", token("o", ServerAdmin, ""), "o", "u", nil},
+		{"a token with a scope that there is not", token("o", ServerAdmin, "device-map:read everything"), "o", "u", nil},
+		{"a token of a server administrator, elsewhere", token("o", ServerAdmin, MapWrite), "p", "u", nil},
+		{"a token of nowhere", token("", ServerAdmin, MapWrite), "", "", nil},
+		{"a token whose maker became a viewer", token("o", Viewer, MapWrite), "o", "u", nil},
+		{"a token whose maker has no role", token("o", "", MapWrite), "o", "u", nil},
+		{"a token of nobody", Caller{Kind: TokenKind, Org: "o", Role: OrgAdmin, Token: "t", Scopes: MapWrite}, "o", "u", nil},
+		{"a token without an id", Caller{Kind: TokenKind, User: "a", Org: "o", Role: OrgAdmin, Scopes: MapWrite}, "o", "u", nil},
+		{"an administrator with scopes", Caller{Kind: AdminKind, User: "c", Org: "o", Role: Viewer, Scopes: MapWrite}, "o", "u", []Action{ViewUsers, ViewProfiles, ViewDevices}},
 		{"a user with a role", Caller{Kind: UserKind, User: "v", Org: "o", Role: ServerAdmin}, "o", "u", nil},
 	} {
 		want := map[Action]bool{}
@@ -90,6 +105,8 @@ func TestSees(t *testing.T) {
 		{Caller{Kind: AdminKind, User: "a", Org: "o", Role: Viewer}, "o", "v", true},
 		{Caller{Kind: AdminKind, User: "a", Org: "o", Role: OrgAdmin}, "p", "v", false},
 		{Caller{Kind: AdminKind, User: "a", Org: "o", Role: ServerAdmin}, "p", "v", true},
+		{Caller{Kind: TokenKind, User: "a", Org: "o", Role: ServerAdmin, Token: "t"}, "o", "v", true},
+		{Caller{Kind: TokenKind, User: "a", Org: "o", Role: ServerAdmin, Token: "t"}, "p", "v", false},
 	} {
 		if got := Sees(c.c, c.org, c.owner); got != c.want {
 			t.Errorf("Sees(%+v, %s, %s) = %v, want %v", c.c, c.org, c.owner, got, c.want)

@@ -9,6 +9,7 @@ const (
 	Anyone      Guard = "anyone"      // nobody has to be known
 	AnyDevice   Guard = "device"      // a computer that proved its key
 	PresentUser Guard = "user"        // a user who is at their computer
+	ByToken     Guard = "API token"   // a program with a token, of whatever scope
 	Known       Guard = "known"       // any of those, or whoever logged in with all that was asked
 	Monitor     Guard = "monitor"     // an address that may read the metrics
 	AnySession  Guard = "any session" // whoever logged in, whatever their session still asks of them

@@ -1,6 +1,7 @@
-// Package api is what devices ask the server over HTTP: the calls of
-// docs/protocol.md, each a few lines that read a message, call the feature it
-// belongs to, and write the answer. It keeps nothing but who is waiting.
+// Package api is what programs ask the server over HTTP: devices by the calls of
+// docs/protocol.md, administrators' programs by those of /api/openapi.json, each a
+// few lines that read a message, call the feature it belongs to, and write the
+// answer. It keeps nothing but who is waiting, and who asked how often.
 package api
 
 import (
@@ -8,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -46,12 +49,14 @@ type Config struct {
 // VersionPath is where a server tells those whom it knows which build it is.
 const VersionPath = "/api/v1/version"
 
-// API answers everything below wire.Prefix, and VersionPath. It expects the request's id and
-// address in access.CallerOf of the request's context.
+// API answers everything below wire.Prefix and /api/. It expects the request's id
+// and address in access.CallerOf of the request's context.
 type API struct {
 	Config
 	mux     *http.ServeMux
 	table   []access.Route
+	huma    huma.API
+	asked   asked
 	waiting waiting
 	reading streams[access.UserID]
 	putting puts
@@ -121,6 +126,7 @@ func (a *API) routes() {
 			a.fail(w, r, err)
 		}
 	})
+	a.administration()
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, errs.New(errs.NotFound, "request.path"))
 	})

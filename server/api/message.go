@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"slices"
@@ -99,12 +100,35 @@ func (r *refusal) Unwrap() error { return r.error }
 // fail answers with a failure: in the caller's language, with its code. What was
 // not expected is logged, and its text shown to nobody. A refusal is recorded.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := a.problem(r, err)
+	if p == nil {
+		return // nobody is there to be answered
+	}
+	maps.Copy(w.Header(), p.header)
+	body, err := json.Marshal(p)
+	if err != nil {
+		a.Log.ErrorContext(r.Context(), "encoding a failure", "request", p.RequestID, "error", err)
+		p.Status, body = http.StatusInternalServerError, []byte("{}")
+	}
+	w.Header().Set("Content-Type", wire.MediaTypeProblem)
+	w.WriteHeader(p.Status)
+	w.Write(body)
+}
+
+// problem is a failure as it is answered, nil when nobody is there any more.
+type problem struct {
+	wire.Problem
+	header http.Header
+}
+
+// problem says a failure, and logs and records it.
+func (a *API) problem(r *http.Request, err error) *problem {
 	id := access.CallerOf(r.Context()).RequestID
 	a.record(r, err)
 	expected := errs.Find(err)
 	if expected == nil || errors.Is(err, durable.ErrSync) {
 		if r.Context().Err() != nil {
-			return // nobody is there to be answered
+			return nil
 		}
 		a.Log.ErrorContext(r.Context(), "request failed", "request", id, "call", r.Pattern, "error", err)
 		if errors.Is(err, durable.ErrSync) {
@@ -117,28 +141,21 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	printer := locale.For(locale.Match(r.Header.Get("Accept-Language")))
 	status := errs.Status(expected)
-	p := wire.Problem{
+	p := &problem{header: http.Header{}, Problem: wire.Problem{
 		Title: http.StatusText(status), Status: status, Detail: printer.Error(expected),
 		Code: string(expected.Code), Key: expected.Key, RequestID: id, Data: data(expected),
-	}
+	}}
 	switch expected.Kind {
 	case errs.Internal, errs.Unavailable, errs.TooMany:
 		p.Retryable = true
 	}
 	if wait := errs.RetryAfter(expected); wait > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(wait))
+		p.header.Set("Retry-After", strconv.Itoa(wait))
 	}
 	if expected.Kind == errs.Unauthenticated {
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		p.header.Set("WWW-Authenticate", "Bearer")
 	}
-	body, err := json.Marshal(p)
-	if err != nil {
-		a.Log.ErrorContext(r.Context(), "encoding a failure", "request", id, "error", err)
-		status, body = http.StatusInternalServerError, []byte("{}")
-	}
-	w.Header().Set("Content-Type", wire.MediaTypeProblem)
-	w.WriteHeader(status)
-	w.Write(body)
+	return p
 }
 
 // data is what a client needs to say a failure in its own language: for a

@@ -197,20 +197,25 @@ func (c *console) installer(w http.ResponseWriter, r *http.Request, v *visit) {
 	io.WriteString(w, text)
 }
 
-// life is how long the token is to live, 0 for without end; what is no life of a
-// token stays none.
+// life is how long the token is to live, 0 for without end.
 func (page newTokenPage) life() time.Duration {
+	if page.Forever {
+		return 0
+	}
+	return lifeOf(page.Days, page.Hours, deploy.MaxLife)
+}
+
+// lifeOf is how long a token of a form is to live, in days or hours; what is no
+// life of a token stays none.
+func lifeOf(n int, hours bool, longest time.Duration) time.Duration {
 	unit := 24 * time.Hour
-	if page.Hours {
+	if hours {
 		unit = time.Hour
 	}
-	switch {
-	case page.Forever:
-		return 0
-	case page.Days < 1 || page.Days > int(deploy.MaxLife/unit):
+	if n < 1 || n > int(longest/unit) {
 		return -1
 	}
-	return time.Duration(page.Days) * unit
+	return time.Duration(n) * unit
 }
 
 func (c *console) deployToken(w http.ResponseWriter, r *http.Request, v *visit) {

@@ -57,7 +57,7 @@ func (c *console) askMapping(w http.ResponseWriter, r *http.Request, v *visit) {
 	if err == nil {
 		err = c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
 			if n == 0 {
-				return audit.See(v.caller, access.Deploy, v.org(), "", "device-map")
+				return audit.See(v.caller, access.ManageMap, v.org(), "", "device-map")
 			}
 			m, err = deploy.FindMapping(r.Context(), tx, v.caller, n)
 			return err
@@ -132,7 +132,7 @@ func (c *console) showMap(w http.ResponseWriter, r *http.Request, v *visit, stat
 	}
 	page.Restores = restoreOptions(page.Printer())
 	err := c.DB.Read(r.Context(), func(tx *db.Tx) (err error) {
-		page.Rows, page.Total, err = deploy.Mappings(r.Context(), tx, v.caller, v.org(), mapShown)
+		page.Rows, page.Total, err = deploy.Mappings(r.Context(), tx, v.caller, v.org(), 0, mapShown)
 		return err
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/factors"
 	"github.com/backstay/backstay/server/settings"
+	"github.com/backstay/backstay/server/tokens"
 	"github.com/backstay/backstay/web"
 )
 
@@ -170,6 +171,25 @@ var samples = map[string]func(out, in web.Frame, r *http.Request) (string, web.P
 	},
 	"licence-new": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "licence-new", licencePage{settingsFrame: sampleSettings(in), Seats: 25}
+	},
+	"settings-tokens": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "settings-tokens", apiTokensPage{settingsFrame: sampleSettings(in), Tokens: []apiTokenItem{
+			{Token: tokens.Token{ID: "0123456789ab", Name: "Inventory", MakerName: "admin", LastUsedAt: sampleNow, LastIP: "192.0.2.7", ExpiresAt: sampleNow.AddDate(0, 2, 0)},
+				State: aState("green", "Active"), Scopes: []string{"See the device map", "Change the device map"}, Works: true},
+			{Token: tokens.Token{ID: "ba9876543210", Name: hostile, MakerName: hostile, ExpiresAt: sampleNow.AddDate(0, 1, 0)}, State: aState("orange", "Stopped"),
+				Why: "The account does not work.", Scopes: []string{"See the device map"}, Works: true}}}
+	},
+	"settings-tokens-none": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "settings-tokens", apiTokensPage{settingsFrame: sampleSettings(in)}
+	},
+	"token-new": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		page := newAPITokenPage{settingsFrame: sampleSettings(in), Name: `"><b>`, Days: 90, Scopes: []scopeItem{{"device-map:read", "See the device map", true}, {"device-map:write", "Change the device map", false}}}
+		page.Form.AddField("days", "A token lives for one hour to 365 days.")
+		return "token-new", page
+	},
+	"token-made": func(out, in web.Frame, r *http.Request) (string, web.Page) {
+		return "token-made", madeAPITokenPage{settingsFrame: sampleSettings(in), Secret: "bsa1.0123456789ab.0123456789012345678901234567890123456789012",
+			Command: "curl -H 'Authorization: Bearer bsa1.0123456789ab.0123456789012345678901234567890123456789012' https://backup.example.org/api/v1/device-map"}
 	},
 	"settings-administrators": func(out, in web.Frame, r *http.Request) (string, web.Page) {
 		return "settings-administrators", administratorsPage{settingsFrame: sampleSettings(in), Administrators: []administrator{

@@ -25,6 +25,7 @@ var sections = []section{
 	{"organisation", "building-skyscraper", access.ViewUsers},
 	{"licences", "certificate", access.ViewUsers},
 	{"administrators", "user-shield", access.ManageUsers},
+	{"tokens", "key", access.ManageTokens},
 	{"users", "users-group", access.ManageSettings},
 	{"devices", "device-laptop", access.ManageSettings},
 	{"registration", "login", access.ManageSettings},
@@ -45,6 +46,7 @@ func (c *console) settingsRoutes(mux *entry.Mux) {
 	c.mailRoutes(mux)
 	c.licenceRoutes(mux)
 	c.adminRoutes(mux)
+	c.tokenRoutes(mux)
 }
 
 // settings lists what can be set. On a narrow screen it is the way from one

@@ -28,7 +28,7 @@ func (w *world) mapped() []deploy.Mapping {
 	w.Helper()
 	var list []deploy.Mapping
 	w.Read(func(tx *db.Tx) (err error) {
-		list, _, err = deploy.Mappings(w.Context(), tx, w.admin, w.Org.ID, 10)
+		list, _, err = deploy.Mappings(w.Context(), tx, w.admin, w.Org.ID, 0, 10)
 		return err
 	})
 	return list

@@ -44,7 +44,7 @@ type MapFile struct {
 // CheckMap reads a file for the device map and says of each row whether it can
 // be used. Nothing is changed.
 func CheckMap(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, file io.Reader) (MapFile, error) {
-	if err := audit.See(by, access.Deploy, org, "", "device-map"); err != nil {
+	if err := audit.See(by, access.ManageMap, org, "", "device-map"); err != nil {
 		return MapFile{}, err
 	}
 	records, err := accounts.ReadTable(file, MapColumns(), "email")
@@ -95,7 +95,7 @@ func ImportMap(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring
 	if err != nil {
 		return f, err
 	}
-	err = audit.Check(ctx, tx, by, access.Deploy, org, "", "device-map", audit.Note("added", f.Good), audit.Note("bad", f.Bad))
+	err = audit.Check(ctx, tx, by, access.ManageMap, org, "", "device-map", audit.Note("added", f.Good), audit.Note("bad", f.Bad))
 	if err != nil {
 		return f, err
 	}
@@ -132,16 +132,16 @@ func FailedMapRows(w io.Writer, f MapFile, say func(error) string) error {
 }
 
 // Mappings are the rows of an organisation's device map, the newest first, at
-// most limit, and how many there are.
-func Mappings(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, limit int) (list []Mapping, total int64, err error) {
-	if err := audit.See(by, access.Deploy, org, "", "device-map"); err != nil {
+// most limit of those before a number, 0 for all, and how many there are in all.
+func Mappings(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, before int64, limit int) (list []Mapping, total int64, err error) {
+	if err := audit.See(by, access.ViewMap, org, "", "device-map"); err != nil {
 		return nil, 0, err
 	}
 	const of = " FROM device_map m JOIN users u ON u.id = m.user_id WHERE m.org = $1 AND (m.expires_at = 0 OR m.expires_at > $2)"
 	if err := tx.QueryRow(ctx, "SELECT count(*)"+of, org, db.Micros(tx.Now())).Scan(&total); err != nil {
 		return nil, 0, fmt.Errorf("counting the device map: %w", err)
 	}
-	list, err = db.All(ctx, tx, scanMapping, "SELECT "+mapColumns+of+" ORDER BY m.number DESC LIMIT $3", org, db.Micros(tx.Now()), limit)
+	list, err = db.All(ctx, tx, scanMapping, "SELECT "+mapColumns+of+" AND ($3 = 0 OR m.number < $3) ORDER BY m.number DESC LIMIT $4", org, db.Micros(tx.Now()), before, limit)
 	if err != nil {
 		return nil, 0, fmt.Errorf("listing the device map: %w", err)
 	}

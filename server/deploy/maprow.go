@@ -19,16 +19,16 @@ import (
 	"github.com/backstay/backstay/server/orgs"
 )
 
-// FindMapping returns a row of a device map to those who may deploy.
+// FindMapping returns a row of a device map to those who may see it.
 func FindMapping(ctx context.Context, tx *db.Tx, by access.Caller, number int64) (Mapping, error) {
-	m, err := scanMapping(tx.QueryRow(ctx, "SELECT "+mapColumns+" FROM device_map m JOIN users u ON u.id = m.user_id WHERE m.number = $1", number))
+	m, err := scanMapping(tx.QueryRow(ctx, "SELECT "+mapColumns+" FROM device_map m JOIN users u ON u.id = m.user_id WHERE m.number = $1 AND (m.expires_at = 0 OR m.expires_at > $2)", number, db.Micros(tx.Now())))
 	if errors.Is(err, sql.ErrNoRows) {
 		return Mapping{}, errs.New(errs.NotFound, "access.not.found")
 	}
 	if err != nil {
 		return Mapping{}, fmt.Errorf("looking into the device map: %w", err)
 	}
-	return m, audit.See(by, access.Deploy, m.Org, "", "device-map")
+	return m, audit.See(by, access.ViewMap, m.Org, "", "device-map")
 }
 
 // Values are those of MapColumns, as a file has them.
@@ -54,7 +54,7 @@ func Map(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, org 
 		}
 		org = old.Org
 	}
-	if err := audit.See(by, access.Deploy, org, "", "device-map"); err != nil {
+	if err := audit.See(by, access.ManageMap, org, "", "device-map"); err != nil {
 		return Mapping{}, err
 	}
 	for name, value := range values {
@@ -71,7 +71,7 @@ func Map(ctx context.Context, tx *db.Tx, by access.Caller, ring *keys.Ring, org 
 	case RowExists:
 		return Mapping{}, errs.New(errs.Conflict, "deploy.map.taken", "username", m.Username)
 	}
-	err = audit.Check(ctx, tx, by, access.Deploy, org, "", "device-map", audit.Note("row", number), audit.Note("computer", m.Value), audit.Note("user", m.Username))
+	err = audit.Check(ctx, tx, by, access.ManageMap, org, "", "device-map", audit.Note("row", number), audit.Note("computer", m.Value), audit.Note("user", m.Username))
 	if err != nil {
 		return Mapping{}, err
 	}
@@ -156,7 +156,7 @@ func Unmap(ctx context.Context, tx *db.Tx, by access.Caller, number int64) error
 	if err != nil {
 		return err
 	}
-	if err := audit.Check(ctx, tx, by, access.Deploy, m.Org, "", "device-map", audit.Note("removed", number), audit.Note("computer", m.Value)); err != nil {
+	if err := audit.Check(ctx, tx, by, access.ManageMap, m.Org, "", "device-map", audit.Note("removed", number), audit.Note("computer", m.Value)); err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, "DELETE FROM device_map WHERE number = $1", number); err != nil {

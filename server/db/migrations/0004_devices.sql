@@ -249,6 +249,35 @@ CREATE TABLE device_map (
 CREATE INDEX device_map_value ON device_map (org, id_type, id_value);
 CREATE INDEX device_map_user ON device_map (user_id);
 
+-- Tokens by which programs use the API, each within what its maker may do.
+CREATE TABLE api_tokens (
+	id           TEXT PRIMARY KEY,           -- stands in the token
+	org          TEXT NOT NULL REFERENCES orgs(id) ON DELETE CASCADE,
+	secret       {{blob}} NOT NULL,          -- SHA-256
+	name         TEXT NOT NULL,
+	scopes       TEXT NOT NULL,              -- with spaces between
+	maker        TEXT NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+	created_at   BIGINT NOT NULL,
+	expires_at   BIGINT NOT NULL,
+	revoked_at   BIGINT NOT NULL,            -- 0: not
+	last_used_at BIGINT NOT NULL,
+	last_ip      TEXT NOT NULL
+);
+CREATE INDEX api_tokens_org ON api_tokens (org, created_at);
+CREATE INDEX api_tokens_maker ON api_tokens (maker);
+
+-- What was answered to requests that named themselves, so that one that comes
+-- again is answered again and not done again.
+CREATE TABLE api_answers (
+	token      TEXT NOT NULL REFERENCES api_tokens(id) ON DELETE CASCADE,
+	key        {{blob}} NOT NULL,            -- SHA-256 of Idempotency-Key
+	request    {{blob}} NOT NULL,            -- SHA-256 of what was asked
+	answer     TEXT NOT NULL,                -- JSON
+	expires_at BIGINT NOT NULL,
+	PRIMARY KEY (token, key)
+);
+CREATE INDEX api_answers_expires ON api_answers (expires_at);
+
 -- What one administrator asks for and another has to allow. What was asked is
 -- never changed; the seal says so.
 CREATE TABLE approvals (
