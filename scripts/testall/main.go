@@ -58,14 +58,20 @@ func run(ctx context.Context, packages []string) error {
 		return err
 	}
 
+	programs, err := newPrograms()
+	if err != nil {
+		return err
+	}
+	defer programs.remove()
+
 	fmt.Println("\n== tests, on SQLite")
-	sqlite, err := goTest(ctx, onSQLite(both, alone))
+	sqlite, err := goTest(ctx, onSQLite(both, alone), programs.env...)
 	if err != nil {
 		return err
 	}
 	postgres := &tally{}
 	if len(both) > 0 {
-		if postgres, err = onPostgres(ctx, both); err != nil {
+		if postgres, err = onPostgres(ctx, both, programs.env...); err != nil {
 			return err
 		}
 	}
@@ -102,14 +108,14 @@ func onSQLite(both, alone []string) []job {
 	return []job{{packages: plain}, {packages: raced, raced: true}}
 }
 
-func onPostgres(ctx context.Context, packages []string) (*tally, error) {
+func onPostgres(ctx context.Context, packages []string, env ...string) (*tally, error) {
 	server, err := cluster.Start(ctx, cluster.Careless...)
 	if err != nil {
 		return nil, fmt.Errorf("starting PostgreSQL: %w", err)
 	}
 	defer server.Stop()
 	fmt.Println("\n== tests that use a database, on", server.Version)
-	return goTest(ctx, []job{{packages, true}}, "BACKSTAY_TEST_POSTGRES="+server.DSN)
+	return goTest(ctx, []job{{packages, true}}, append(env, "BACKSTAY_TEST_POSTGRES="+server.DSN)...)
 }
 
 // verdict prints the counts and returns what is wrong with them.
