@@ -17,10 +17,10 @@ import (
 
 const (
 	// dbtest is what a test imports, directly or not, to get a database.
-	dbtest = "github.com/backstay/backstay/server/db/dbtest"
+	dbtest = module + "/server/db/dbtest"
 
 	// dialects is the package that has code of its own for each database.
-	dialects = "github.com/backstay/backstay/server/db"
+	dialects = module + "/server/db"
 )
 
 // byDatabase parts the packages into those whose tests use a database and the
@@ -83,7 +83,8 @@ var unraced = []string{
 // job is packages that are tested in one way.
 type job struct {
 	packages []string
-	raced    bool // under the race detector
+	raced    bool     // under the race detector
+	flags    []string // of go test, beside those that all have
 }
 
 // goTest tests the packages of the jobs, prints a line for each, and the whole
@@ -111,7 +112,7 @@ func goTestJob(ctx context.Context, j job, env []string) (*tally, error) {
 	if j.raced {
 		args = append(append(args, "-race"), unraced...)
 	}
-	args = append(args, j.packages...)
+	args = slices.Concat(args, j.flags, longFirst(j.packages))
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
@@ -138,6 +139,20 @@ func goTestJob(ctx context.Context, j job, env []string) (*tally, error) {
 		return nil, fmt.Errorf("go test failed without saying where: %w", err)
 	}
 	return t, nil
+}
+
+// long are the longest packages, which start before all others: one that starts
+// late has the end of the run for itself, and half of the machine.
+var long = []string{module + "/e2e/browser", attacks, module + "/e2e/accounts", module + "/packaging", module + "/e2e"}
+
+func longFirst(packages []string) []string {
+	sorted := slices.DeleteFunc(slices.Clone(long), func(name string) bool { return !slices.Contains(packages, name) })
+	for _, name := range packages {
+		if !slices.Contains(long, name) {
+			sorted = append(sorted, name)
+		}
+	}
+	return sorted
 }
 
 // cleanEnv is our environment without what would decide the database.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -78,14 +79,49 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// Every package is tested under the race detector, and that of the two databases
-// on both.
-func TestOnSQLite(t *testing.T) {
+// The race detector watches all but the controls once, and the
+// package of the two databases on both.
+func TestJobs(t *testing.T) {
 	t.Parallel()
-	got := onSQLite([]string{"m/store", dialects}, []string{"m/other"})
-	want := []job{{packages: []string{"m/store"}}, {packages: []string{"m/other", dialects}, raced: true}}
-	if !slices.EqualFunc(got, want, func(a, b job) bool { return a.raced == b.raced && slices.Equal(a.packages, b.packages) }) {
-		t.Errorf("onSQLite() = %v, want %v", got, want)
+	both, packaging := []string{"m/store", attacks, dialects}, module+"/packaging"
+	for name, tc := range map[string]struct{ got, want []job }{
+		"on SQLite": {onSQLite(both, []string{"m/other", packaging}),
+			[]job{{packages: []string{"m/store", attacks}}, {packages: []string{dialects, "m/other", packaging}, raced: true}}},
+		"on PostgreSQL": {onPostgres(both),
+			[]job{{packages: both, raced: true, flags: []string{"-skip=" + controls}}, {packages: []string{attacks}, flags: []string{"-run=" + controls}}}},
+		"on PostgreSQL, without the attacks": {onPostgres([]string{"m/store"}), []job{{packages: []string{"m/store"}, raced: true}}},
+	} {
+		if !slices.EqualFunc(tc.got, tc.want, func(a, b job) bool {
+			return a.raced == b.raced && slices.Equal(a.flags, b.flags) && slices.Equal(a.packages, b.packages)
+		}) {
+			t.Errorf("%s: %v, want %v", name, tc.got, tc.want)
+		}
+	}
+}
+
+func TestLongFirst(t *testing.T) {
+	t.Parallel()
+	got := longFirst([]string{"m/a", module + "/packaging", "m/b", attacks})
+	if want := []string{attacks, module + "/packaging", "m/a", "m/b"}; !slices.Equal(got, want) {
+		t.Errorf("longFirst() = %q, want %q", got, want)
+	}
+}
+
+// Who renames a package or a test that is named here gets no other run than before
+// without a word.
+func TestNamesAreThere(t *testing.T) {
+	t.Parallel()
+	for _, name := range long {
+		if _, err := os.Stat("../.." + strings.TrimPrefix(name, module)); err != nil {
+			t.Error(err)
+		}
+	}
+	text, err := os.ReadFile("../.." + strings.TrimPrefix(attacks, module) + "/controls_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if test := "func " + strings.Trim(controls, "^$") + "("; !strings.Contains(string(text), test) {
+		t.Errorf("%s has no %s", attacks, test)
 	}
 }
 

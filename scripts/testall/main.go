@@ -2,10 +2,11 @@
 //
 // The checks come first. Then all tests run, on SQLite where they use a
 // database, and those of packages that use one run again on a PostgreSQL server,
-// which is made for them in a temporary folder and removed. Every test runs once
-// under the race detector, on PostgreSQL where it uses a database. Testall fails when anything failed, when a test was skipped for whatever
-// reason (a missing tool is not a pass), and when the two databases did not see
-// the same tests.
+// which is made for them in a temporary folder and removed. Every test of our own
+// code runs once under the race detector, on PostgreSQL where it uses a database;
+// see controls for what it leaves alone. Testall fails when anything
+// failed, when a test was skipped for whatever reason (a missing tool is not a
+// pass), and when the two databases did not see the same tests.
 //
 // With packages as arguments it leaves out the checks and tests those alone.
 package main
@@ -71,7 +72,7 @@ func run(ctx context.Context, packages []string) error {
 	}
 	postgres := &tally{}
 	if len(both) > 0 {
-		if postgres, err = onPostgres(ctx, both, programs.env...); err != nil {
+		if postgres, err = testOnPostgres(ctx, both, programs.env...); err != nil {
 			return err
 		}
 	}
@@ -91,31 +92,50 @@ func run(ctx context.Context, packages []string) error {
 	return ctx.Err()
 }
 
+const module = "github.com/backstay/backstay"
+
 // onSQLite is how the tests run on SQLite. The race detector makes a test four
 // times as dear, and a package that does not know which database it has shows
 // it more on PostgreSQL: there transactions that write run beside each other,
 // and on SQLite one after the other. So it watches those on PostgreSQL alone.
 func onSQLite(both, alone []string) []job {
-	var plain []string
-	raced := slices.Clone(alone)
-	for _, name := range both {
-		if name == dialects {
-			raced = append(raced, name)
-		} else {
+	var plain, raced []string
+	for _, name := range slices.Concat(both, alone) {
+		if slices.Contains(both, name) && name != dialects {
 			plain = append(plain, name)
+		} else {
+			raced = append(raced, name)
 		}
 	}
 	return []job{{packages: plain}, {packages: raced, raced: true}}
 }
 
-func onPostgres(ctx context.Context, packages []string, env ...string) (*tally, error) {
+// The tests named controls see that the attacks of a package fail where a server
+// was weakened: they end with the first failure, and are about the attacks. The
+// race detector watches the servers while the attacks themselves run.
+const (
+	attacks  = module + "/e2e/authattack"
+	controls = "^TestControls$"
+)
+
+// onPostgres is how the tests that use a database run there.
+func onPostgres(packages []string) []job {
+	raced := job{packages: packages, raced: true}
+	if !slices.Contains(packages, attacks) {
+		return []job{raced}
+	}
+	raced.flags = []string{"-skip=" + controls}
+	return []job{raced, {packages: []string{attacks}, flags: []string{"-run=" + controls}}}
+}
+
+func testOnPostgres(ctx context.Context, packages []string, env ...string) (*tally, error) {
 	server, err := cluster.Start(ctx, cluster.Careless...)
 	if err != nil {
 		return nil, fmt.Errorf("starting PostgreSQL: %w", err)
 	}
 	defer server.Stop()
 	fmt.Println("\n== tests that use a database, on", server.Version)
-	return goTest(ctx, []job{{packages, true}}, append(env, "BACKSTAY_TEST_POSTGRES="+server.DSN)...)
+	return goTest(ctx, onPostgres(packages), append(env, "BACKSTAY_TEST_POSTGRES="+server.DSN)...)
 }
 
 // verdict prints the counts and returns what is wrong with them.
