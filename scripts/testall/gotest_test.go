@@ -79,14 +79,14 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// The race detector watches all but the controls once, and the
+// The race detector watches all but the drivers and the controls once, and the
 // package of the two databases on both.
 func TestJobs(t *testing.T) {
 	t.Parallel()
 	both, packaging := []string{"m/store", attacks, dialects}, module+"/packaging"
 	for name, tc := range map[string]struct{ got, want []job }{
 		"on SQLite": {onSQLite(both, []string{"m/other", packaging}),
-			[]job{{packages: []string{"m/store", attacks}}, {packages: []string{dialects, "m/other", packaging}, raced: true}}},
+			[]job{{packages: []string{"m/store", attacks, packaging}}, {packages: []string{dialects, "m/other"}, raced: true}}},
 		"on PostgreSQL": {onPostgres(both),
 			[]job{{packages: both, raced: true, flags: []string{"-skip=" + controls}}, {packages: []string{attacks}, flags: []string{"-run=" + controls}}}},
 		"on PostgreSQL, without the attacks": {onPostgres([]string{"m/store"}), []job{{packages: []string{"m/store"}, raced: true}}},
@@ -111,7 +111,7 @@ func TestLongFirst(t *testing.T) {
 // without a word.
 func TestNamesAreThere(t *testing.T) {
 	t.Parallel()
-	for _, name := range long {
+	for _, name := range slices.Concat(drivers, long) {
 		if _, err := os.Stat("../.." + strings.TrimPrefix(name, module)); err != nil {
 			t.Error(err)
 		}
