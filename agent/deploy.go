@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -239,6 +240,13 @@ func NextTry(failed int, err error, spread float64) time.Duration {
 		wait += time.Duration((2*spread - 1) * float64(wait) / 5)
 	}
 	return wait
+}
+
+// Ownerless reports whether a try failed since nothing says whose the computer is,
+// or since its user already has a device: then whoever signs in at it settles that.
+func Ownerless(err error) bool {
+	e := errs.Find(err)
+	return e != nil && (e.Key == "deploy.prompt" || slices.Contains([]errs.Code{errs.NoDeviceMapping, errs.AmbiguousAccount, errs.FirstDeviceOnly}, e.Code))
 }
 
 // Lasting reports whether trying again is of no use until somebody changes the

@@ -37,6 +37,22 @@ func TestNextTry(t *testing.T) {
 	}
 }
 
+// What a sign-in settles, and what it does not: an administrator's decision, a
+// token that is over, a server that is away.
+func TestOwnerless(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{errs.New(errs.Forbidden, "deploy.prompt"), errs.Of(errs.NoDeviceMapping), errs.Of(errs.AmbiguousAccount), errs.Of(errs.FirstDeviceOnly)} {
+		if !Ownerless(err) {
+			t.Errorf("Ownerless(%v) = false", err)
+		}
+	}
+	for _, err := range []error{nil, errors.New("down"), errs.New(errs.Forbidden, "device.waiting"), errs.Of(errs.BadDeployToken), errs.Of(errs.CannotConnect)} {
+		if Ownerless(err) {
+			t.Errorf("Ownerless(%v) = true", err)
+		}
+	}
+}
+
 func TestDeployFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "deploy.toml")

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/backstay/backstay/agent/door"
@@ -15,7 +16,7 @@ import (
 // Kept is what the service of this computer does about a state folder: nil when
 // it keeps nothing of it. serves is false where there is no service.
 func Kept(ctx context.Context, getenv func(string) string, st *state.State) (kept *osservice.Kept, serves bool) {
-	all, err := osservice.Ask(ctx, getenv, osservice.Status, "")
+	all, err := osservice.Ask(ctx, getenv, osservice.Status)
 	if err != nil {
 		return nil, false
 	}
@@ -41,6 +42,13 @@ func Deploying(ctx context.Context, getenv func(string) string, st *state.State)
 	return d
 }
 
+// SignedIn reports whether another user of this computer, whose agent the service
+// keeps, says that they back up to the server.
+func SignedIn(ctx context.Context, getenv func(string) string, server string) bool {
+	all, err := osservice.Ask(ctx, getenv, osservice.Status)
+	return err == nil && slices.ContainsFunc(all, func(k osservice.Kept) bool { return k.ID != door.Self() && k.Server == server })
+}
+
 // LockToActivate takes the state folder's lock, from the service's agent if that
 // one holds it. GiveBack ends what it began.
 func LockToActivate(ctx context.Context, getenv func(string) string, st *state.State) error {
@@ -51,7 +59,7 @@ func LockToActivate(ctx context.Context, getenv func(string) string, st *state.S
 	if kept, _ := Kept(ctx, getenv, st); kept == nil {
 		return err
 	}
-	if _, err := osservice.Ask(ctx, getenv, osservice.Drop, ""); err != nil {
+	if _, err := osservice.Ask(ctx, getenv, osservice.Drop); err != nil {
 		return err
 	}
 	return st.Lock()
@@ -64,13 +72,14 @@ func LockToActivate(ctx context.Context, getenv func(string) string, st *state.S
 // that is the error service.later.
 func GiveBack(getenv func(string) string, st *state.State) (adopted bool, err error) {
 	st.Unlock()
-	if _, err := st.Device(); err != nil {
+	device, err := st.Device()
+	if err != nil {
 		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	for {
-		_, err := osservice.Ask(ctx, getenv, osservice.Adopt, st.Dir())
+		_, err := osservice.HandOver(ctx, getenv, st.Dir(), device.Server)
 		if !errors.Is(err, osservice.ErrNoService) {
 			return err == nil, err
 		}

@@ -28,8 +28,9 @@ const (
 )
 
 type request struct {
-	Do    string `json:"do"`
-	State []byte `json:"state,omitempty"`
+	Do     string `json:"do"`
+	State  []byte `json:"state,omitempty"`
+	Server string `json:"server,omitempty"`
 }
 
 type answer struct {
@@ -83,9 +84,9 @@ func (s *supervisor) serve(ctx context.Context, l net.Listener) error {
 func (s *supervisor) answer(id string, req request) answer {
 	var err error
 	switch req.Do {
-	case Adopt:
+	case adopt:
 		var kept Kept
-		if kept, err = s.adopt(id, req.State); err == nil {
+		if kept, err = s.adopt(id, req.State, req.Server); err == nil {
 			return answer{Kept: []Kept{kept}}
 		}
 	case Drop:
@@ -143,11 +144,17 @@ func (p *peers) leave(id string) {
 }
 
 // Ask asks the service of this computer on behalf of the user whose process this
-// is: what (Adopt, Drop, Status), and for Adopt of which state folder. What is
-// kept of the user's comes back, to root what is kept of everybody's. Where no
-// service answers it is ErrNoService.
-func Ask(ctx context.Context, getenv func(string) string, what, state string) ([]Kept, error) {
-	a, err := ask(ctx, getenv, request{Do: what, State: []byte(state)})
+// is: what is Drop or Status. What is kept of the user's comes back, to root what
+// is kept of everybody's. Where no service answers it is ErrNoService.
+func Ask(ctx context.Context, getenv func(string) string, what string) ([]Kept, error) {
+	a, err := ask(ctx, getenv, request{Do: what})
+	return a.Kept, err
+}
+
+// HandOver has the service keep the agent of a state folder of the user whose
+// process this is, whose device backs up to server.
+func HandOver(ctx context.Context, getenv func(string) string, state, server string) ([]Kept, error) {
+	a, err := ask(ctx, getenv, request{Do: adopt, State: []byte(state), Server: server})
 	return a.Kept, err
 }
 

@@ -1,6 +1,7 @@
 package osservice
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,7 +25,13 @@ type enrolment struct {
 	ID      string    `json:"id"`
 	User    string    `json:"user"`
 	State   []byte    `json:"state"`
+	Server  string    `json:"server,omitempty"` // what its user says that it backs up to
 	Adopted time.Time `json:"adopted"`
+}
+
+// same reports whether two enrolments keep the same agent.
+func (e enrolment) same(other enrolment) bool {
+	return e.User == other.User && bytes.Equal(e.State, other.State) && e.Server == other.Server
 }
 
 // enrolments is the folder of them. It is root's and closed.

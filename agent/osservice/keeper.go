@@ -55,7 +55,8 @@ func (k *keeper) show() Kept {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	kept := k.shown
-	kept.ID, kept.User, kept.State = k.enrolment.ID, k.enrolment.User, k.enrolment.State
+	e := k.enrolment
+	kept.ID, kept.User, kept.State, kept.Server = e.ID, e.User, e.State, e.Server
 	if kept.Doing == "" {
 		kept.Doing = Waiting
 	}

@@ -29,10 +29,10 @@ const Name = "backstay"
 
 // The requests.
 const (
-	Adopt  = "adopt"
 	Drop   = "drop"
 	Status = "status"
 
+	adopt      = "adopt"      // see HandOver
 	deployment = "deployment" // see Deployment
 )
 
@@ -46,7 +46,8 @@ const (
 type Kept struct {
 	ID      string    `json:"id"` // of the user, as package door names them
 	User    string    `json:"user"`
-	State   []byte    `json:"state"` // the folder; bytes, since a name need not be UTF-8
+	State   []byte    `json:"state"`            // the folder; bytes, since a name need not be UTF-8
+	Server  string    `json:"server,omitempty"` // that the user's device backs up to, as they say
 	Doing   string    `json:"doing"`
 	PID     int       `json:"pid,omitempty"`
 	Since   time.Time `json:"since,omitzero"`    // it runs

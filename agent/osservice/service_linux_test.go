@@ -156,15 +156,21 @@ func (p place) serve(t *testing.T) (stop func() time.Duration) {
 		}
 	})
 	within(t, "the service answers", func() bool {
-		_, err := Ask(context.Background(), p.getenv, Status, "")
+		_, err := Ask(context.Background(), p.getenv, Status)
 		return err == nil
 	})
 	return stop
 }
 
 // ask asks as a user of this computer.
-func (p place) ask(u uint32, what, state string) (kept []Kept, err error) {
-	asUser(u, func() { kept, err = Ask(context.Background(), p.getenv, what, state) })
+func (p place) ask(u uint32, what string) (kept []Kept, err error) {
+	asUser(u, func() { kept, err = Ask(context.Background(), p.getenv, what) })
+	return kept, err
+}
+
+// handOver hands an agent over as a user of this computer.
+func (p place) handOver(u uint32, state string) (kept []Kept, err error) {
+	asUser(u, func() { kept, err = HandOver(context.Background(), p.getenv, state, "https://backup.test") })
 	return kept, err
 }
 
@@ -226,7 +232,7 @@ func (p place) running(t *testing.T, u someone) Kept {
 	t.Helper()
 	var k Kept
 	within(t, "the agent of "+u.name, func() bool {
-		kept, err := p.ask(u.uid, Status, "")
+		kept, err := p.ask(u.uid, Status)
 		if err != nil || len(kept) != 1 {
 			return false
 		}
@@ -253,7 +259,7 @@ func TestTwoUsers(t *testing.T) {
 	defer syscall.Close(fd)
 	stop := p.serve(t)
 	for _, u := range []someone{ann, bob} {
-		if kept, err := p.ask(u.uid, Adopt, u.state); err != nil || len(kept) != 1 || kept[0].ID != u.id {
+		if kept, err := p.handOver(u.uid, u.state); err != nil || len(kept) != 1 || kept[0].ID != u.id {
 			t.Fatalf("adopt = %+v, %v", kept, err)
 		}
 	}
@@ -290,17 +296,17 @@ func TestTwoUsers(t *testing.T) {
 		}
 	}
 	within(t, "what an agent says, in the log", func() bool { return strings.Contains(p.log.String(), "hello from "+ann.name) })
-	if kept, _ := p.ask(0, Status, ""); len(kept) != 2 {
-		t.Errorf("root sees %+v, want both", kept)
+	if kept, _ := p.ask(0, Status); len(kept) != 2 || kept[0].Server != "https://backup.test" {
+		t.Errorf("root sees %+v, want both and where they back up to", kept)
 	}
 	annPID, bobPID := p.running(t, ann).PID, p.running(t, bob).PID
-	if _, err := p.ask(ann.uid, Drop, ""); err != nil {
+	if _, err := p.ask(ann.uid, Drop); err != nil {
 		t.Errorf("drop = %v", err)
 	}
 	if alive(annPID) || !alive(bobPID) {
 		t.Errorf("after ann's drop ann's agent lives is %v, bob's %v", alive(annPID), alive(bobPID))
 	}
-	if _, err := p.ask(ann.uid, Drop, ""); errs.KindOf(err) != errs.NotFound {
+	if _, err := p.ask(ann.uid, Drop); errs.KindOf(err) != errs.NotFound {
 		t.Errorf("a second drop = %v", err)
 	}
 	if took := stop(); took > 5*time.Second || alive(bobPID) {
@@ -314,7 +320,7 @@ func TestRemembers(t *testing.T) {
 	ann := addUser(t)
 	p := newPlace(t, stays)
 	stop := p.serve(t)
-	if _, err := p.ask(ann.uid, Adopt, ann.state); err != nil {
+	if _, err := p.handOver(ann.uid, ann.state); err != nil {
 		t.Fatal(err)
 	}
 	first := p.running(t, ann).PID
@@ -403,7 +409,7 @@ func TestKilledServiceTakesItsAgentsAlong(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	within(t, "adoption", func() bool { _, err := p.ask(ann.uid, Adopt, ann.state); return err == nil })
+	within(t, "adoption", func() bool { _, err := p.handOver(ann.uid, ann.state); return err == nil })
 	pid := p.running(t, ann).PID
 	cmd.Process.Kill()
 	cmd.Wait()
@@ -415,7 +421,7 @@ func TestRestarts(t *testing.T) {
 	ann := addUser(t)
 	p := newPlace(t, "#!/bin/sh\ndate +%s%N >>\"$3/starts\"\necho 'backstay: this computer is not activated (E1501)' >&2\nexit 1\n")
 	p.serve(t)
-	if _, err := p.ask(ann.uid, Adopt, ann.state); err != nil {
+	if _, err := p.handOver(ann.uid, ann.state); err != nil {
 		t.Fatal(err)
 	}
 	starts := filepath.Join(ann.state, "starts")
@@ -432,7 +438,7 @@ func TestRestarts(t *testing.T) {
 	if time.Duration(at[1]-at[0]) < 50*time.Millisecond || time.Duration(at[3]-at[2]) < 200*time.Millisecond {
 		t.Errorf("started at %v", at)
 	}
-	kept, err := p.ask(ann.uid, Status, "")
+	kept, err := p.ask(ann.uid, Status)
 	if err != nil || len(kept) != 1 || kept[0].Ended < 3 || !strings.Contains(kept[0].Failure, "E1501") {
 		t.Errorf("status = %+v, %v", kept, err)
 	}
@@ -443,7 +449,7 @@ func TestStubbornAgent(t *testing.T) {
 	ann := addUser(t)
 	p := newPlace(t, "#!/bin/sh\ntrap '' TERM\necho on >\"$3/fds\"\nwhile :; do sleep 1; done\n")
 	stop := p.serve(t)
-	if _, err := p.ask(ann.uid, Adopt, ann.state); err != nil {
+	if _, err := p.handOver(ann.uid, ann.state); err != nil {
 		t.Fatal(err)
 	}
 	pid := p.running(t, ann).PID
@@ -473,21 +479,21 @@ func TestForeignFolders(t *testing.T) {
 		"no full path":                 "fine",
 		"a byte that ends C's strings": ann.home + "/fine\x00",
 	} {
-		if kept, err := p.ask(ann.uid, Adopt, dir); err == nil {
+		if kept, err := p.handOver(ann.uid, dir); err == nil {
 			t.Errorf("%s: adopt(%q) = %+v", name, dir, kept)
 		}
 	}
-	if kept, _ := p.ask(ann.uid, Status, ""); len(kept) != 0 {
+	if kept, _ := p.ask(ann.uid, Status); len(kept) != 0 {
 		t.Errorf("kept = %+v", kept)
 	}
-	if kept, err := p.ask(ann.uid, Adopt, ann.home+"/fine"); err != nil || len(kept) != 1 {
+	if kept, err := p.handOver(ann.uid, ann.home+"/fine"); err != nil || len(kept) != 1 {
 		t.Errorf("adopt = %+v, %v", kept, err)
 	}
-	if _, err := p.ask(ann.uid, "shell", ""); errs.KindOf(err) != errs.Invalid {
+	if _, err := p.ask(ann.uid, "shell"); errs.KindOf(err) != errs.Invalid {
 		t.Errorf("an unknown request = %v", err)
 	}
 	// What became of a folder later counts as well.
-	if _, err := p.ask(ann.uid, Drop, ""); err != nil {
+	if _, err := p.ask(ann.uid, Drop); err != nil {
 		t.Fatal(err)
 	}
 	if err := (&enrolments{dir: filepath.Join(p.dir, "enrolments")}).put(enrolment{ID: ann.id, User: ann.name, State: []byte(bob.state)}); err != nil {
@@ -504,7 +510,7 @@ func TestAdoptThatFails(t *testing.T) {
 	ann := addUser(t)
 	p := newPlace(t, stays)
 	p.serve(t)
-	if _, err := p.ask(ann.uid, Adopt, ann.state); err != nil {
+	if _, err := p.handOver(ann.uid, ann.state); err != nil {
 		t.Fatal(err)
 	}
 	pid := p.running(t, ann).PID
@@ -516,7 +522,7 @@ func TestAdoptThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	ann.sh(t, "mkdir -m 700 "+ann.home+"/other")
-	if kept, err := p.ask(ann.uid, Adopt, ann.home+"/other"); err == nil {
+	if kept, err := p.handOver(ann.uid, ann.home+"/other"); err == nil {
 		t.Fatalf("it is remembered: %+v", kept)
 	}
 	if !alive(pid) {
@@ -595,7 +601,7 @@ except OSError: print(b"")
 	if !strings.HasPrefix(answered, "16\n") || !strings.HasSuffix(answered, "b''\n") {
 		t.Errorf("of 20 connections and a long request: %q, want 16 closed and no answer", answered)
 	}
-	if _, err := Ask(context.Background(), p.getenv, Status, ""); err != nil {
+	if _, err := Ask(context.Background(), p.getenv, Status); err != nil {
 		t.Errorf("root is answered %v", err)
 	}
 }

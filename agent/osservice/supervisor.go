@@ -149,7 +149,7 @@ func keepable(id string, state []byte, own string) (account, error) {
 	return a, checkFolder(a, dir, own)
 }
 
-// Enrol is Adopt for root while no service runs: it notes that the service keeps
+// Enrol is HandOver for root while no service runs: it notes that the service keeps
 // the agent of root's state folder as soon as it starts. It does so for a folder
 // below the service's own alone, and any other is service.folder.outside: root
 // tries things out elsewhere, and there may never be a service. One that is
@@ -177,19 +177,19 @@ func Enrol(getenv func(string) string, state string) error {
 
 // adopt keeps the agent of a state folder for a user, in place of another folder
 // of theirs: one enrolment for each.
-func (s *supervisor) adopt(id string, state []byte) (Kept, error) {
+func (s *supervisor) adopt(id string, state []byte, server string) (Kept, error) {
 	a, err := keepable(id, state, s.dir)
 	if err != nil {
 		return Kept{}, err
 	}
 	defer s.turn(id)()
 	before := s.find(id)
-	if before != nil && bytes.Equal(before.enrolment.State, state) && before.enrolment.User == a.name {
+	e := enrolment{ID: id, User: a.name, State: slices.Clone(state), Server: server, Adopted: time.Now()}
+	if before != nil && before.enrolment.same(e) {
 		before.again()
 		return before.show(), nil
 	}
 	// Remembered first: where that fails, the one before goes on.
-	e := enrolment{ID: id, User: a.name, State: slices.Clone(state), Adopted: time.Now()}
 	if err := s.enrolments.put(e); err != nil {
 		return Kept{}, err
 	}

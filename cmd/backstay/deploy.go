@@ -66,6 +66,10 @@ func (a *app) deploy(ctx context.Context, st *state.State, path string, once boo
 	for failed := 1; ; failed++ {
 		before := stamp(path)
 		d, f, err := a.deployOnce(ctx, st, path)
+		if err == nil && d == nil {
+			fmt.Fprintln(a.out, a.say.T("cli.deploy.signed_in", "server", safe(f.Server)))
+			return nil
+		}
 		if err == nil {
 			fmt.Fprintln(a.out, a.say.T("cli.deploy.done", "name", safe(d.Name), "username", safe(d.Username)))
 			return nil
@@ -82,7 +86,8 @@ func (a *app) deploy(ctx context.Context, st *state.State, path string, once boo
 		}
 		fmt.Fprintln(a.errOut, a.message(err))
 		fmt.Fprintln(a.errOut, a.say.T("cli.deploy.again", "at", a.say.Exact(a.now().Add(wait).Local())))
-		changed, err := a.waitForTry(ctx, st, path, before, wait)
+		ownerless := agent.Ownerless(err)
+		changed, err := a.waitForTry(ctx, st, path, before, wait, func() bool { return ownerless && agent.SignedIn(ctx, a.getenv, f.Server) })
 		if err != nil {
 			return err
 		}
@@ -92,14 +97,16 @@ func (a *app) deploy(ctx context.Context, st *state.State, path string, once boo
 	}
 }
 
-// deployOnce is one try. A computer that somebody activated meanwhile is done.
+// deployOnce is one try. A computer that somebody activated meanwhile is done: it
+// is their device, and none of this state folder when they did that for themselves.
 func (a *app) deployOnce(ctx context.Context, st *state.State, path string) (d *state.Device, f agent.DeployFile, err error) {
 	f, err = agent.ReadDeployFile(path, a.getenv)
 	if err != nil {
 		return nil, agent.DeployFile{}, err
 	}
 	if f.Token == "" {
-		if d, err := st.Device(); err == nil {
+		d, err := st.Device()
+		if err == nil || agent.SignedIn(ctx, a.getenv, f.Server) {
 			return d, f, st.SetDeployment(nil)
 		}
 		return nil, f, errs.New(errs.Local, "deploy.file.missing", "path", path, "name", "token")
@@ -112,7 +119,7 @@ func (a *app) deployOnce(ctx context.Context, st *state.State, path string) (d *
 		return nil, f, errs.New(errs.Forbidden, "cli.activate.root")
 	}
 	d, err = a.enrol(ctx, st, f, in)
-	if err != nil {
+	if err != nil && !(agent.Ownerless(err) && agent.SignedIn(ctx, a.getenv, f.Server)) {
 		return nil, f, err
 	}
 	if err := st.SetDeployment(nil); err != nil {
@@ -172,8 +179,9 @@ func stamp(path string) string {
 }
 
 // waitForTry waits, and reports whether it ended because the file was changed.
-// It ends, too, when somebody has activated the computer.
-func (a *app) waitForTry(ctx context.Context, st *state.State, path, before string, wait time.Duration) (changed bool, err error) {
+// It ends, too, when somebody has activated the computer, for it or, as signedIn
+// says, for themselves.
+func (a *app) waitForTry(ctx context.Context, st *state.State, path, before string, wait time.Duration, signedIn func() bool) (changed bool, err error) {
 	end := time.NewTimer(wait)
 	defer end.Stop()
 	look := time.NewTicker(lookEvery)
@@ -187,7 +195,7 @@ func (a *app) waitForTry(ctx context.Context, st *state.State, path, before stri
 			return false, nil
 		case <-look.C:
 			_, has := st.Device()
-			if stamp(path) != before || had != nil && has == nil {
+			if stamp(path) != before || had != nil && has == nil || signedIn() {
 				return true, nil
 			}
 		}

@@ -67,10 +67,11 @@ func (a *app) serviceAdoptCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if _, err := st.Device(); err != nil {
+		device, err := st.Device()
+		if err != nil {
 			return err
 		}
-		if _, err := osservice.Ask(cmd.Context(), a.getenv, osservice.Adopt, st.Dir()); err != nil {
+		if _, err := osservice.HandOver(cmd.Context(), a.getenv, st.Dir(), device.Server); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.out, a.say.T("cli.service.adopt.done"))
@@ -82,7 +83,7 @@ func (a *app) serviceAdoptCommand() *cobra.Command {
 
 func (a *app) serviceDropCommand() *cobra.Command {
 	cmd := a.command("drop", "cli.service.drop.", func(cmd *cobra.Command, _ []string) error {
-		if _, err := osservice.Ask(cmd.Context(), a.getenv, osservice.Drop, ""); err != nil {
+		if _, err := osservice.Ask(cmd.Context(), a.getenv, osservice.Drop); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.out, a.say.T("cli.service.drop.done"))
@@ -94,7 +95,7 @@ func (a *app) serviceDropCommand() *cobra.Command {
 
 func (a *app) serviceStatusCommand() *cobra.Command {
 	cmd := a.command("status", "cli.service.status.", func(cmd *cobra.Command, _ []string) error {
-		kept, err := osservice.Ask(cmd.Context(), a.getenv, osservice.Status, "")
+		kept, err := osservice.Ask(cmd.Context(), a.getenv, osservice.Status)
 		if err != nil {
 			return err
 		}

@@ -58,6 +58,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"secret":        secret,
 	"rise":          rise,
 	"computer":      computer,
+	"person":        person,
 	"console":       consoleCommand,
 	"reads":         reads,
 	"key":           keyCommand,
