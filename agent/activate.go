@@ -72,7 +72,7 @@ func Begin(ctx context.Context, st *state.State, client *wire.Client, in Activat
 	if err != nil {
 		return nil, err
 	}
-	p.Begun, p.Choice, p.Root = &out, nil, rootOf(in.Token)
+	p.Begun, p.Choice, p.Waits, p.Root = &out, nil, false, rootOf(in.Token)
 	return &out, st.SetPending(p)
 }
 
@@ -236,6 +236,11 @@ func Finish(ctx context.Context, st *state.State, client *wire.Client, choice Ch
 	asked.EnrolmentKey, asked.Signature = public, wire.SignFinish(signing, p.Begun.Activation, public)
 	out, err := client.FinishActivation(ctx, asked)
 	if err != nil {
+		e := errs.Find(err)
+		p.Waits = e != nil && e.Key == "device.waiting"
+		if lost := st.SetPending(p); lost != nil {
+			return nil, lost
+		}
 		return nil, err
 	}
 	device, err := accept(out, signing, private)

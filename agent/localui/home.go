@@ -23,7 +23,7 @@ func (w *Window) home(rw http.ResponseWriter, r *http.Request) {
 	}
 	_, err = w.cfg.State.Device()
 	switch {
-	case pending != nil && pending.Choice != nil:
+	case pending != nil && pending.Waits:
 		w.to(rw, r, "/waiting")
 	case pending != nil:
 		w.to(rw, r, "/devices")

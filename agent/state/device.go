@@ -112,9 +112,10 @@ type Pending struct {
 	SigningSeed []byte `json:"signing_seed"`
 
 	// Begun is what the server offers, once it was asked; Choice what was chosen,
-	// once that is said. An administrator may have to approve it.
+	// once that is said. Waits is set when an administrator has to approve it.
 	Begun  *wire.Activation       `json:"begun,omitempty"`
 	Choice *wire.FinishActivation `json:"choice,omitempty"`
+	Waits  bool                   `json:"waits,omitempty"`
 	Maps   []PathMap              `json:"maps,omitempty"` // with Choice
 
 	// Root is the fingerprint of the organisation's root key that a deployment
