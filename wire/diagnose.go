@@ -347,7 +347,7 @@ func (d *diagnosis) greets() bool {
 // silent is why a question got no answer: its step's time was over, or err.
 func (d *diagnosis) silent(ctx context.Context, step Step, err error) error {
 	if ctx.Err() != nil {
-		return stopped(step, "version.silent", err, "server", d.client.base.Host)
+		return stopped(step, string(step)+".silent", err, "server", d.client.base.Host)
 	}
 	return d.client.broken(ctx, err)
 }

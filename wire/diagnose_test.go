@@ -150,7 +150,7 @@ func TestDiagnose(t *testing.T) {
 			mux.HandleFunc("POST /agent/v1/discover", nothing)
 			s := serve(t, mux)
 			return s.URL, wire.Fingerprint(s.TLS.Certificates[0].Leaf)
-		}, "++-+++!", errs.CannotConnect, "version.silent", "takes the question"},
+		}, "++-+++!", errs.CannotConnect, "realm.silent", "does not answer how you sign in"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

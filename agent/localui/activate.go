@@ -176,6 +176,9 @@ func (w *Window) connectPage(rw http.ResponseWriter, r *http.Request) {
 		}
 		p.Report = t.Report.Text(say)
 		p.Title = say.Error(c.Err)
+		if p.Why == p.Title {
+			p.Why = "" // it is said once
+		}
 	} else if t.Err != nil {
 		w.shows(rw, r, "connect", &p.page, p, t.Err, nil)
 		return
