@@ -66,7 +66,7 @@ func (w *Window) besidePage(rw http.ResponseWriter, r *http.Request, p page, s a
 	w.site.Render(rw, r, http.StatusOK, "beside", b)
 }
 
-// bringBack begins it. The agent does it, also when this window is closed.
+// bringBack begins it. The agent does it, in this window or outside.
 func (w *Window) bringBack(rw http.ResponseWriter, r *http.Request, p page, s agent.Standing) {
 	_, user, err := w.who(s.Device)
 	if err != nil || user == nil {
