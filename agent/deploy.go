@@ -60,11 +60,10 @@ func ReadDeployFile(path string, getenv func(string) string) (f DeployFile, err 
 	meta, err := toml.Decode(string(data), &f)
 	if err != nil {
 		// What the parser says would show the line, and with it the token.
-		line := 0
 		if e := (toml.ParseError{}); errors.As(err, &e) {
-			line = e.Position.Line
+			return f, errs.New(errs.Local, "deploy.file.wrong", "path", path, "line", e.Position.Line)
 		}
-		return f, errs.New(errs.Local, "deploy.file.wrong", "path", path, "line", line)
+		return f, errs.New(errs.Local, "deploy.file.kind", "path", path)
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return f, errs.New(errs.Local, "deploy.file.key", "path", path, "name", unknown[0].String())

@@ -79,6 +79,7 @@ func TestDeployFile(t *testing.T) {
 	}{
 		"others may read it": {good, 0o640, "deploy.file.open"},
 		"no TOML":            {"token = \"secret-secret", 0o600, "deploy.file.wrong"},
+		"no text":            {"token = 5", 0o600, "deploy.file.kind"},
 		"an unknown key":     {good + "tokne = \"x\"\n", 0o600, "deploy.file.key"},
 		"no server":          {"token = \"x\"\n", 0o600, "deploy.file.missing"},
 	} {

@@ -116,7 +116,7 @@ func (a *app) deployOnce(ctx context.Context, st *state.State, path string) (d *
 		in.System = *f.System
 	}
 	if a.root && !in.System {
-		return nil, f, errs.New(errs.Forbidden, "cli.activate.root")
+		return nil, f, errs.New(errs.Forbidden, "deploy.file.root", "path", path)
 	}
 	d, err = a.enrol(ctx, st, f, in)
 	if err != nil && !(agent.Ownerless(err) && agent.SignedIn(ctx, a.getenv, f.Server)) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/backstay/backstay/locale"
+	"github.com/backstay/backstay/server/db"
 	"github.com/backstay/backstay/server/servertest"
 	"github.com/backstay/backstay/web/webtest"
 )
@@ -122,6 +123,25 @@ func TestConsole(t *testing.T) {
 	c.backedUp()
 	b.Go(at("/"))
 	want(t, b, "overview", "1 protected", "Nothing needs your attention")
+	// Eleven digits stay on one line of half a telephone.
+	more := func(files int64) {
+		err := s.DB.Write(t.Context(), func(tx *db.Tx) error {
+			_, err := tx.Exec(t.Context(), "UPDATE devices SET stored_files = stored_files + $1", files)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	more(12_345_678_000)
+	b.Size(webtest.Phone, 860)
+	b.Go(at("/"))
+	want(t, b, "overview", "12,345,678,")
+	if wide := webtest.Eval[string](b, `[...document.querySelectorAll('.card-link-hover .min-w-0 > :first-child')].filter(x => x.scrollWidth > x.clientWidth || x.offsetHeight > 1.5 * parseFloat(getComputedStyle(x).lineHeight)).map(x => x.textContent).join()`); wide != "" {
+		t.Errorf("figures do not fit: %s", wide)
+	}
+	more(-12_345_678_000)
+	atDesk(b)
 	b.Go(at("/users?q=user"))
 	b.Follow(`a[href^="/admin/users/"].fw-medium`)
 	user := b.URL()

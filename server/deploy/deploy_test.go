@@ -199,7 +199,7 @@ func TestRefused(t *testing.T) {
 func TestCreate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	token, secret := w.create(deploy.Rules{Networks: []string{" 192.0.2.77/24", "192.0.2.0/24", ""}, Domains: []string{"@Example.ORG"}})
+	token, secret := w.create(deploy.Rules{Networks: []string{" 192.0.2.77/24", "192.0.2.0/24", "", "::ffff:192.0.2.0/120"}, Domains: []string{"@Example.ORG"}})
 	if !strings.HasPrefix(secret, "bsd1."+token.ID+".") || strings.Count(secret, ".") != 3 || !slices.Equal(token.Networks, []string{"192.0.2.0/24"}) || token.Domains[0] != "example.org" {
 		t.Errorf("Create = %+v, %s", token, secret)
 	}

@@ -88,6 +88,10 @@ func network(s string) (string, error) {
 	if err != nil {
 		return "", errs.New(errs.Invalid, "deploy.networks.invalid", "network", s)
 	}
+	const mapped = 96 // bits before an IPv4 address that is written as one of IPv6
+	if p.Addr().Is4In6() && p.Bits() >= mapped {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
+	}
 	return p.Masked().String(), nil
 }
 
