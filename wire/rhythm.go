@@ -9,8 +9,8 @@ import (
 // after which proxies and load balancers cut.
 const (
 	shortestWait = 5 * time.Second
-	usualWait    = 50 * time.Second
-	longestWait  = 56 * time.Second
+	usualWait    = 53 * time.Second
+	longestWait  = 57 * time.Second
 	quiet        = 210 * time.Second
 )
 

@@ -14,11 +14,11 @@ func TestPollWait(t *testing.T) {
 		want  time.Duration
 	}{
 		{"the first may be short", true, 0, 5 * time.Second},
-		{"in the middle", true, 0.5, 30*time.Second + 500*time.Millisecond},
-		{"and as long as any other", true, 1, 56 * time.Second},
-		{"all others are long", false, 0, 50 * time.Second},
-		{"in the middle", false, 0.5, 53 * time.Second},
-		{"but less than what proxies cut", false, 1, 56 * time.Second},
+		{"in the middle", true, 0.5, 31 * time.Second},
+		{"and as long as any other", true, 1, 57 * time.Second},
+		{"all others are long", false, 0, 53 * time.Second},
+		{"in the middle", false, 0.5, 55 * time.Second},
+		{"but less than what proxies cut", false, 1, 57 * time.Second},
 	} {
 		if got := pollWait(c.first, c.share); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
