@@ -227,6 +227,9 @@ func TestDeviceMapInPages(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("in pages: %v, want %v", got, want)
 	}
+	if list := says[page](t, p.asks("GET", deviceMapPath+"?cursor=9000000000000000000", nil), http.StatusOK); len(list.Items) != 6 {
+		t.Errorf("from a row on that there never was: %+v", list)
+	}
 	for _, query := range []string{"?cursor=x", "?cursor=-1", "?cursor=0"} {
 		wants(t, query, p.asks("GET", deviceMapPath+query, nil), http.StatusBadRequest, "request.cursor")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/backstay/backstay/errs"
 	"github.com/backstay/backstay/server/access"
@@ -141,7 +142,10 @@ func Mappings(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, bef
 	if err := tx.QueryRow(ctx, "SELECT count(*)"+of, org, db.Micros(tx.Now())).Scan(&total); err != nil {
 		return nil, 0, fmt.Errorf("counting the device map: %w", err)
 	}
-	list, err = db.All(ctx, tx, scanMapping, "SELECT "+mapColumns+of+" AND ($3 = 0 OR m.number < $3) ORDER BY m.number DESC LIMIT $4", org, db.Micros(tx.Now()), before, limit)
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	list, err = db.All(ctx, tx, scanMapping, "SELECT "+mapColumns+of+" AND m.number < $3 ORDER BY m.number DESC LIMIT $4", org, db.Micros(tx.Now()), before, limit)
 	if err != nil {
 		return nil, 0, fmt.Errorf("listing the device map: %w", err)
 	}
