@@ -120,6 +120,15 @@ func TestConsole(t *testing.T) {
 	want(t, b, "created user", "zoe has been created", "shown only this once")
 	b.Shot(pictures, "console-user-made")
 
+	// Where a browser lets no page copy, the value is selected for whoever presses Ctrl+C.
+	b.Go(at("/settings/portals"))
+	webtest.Eval[bool](b, `navigator.clipboard.writeText = () => Promise.reject(new Error('denied')), true`)
+	b.Click("[data-copy=portal]")
+	b.Await(`getSelection().toString() === document.getElementById('portal').textContent`)
+	webtest.Eval[bool](b, `navigator.clipboard.writeText = async (text) => { window.copied = text }, true`)
+	b.Click("[data-copy=portal]")
+	b.Await(`document.querySelector('.copied use[href$="#check"]') && window.copied === document.getElementById('portal').textContent`)
+
 	c.backedUp()
 	b.Go(at("/"))
 	want(t, b, "overview", "1 protected", "Nothing needs your attention")

@@ -78,7 +78,15 @@
   for (const button of all('[data-copy]')) {
     button.hidden = !navigator.clipboard;
     button.addEventListener('click', async () => {
-      await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+      const value = document.getElementById(button.dataset.copy);
+      try {
+        await navigator.clipboard.writeText(value.textContent);
+      } catch {
+        getSelection().selectAllChildren(value); // the browser does not let us: one key is left to press
+        return;
+      }
+      const use = button.querySelector('use');
+      use.setAttribute('href', use.getAttribute('href').replace(/#.*/, '#check'));
       button.classList.add('copied');
     });
   }
