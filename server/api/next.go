@@ -119,6 +119,7 @@ const (
 // it was done on. When ctx ends, all who wait are answered, and Run returns.
 func (a *API) Run(ctx context.Context) {
 	defer close(a.waiting.stop)
+	go a.waiting.endOver()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	told := map[devices.ID]time.Time{}
