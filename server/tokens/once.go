@@ -3,6 +3,7 @@ package tokens
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -59,6 +60,11 @@ func Once[Request, Answer any](ctx context.Context, tx *db.Tx, by access.Caller,
 		return answer, fmt.Errorf("keeping an answer: %w", err)
 	}
 	return answer, nil
+}
+
+func hash(text string) []byte {
+	sum := sha256.Sum256([]byte(text))
+	return sum[:]
 }
 
 // keptFor is how long a token that is over is shown to those who look for it.

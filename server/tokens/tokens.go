@@ -8,10 +8,8 @@ package tokens
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"database/sql"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -41,9 +39,8 @@ const (
 )
 
 const (
-	idSize     = 6
-	secretSize = 32
-	maxName    = 100
+	idSize  = 6
+	maxName = 100
 )
 
 // Token is a token, without its secret.
@@ -119,12 +116,10 @@ func Create(ctx context.Context, tx *db.Tx, by access.Caller, org orgs.ID, name 
 		return Token{}, "", errs.New(errs.Invalid, "token.scopes.none")
 	}
 	var id [idSize]byte
-	var secret [secretSize]byte
 	rand.Read(id[:])
-	rand.Read(secret[:])
 	t.ID = hex.EncodeToString(id[:])
-	text := Prefix + t.ID + "." + base64.RawURLEncoding.EncodeToString(secret[:])
-	t.secret = hash(text)
+	text, secret := accounts.NewToken(Prefix + t.ID + ".")
+	t.secret = secret
 	for _, a := range actions {
 		if err := audit.See(by, a, org, "", t.object()); err != nil {
 			return Token{}, "", err
@@ -220,17 +215,9 @@ func Verify(ctx context.Context, d *db.DB, token string, from access.Caller) (ac
 	})
 }
 
-func hash(text string) []byte {
-	sum := sha256.Sum256([]byte(text))
-	return sum[:]
-}
-
 // parse takes a token apart: its id, and the hash of the whole.
 func parse(token string) (id string, secret []byte, ok bool) {
-	text, prefixed := strings.CutPrefix(token, Prefix)
-	id, rest, _ := strings.Cut(text, ".")
-	if !prefixed || len(id) != hex.EncodedLen(idSize) || len(rest) != base64.RawURLEncoding.EncodedLen(secretSize) {
-		return "", nil, false
-	}
-	return id, hash(token), true
+	id, _, _ = strings.Cut(strings.TrimPrefix(token, Prefix), ".")
+	secret, ok = accounts.HashToken(Prefix+id+".", token)
+	return id, secret, ok && len(id) == hex.EncodedLen(idSize)
 }
