@@ -51,7 +51,7 @@ func setLock(ctx context.Context, tx *db.Tx, by access.Caller, id ID, at time.Ti
 		return errs.New(errs.Conflict, "device.lock.impossible")
 	}
 	if at.IsZero() {
-		if err := unlockFormer(ctx, tx, d, func(i identity) bool { return sameComputer(i.hardware, d.Hardware) }); err != nil {
+		if err := d.unlockSame(ctx, tx); err != nil {
 			return err
 		}
 	}
@@ -118,8 +118,7 @@ func UnlockFormer(ctx context.Context, tx *db.Tx, by access.Caller, id ID, compu
 	if err != nil {
 		return err
 	}
-	meant := func(i identity) bool { return i.certSerial == computer && i.shutOut() }
-	n := slices.IndexFunc(list, meant)
+	n := slices.IndexFunc(list, func(i identity) bool { return i.certSerial == computer && i.shutOut() })
 	if n < 0 {
 		return errs.New(errs.Conflict, "device.unlock.not")
 	}
@@ -130,22 +129,31 @@ func UnlockFormer(ctx context.Context, tx *db.Tx, by access.Caller, id ID, compu
 	if err := d.forAdministrators(by); err != nil {
 		return err
 	}
-	return unlockFormer(ctx, tx, d, meant)
+	return list[n].unlock(ctx, tx)
 }
 
-// unlockFormer takes the lock from those computers that d was which are meant.
-func unlockFormer(ctx context.Context, tx *db.Tx, d Device, meant func(identity) bool) error {
+// unlockSame takes the lock from the computer that d is where it stayed on what d
+// was before.
+func (d Device) unlockSame(ctx context.Context, tx *db.Tx) error {
 	list, err := identities(ctx, tx, d.ID)
 	if err != nil {
 		return err
 	}
 	for _, i := range list {
-		if !i.shutOut() || !meant(i) {
+		if !i.shutOut() || !sameComputer(i.hardware, d.Hardware) {
 			continue
 		}
-		if _, err := tx.Exec(ctx, "UPDATE device_identities SET locked_at = 0 WHERE number = $1", i.number); err != nil {
-			return fmt.Errorf("unlocking a computer that device %s was: %w", d.ID, err)
+		if err := i.unlock(ctx, tx); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// unlock takes the lock from a computer that a device was.
+func (i identity) unlock(ctx context.Context, tx *db.Tx) error {
+	if _, err := tx.Exec(ctx, "UPDATE device_identities SET locked_at = 0 WHERE number = $1", i.number); err != nil {
+		return fmt.Errorf("unlocking a computer that a device was: %w", err)
 	}
 	return nil
 }
