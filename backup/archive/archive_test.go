@@ -631,10 +631,10 @@ func TestPartialAfter(t *testing.T) {
 		c := Config{Interval: 10 * time.Minute, Soon: test.soon}
 		var made []time.Duration
 		last := time.Duration(0)
-		for now := time.Duration(0); now < time.Hour; now += time.Second {
-			if now-last >= c.partialAfter(last) {
-				last = now
-				made = append(made, now)
+		for at := time.Duration(0); at < time.Hour; at += time.Second {
+			if at-last >= c.partialAfter(last) {
+				last = at
+				made = append(made, at)
 			}
 		}
 		if fmt.Sprint(made) != test.want {

@@ -173,7 +173,7 @@ func operate[In, Out any](a *API, scope string, op huma.Operation, do func(conte
 			err = &refusal{err, by, "", ""}
 		}
 		x := ctx.Value(exchangeKey{}).(exchange)
-		if p := x.a.problem(x.r, err); p != nil {
+		if p := a.problem(x.r, err); p != nil {
 			return nil, p
 		}
 		return nil, ctx.Err()
