@@ -85,10 +85,7 @@ func IdentifiedAll(ctx context.Context, tx *db.Tx, identifiers []string) (map[st
 	all := map[string][]User{}
 	const atOnce = 250
 	for part := range slices.Chunk(slices.Sorted(maps.Keys(written)), atOnce) {
-		var args []any
-		for _, key := range part {
-			args = append(args, key)
-		}
+		args := db.Args(part)
 		list, err := db.All(ctx, tx, scan, "SELECT "+columns+` FROM users WHERE state NOT IN ('deleted', 'purged')
 			AND (username_key IN (`+db.In(len(part), 1)+") OR email_key IN ("+db.In(len(part), len(part)+1)+"))", append(args, args...)...)
 		if err != nil {

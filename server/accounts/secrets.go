@@ -74,9 +74,7 @@ func EndSecrets(ctx context.Context, tx *db.Tx, id ID, purposes ...Purpose) erro
 	query, args := "DELETE FROM one_time_secrets WHERE user_id = $1", []any{id}
 	if len(purposes) > 0 {
 		query += " AND purpose IN (" + db.In(len(purposes), 2) + ")"
-		for _, p := range purposes {
-			args = append(args, p)
-		}
+		args = append(args, db.Args(purposes)...)
 	}
 	if _, err := tx.Exec(ctx, query, args...); err != nil {
 		return fmt.Errorf("ending the secrets of account %s: %w", id, err)

@@ -131,11 +131,7 @@ func FindTokenAlone(ctx context.Context, tx *db.Tx, token string, from access.Ca
 
 // EndTokens ends the user tokens of devices, whoever's they are.
 func EndTokens(ctx context.Context, tx *db.Tx, devices ...access.DeviceID) error {
-	args := make([]any, len(devices))
-	for i, id := range devices {
-		args[i] = string(id)
-	}
-	if _, err := tx.Exec(ctx, "DELETE FROM user_tokens WHERE device IN ("+db.In(len(args), 1)+")", args...); err != nil {
+	if _, err := tx.Exec(ctx, "DELETE FROM user_tokens WHERE device IN ("+db.In(len(devices), 1)+")", db.Args(devices)...); err != nil {
 		return fmt.Errorf("ending the user tokens of %d devices: %w", len(devices), err)
 	}
 	return nil

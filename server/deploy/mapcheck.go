@@ -124,10 +124,7 @@ func standing(ctx context.Context, tx *db.Tx, org orgs.ID, values []string) (map
 	rows := map[string][]Mapping{}
 	slices.Sort(values)
 	for part := range slices.Chunk(slices.Compact(values), atOnce) {
-		args := []any{org, db.Micros(tx.Now())}
-		for _, v := range part {
-			args = append(args, v)
-		}
+		args := append([]any{org, db.Micros(tx.Now())}, db.Args(part)...)
 		list, err := db.All(ctx, tx, scanMapping, "SELECT "+mapColumns+` FROM device_map m JOIN users u ON u.id = m.user_id
 			WHERE m.org = $1 AND (m.expires_at = 0 OR m.expires_at > $2) AND m.id_type IN ('uuid', 'serial-number', 'hostname')
 				AND m.id_value IN (`+db.In(len(part), 3)+")", args...)

@@ -44,16 +44,12 @@ func NamesOf(ctx context.Context, tx *db.Tx, users []accounts.ID) (map[accounts.
 	users = slices.Compact(slices.Sorted(slices.Values(users)))
 	const atOnce = 250
 	for part := range slices.Chunk(users, atOnce) {
-		var args []any
-		for _, id := range part {
-			args = append(args, id)
-		}
 		_, err := db.All(ctx, tx, func(row db.Row) (name string, err error) {
 			var user accounts.ID
 			err = row.Scan(&user, &name)
 			names[user] = append(names[user], name)
 			return name, err
-		}, "SELECT d.user_id, d.name_key FROM devices d WHERE d.user_id IN ("+db.In(len(part), 1)+") AND "+live, args...)
+		}, "SELECT d.user_id, d.name_key FROM devices d WHERE d.user_id IN ("+db.In(len(part), 1)+") AND "+live, db.Args(part)...)
 		if err != nil {
 			return nil, fmt.Errorf("listing the devices of %d users: %w", len(part), err)
 		}

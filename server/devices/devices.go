@@ -207,21 +207,13 @@ func revoke(ctx context.Context, tx *db.Tx, to State, ids ...ID) error {
 	if to != Active {
 		return nil
 	}
-	if _, err := tx.Exec(ctx, "DELETE FROM device_tokens WHERE device IN ("+db.In(len(ids), 1)+")", arguments(ids)...); err != nil {
+	if _, err := tx.Exec(ctx, "DELETE FROM device_tokens WHERE device IN ("+db.In(len(ids), 1)+")", db.Args(ids)...); err != nil {
 		return fmt.Errorf("revoking what %d devices have: %w", len(ids), err)
 	}
 	return nil
 }
 
 // arguments are ids as a statement takes them.
-func arguments(ids []ID) []any {
-	list := make([]any, len(ids))
-	for i, id := range ids {
-		list[i] = string(id)
-	}
-	return list
-}
-
 // Backup is what the vault notes of a snapshot that became visible.
 type Backup struct {
 	Snapshot string // its id, as people see it

@@ -76,9 +76,7 @@ func (f Filter) where() (string, []any) {
 	}
 	if len(f.Users) > 0 {
 		where = append(where, "d.user_id IN ("+db.In(len(f.Users), len(args)+1)+")")
-		for _, u := range f.Users {
-			args = append(args, string(u))
-		}
+		args = append(args, db.Args(f.Users)...)
 	}
 	if f.Profile != "" && f.Default {
 		add("(u.profile = $ OR u.profile IS NULL)", f.Profile)
@@ -212,12 +210,8 @@ type Summary struct {
 // Summaries returns what users have, for those whose accounts the caller has
 // been shown. Who has nothing is not in it.
 func Summaries(ctx context.Context, tx *db.Tx, users []accounts.ID) (map[accounts.ID]Summary, error) {
-	args := make([]any, len(users))
-	for i, id := range users {
-		args[i] = string(id)
-	}
 	rows, err := tx.Query(ctx, "SELECT d.user_id, count(*), max(d.last_backup_at), CAST(sum(d.stored_bytes) AS BIGINT) FROM devices d WHERE d.user_id IN ("+
-		db.In(len(users), 1)+") AND "+live+" GROUP BY d.user_id", args...)
+		db.In(len(users), 1)+") AND "+live+" GROUP BY d.user_id", db.Args(users)...)
 	if err != nil {
 		return nil, fmt.Errorf("summing up devices: %w", err)
 	}

@@ -22,7 +22,7 @@ func Reset(ctx context.Context, tx *db.Tx, by access.Caller, ids []ID, reason st
 	if err := recordMoved(ctx, tx, by, active, Deactivated, audit.Note("reason", reason), why); err != nil {
 		return err
 	}
-	list := arguments(ids)
+	list := db.Args(ids)
 	if err := accounts.EndTokens(ctx, tx, ids...); err != nil {
 		return err
 	}

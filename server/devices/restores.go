@@ -410,7 +410,7 @@ func endRestores(ctx context.Context, tx *db.Tx, d Device, why string) ([]Restor
 // endGrants takes away what a device could read without its user. The user lets
 // it go on.
 func endGrants(ctx context.Context, tx *db.Tx, ids ...ID) error {
-	if _, err := tx.Exec(ctx, "UPDATE restores SET token = NULL WHERE device IN ("+db.In(len(ids), 1)+") AND ended_at = 0", arguments(ids)...); err != nil {
+	if _, err := tx.Exec(ctx, "UPDATE restores SET token = NULL WHERE device IN ("+db.In(len(ids), 1)+") AND ended_at = 0", db.Args(ids)...); err != nil {
 		return fmt.Errorf("ending what %d devices may read: %w", len(ids), err)
 	}
 	return nil

@@ -105,7 +105,7 @@ func inState(ctx context.Context, tx *db.Tx, s State, ids []ID) ([]Device, error
 	list, err := db.All(ctx, tx, func(row db.Row) (d Device, err error) {
 		err = row.Scan(&d.ID, &d.Org, &d.User, &d.State)
 		return d, err
-	}, "SELECT id, org, user_id, state FROM devices WHERE state = $1 AND id IN ("+db.In(len(ids), 2)+") ORDER BY id", append([]any{s}, arguments(ids)...)...)
+	}, "SELECT id, org, user_id, state FROM devices WHERE state = $1 AND id IN ("+db.In(len(ids), 2)+") ORDER BY id", append([]any{s}, db.Args(ids)...)...)
 	if err != nil {
 		return nil, fmt.Errorf("looking for devices that are %s: %w", s, err)
 	}
@@ -153,7 +153,7 @@ func write(ctx context.Context, tx *db.Tx, to State, reason string, purgeAt time
 	if to == Deleted {
 		before = "state"
 	}
-	args := append([]any{to, db.Micros(tx.Now()), reason, db.Micros(purgeAt)}, arguments(ids)...)
+	args := append([]any{to, db.Micros(tx.Now()), reason, db.Micros(purgeAt)}, db.Args(ids)...)
 	_, err := tx.Exec(ctx, `UPDATE devices SET state = $1, state_at = $2, state_reason = $3, state_before = `+before+`, purge_at = $4, changed_at = $2,
 		inactive_at = 0, noted_at = 0, reset_at = 0 WHERE id IN (`+db.In(len(ids), 5)+")", args...)
 	if err != nil {

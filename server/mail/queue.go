@@ -151,13 +151,9 @@ func Failures(ctx context.Context, tx *db.Tx, users []access.UserID) (map[access
 }
 
 func failuresOf(ctx context.Context, tx *db.Tx, users []access.UserID, failures map[access.UserID]*errs.Error) error {
-	args := make([]any, len(users))
-	for i, u := range users {
-		args[i] = u
-	}
 	rows, err := tx.Query(ctx, `SELECT user_id, error FROM outbox WHERE number IN
 			(SELECT max(number) FROM outbox WHERE user_id IN (`+db.In(len(users), 1)+`) AND state <> 'dropped' GROUP BY user_id)
-		AND error <> ''`, args...)
+		AND error <> ''`, db.Args(users)...)
 	if err != nil {
 		return err
 	}

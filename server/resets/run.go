@@ -75,10 +75,7 @@ func revoke(ctx context.Context, tx *db.Tx, _ *keys.Ring, r Reset) (more bool, e
 	if err != nil {
 		return false, err
 	}
-	args := []any{r.ID, db.Micros(tx.Now()), r.firstMail()}
-	for _, id := range due {
-		args = append(args, string(id))
-	}
+	args := append([]any{r.ID, db.Micros(tx.Now()), r.firstMail()}, db.Args(due)...)
 	_, err = tx.Exec(ctx, "UPDATE reset_devices SET deactivated_at = $2, mailed = $3 WHERE reset = $1 AND device IN ("+db.In(len(due), 4)+")", args...)
 	return true, err
 }

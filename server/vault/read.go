@@ -106,11 +106,7 @@ func packNames(ctx context.Context, tx *db.Tx, packs map[int64]string) error {
 		numbers = append(numbers, n)
 	}
 	return fill(numbers, func(part []int64) error {
-		args := make([]any, len(part))
-		for i, n := range part {
-			args[i] = n
-		}
-		rows, err := tx.Query(ctx, `SELECT number, name FROM packs WHERE number IN (`+db.In(len(part), 1)+`)`, args...)
+		rows, err := tx.Query(ctx, `SELECT number, name FROM packs WHERE number IN (`+db.In(len(part), 1)+`)`, db.Args(part)...)
 		if err != nil {
 			return fmt.Errorf("looking up packs: %w", err)
 		}
