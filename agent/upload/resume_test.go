@@ -274,16 +274,16 @@ func TestCutPutsGoOn(t *testing.T) {
 	clean.fill()
 	clean.back()
 	f := newServer(t)
-	f.cutAfter = 2
+	f.cutAfter = 1
 	d := newDevice(t, f)
 	d.fill()
 	d.back(func(c *upload.Config) { c.PutBytes = 2 << 20 })
 	d.restored()
 	d.honest()
-	if len(f.cuts) < 2 {
-		t.Errorf("%d puts were cut off, want some", len(f.cuts))
+	if len(f.cuts) == 0 {
+		t.Error("no put was cut off")
 	}
-	// Of each cut the third record had come, and comes again.
+	// Of each cut the second record had come, and comes again.
 	largest := 0
 	for _, o := range f.objects {
 		largest = max(largest, len(o.Sealed))
