@@ -213,7 +213,6 @@ func revoke(ctx context.Context, tx *db.Tx, to State, ids ...ID) error {
 	return nil
 }
 
-// arguments are ids as a statement takes them.
 // Backup is what the vault notes of a snapshot that became visible.
 type Backup struct {
 	Snapshot string // its id, as people see it
